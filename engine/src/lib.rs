@@ -3,4 +3,5 @@
 
 pub mod limits;
 pub mod numbers;
+pub mod service;
 pub mod wire;
