@@ -181,18 +181,37 @@ fn a_subscriber_finds_every_forgery() {
     }
     let mut chain = log.chain_at(0).unwrap();
     for run in log.runs_from(0).unwrap() {
-        let verify =
-            |chain: &Digest, position, timestamp, message: &[u8]| verify_run(chain, position, timestamp, message);
-        assert_eq!(verify(&chain, run.position_first, run.timestamp_ns, run.message), run.chain);
+        let (position, timestamp_ns) = (run.position_first, run.timestamp_ns);
+        assert_eq!(verify_run(&chain, position, timestamp_ns, run.message), run.chain);
         let mut forged = run.message.to_vec();
         *forged.last_mut().unwrap() ^= 1;
-        assert_ne!(verify(&chain, run.position_first, run.timestamp_ns, &forged), run.chain);
-        assert_ne!(verify(&chain, run.position_first + 1, run.timestamp_ns, run.message), run.chain);
-        assert_ne!(verify(&chain, run.position_first, run.timestamp_ns + 1, run.message), run.chain);
-        assert_ne!(verify(&run.chain, run.position_first, run.timestamp_ns, run.message), run.chain);
+        assert_ne!(verify_run(&chain, position, timestamp_ns, &forged), run.chain);
+        assert_ne!(verify_run(&chain, position + 1, timestamp_ns, run.message), run.chain);
+        assert_ne!(verify_run(&chain, position, timestamp_ns + 1, run.message), run.chain);
+        assert_ne!(verify_run(&run.chain, position, timestamp_ns, run.message), run.chain);
         chain = run.chain;
     }
     assert_eq!(chain, log.chain());
+}
+
+/// Segments so large, and runs so small, that every look-up goes through the index.
+#[test]
+fn every_position_is_found_in_large_segments() {
+    let mut log = OrderedLog::new(LogSettings { segment_bytes: 40_000, segments_max: 3 });
+    let mut firsts = Vec::new();
+    for sequence in 0..1500_u64 {
+        let operations = vec![&[1; 9][..]; 1 + sequence as usize % 5];
+        let front = vec![0; sequence as usize * 37 % 300];
+        firsts.push(log.end());
+        execute(&mut log, &TestRequest::new(&front, &operations).ordered(sequence, sequence));
+    }
+    assert!(log.oldest() > 0);
+    for position in log.oldest()..log.end() {
+        let sequence = firsts.partition_point(|&first| first <= position) - 1;
+        let run = log.run_containing(position).unwrap();
+        assert_eq!((run.position_first, run.timestamp_ns), (firsts[sequence], sequence as u64));
+        assert_eq!(verify_run(&run.chain_before, run.position_first, run.timestamp_ns, run.message), run.chain);
+    }
 }
 
 /// Runs of one size stand in the same few places for ever: no segment is allocated once the first was trimmed.
