@@ -1,1 +1,15 @@
-//! Placeholder
+//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters, cores.
+//!
+//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides
+//! whom to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
+//! (mapped memory, sockets, rings); everything above can then forbid `unsafe` and stay deterministic.
+//!
+//! The rooms:
+//!
+//! - [`cores`]: which cores this process may use, and pinning threads to them.
+//! - [`error`]: what an operating system refused, and what to do about it.
+
+pub mod cores;
+pub mod error;
+
+pub use error::HostError;
