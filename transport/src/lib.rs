@@ -7,10 +7,12 @@
 //! The rooms:
 //!
 //! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
+//! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
 //! - [`error`]: what an operating system refused, and what to do about it.
 
 pub mod cores;
+pub mod counters;
 pub mod error;
 pub mod pool;
 
