@@ -7,6 +7,7 @@
 //! The rooms:
 //!
 //! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
+//! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
 //! - [`error`]: what an operating system refused, and what to do about it.
@@ -14,6 +15,7 @@
 pub mod cores;
 pub mod counters;
 pub mod error;
+pub mod multicast;
 pub mod pool;
 
 pub use error::HostError;
