@@ -7,6 +7,7 @@
 //! The rooms:
 //!
 //! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
+//! - [`datagram`]: sending and receiving datagrams in batches, over io_uring or over `recvmmsg`/`sendmmsg`.
 //! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
@@ -14,6 +15,7 @@
 
 pub mod cores;
 pub mod counters;
+pub mod datagram;
 pub mod error;
 pub mod multicast;
 pub mod pool;
