@@ -15,4 +15,5 @@
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;
-//pub mod session;
+#[cfg(not(loom))]
+pub mod session;
