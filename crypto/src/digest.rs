@@ -16,19 +16,7 @@ pub const DIGEST_BYTES: usize = 32;
 ///
 /// `Display` writes 64 hexadecimal digits, `Debug` the first eight.
 #[derive(
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-    Unaligned,
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(transparent)]
 pub struct Digest(pub [u8; DIGEST_BYTES]);
@@ -100,16 +88,9 @@ pub fn digest_many(inputs: &[&[u8]], out: &mut [Digest]) {
 }
 
 fn digest_many_with(set: InstructionSet, inputs: &[&[u8]], out: &mut [Digest]) {
-    assert_eq!(
-        inputs.len(),
-        out.len(),
-        "digest_many: inputs and places for digests"
-    );
+    assert_eq!(inputs.len(), out.len(), "digest_many: inputs and places for digests");
     let width = lanes::width(set);
-    let mut waiting = Waiting {
-        indices: [0; LANES_MAX],
-        count: 0,
-    };
+    let mut waiting = Waiting { indices: [0; LANES_MAX], count: 0 };
     for (index, input) in inputs.iter().enumerate() {
         if input.len() > CHUNK_BYTES {
             out[index] = digest(input);
@@ -224,36 +205,20 @@ mod tests {
             let keyed = blake3::keyed_hash(b"whats the Elvish word for friend", &input);
             assert_eq!(keyed.to_string(), keyed_hash, "{length} bytes, keyed");
             let mut writer = DigestWriter::new("BLAKE3 2019-12-27 16:29:52 test vectors context");
-            assert_eq!(
-                writer.update(&input).finish().to_string(),
-                derived_key,
-                "{length} bytes, derived"
-            );
+            assert_eq!(writer.update(&input).finish().to_string(), derived_key, "{length} bytes, derived");
             for set in InstructionSet::available() {
                 let mut out = [Digest::ZERO; 20];
                 digest_many_with(set, &[input.as_slice(); 20], &mut out);
-                assert!(
-                    out.iter().all(|digest| digest.to_string() == hash),
-                    "{set:?}, {length} bytes"
-                );
+                assert!(out.iter().all(|digest| digest.to_string() == hash), "{set:?}, {length} bytes");
             }
         }
     }
 
     #[test]
     fn the_writer_concatenates_and_separates_domains() {
-        let one = DigestWriter::new("logothete test")
-            .update(b"ab")
-            .update(b"c")
-            .finish();
-        assert_eq!(
-            one,
-            DigestWriter::new("logothete test").update(b"abc").finish()
-        );
-        assert_ne!(
-            one,
-            DigestWriter::new("logothete other").update(b"abc").finish()
-        );
+        let one = DigestWriter::new("logothete test").update(b"ab").update(b"c").finish();
+        assert_eq!(one, DigestWriter::new("logothete test").update(b"abc").finish());
+        assert_ne!(one, DigestWriter::new("logothete other").update(b"abc").finish());
         assert_ne!(one, digest(b"abc"));
     }
 
@@ -261,15 +226,9 @@ mod tests {
     fn text_forms() {
         let full = "42214739f095a406f3fc83deb889744ac00df831c10daa55189b5d121c855af7";
         let value = Digest::from_hex(full).unwrap();
-        assert_eq!(
-            (value.to_string().as_str(), format!("{value:?}").as_str()),
-            (full, "42214739")
-        );
+        assert_eq!((value.to_string().as_str(), format!("{value:?}").as_str()), (full, "42214739"));
         assert_eq!(full.parse(), Ok(value));
-        assert_eq!(
-            Digest::from_hex(&full[2..]),
-            Err(HexError::Length { characters: 62 })
-        );
+        assert_eq!(Digest::from_hex(&full[2..]), Err(HexError::Length { characters: 62 }));
     }
 
     proptest! {

@@ -13,10 +13,7 @@ pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
 /// If the kernel cannot give random bytes: no key may be made on such a host.
 pub fn os_entropy(buf: &mut [u8]) {
     if let Err(error) = getrandom::fill(buf) {
-        panic!(
-            "getrandom for {} bytes: {error}; no keys can be made on this host",
-            buf.len()
-        );
+        panic!("getrandom for {} bytes: {error}; no keys can be made on this host", buf.len());
     }
 }
 
@@ -30,10 +27,7 @@ mod tests {
         os_entropy(&mut one);
         os_entropy(&mut two);
         assert_ne!(one, two);
-        assert!(
-            one.chunks(16).all(|part| part != [0; 16]),
-            "a part of the buffer was left untouched"
-        );
+        assert!(one.chunks(16).all(|part| part != [0; 16]), "a part of the buffer was left untouched");
         os_entropy(&mut []);
     }
 }

@@ -67,13 +67,8 @@ impl PublicIdentity {
     /// Strict: a key or a commitment of low order and a scalar that is not reduced are refused, so everyone agrees about
     /// every signature. Not in constant time; it handles public values only.
     pub fn verify(&self, domain: &str, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
-        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
-            key.verify_strict(
-                &statement(domain, message),
-                &Signature::from_bytes(signature),
-            )
-            .is_ok()
-        })
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(&statement(domain, message), &Signature::from_bytes(signature)).is_ok())
     }
 }
 
@@ -140,44 +135,22 @@ mod tests {
             let identity = Identity::from_secret_bytes(hex::parse(secret).unwrap());
             assert_eq!(identity.public().to_string(), public);
             assert_eq!(*identity.secret_bytes(), hex::parse(secret).unwrap());
-            assert_eq!(
-                identity.0.sign(&hex::bytes(message)).to_bytes().to_vec(),
-                hex::bytes(signature)
-            );
+            assert_eq!(identity.0.sign(&hex::bytes(message)).to_bytes().to_vec(), hex::bytes(signature));
         }
     }
 
     #[test]
     fn a_signature_holds_for_its_signer_domain_and_message_only() {
-        let (one, other) = (
-            Identity::generate(&mut os_entropy),
-            Identity::generate(&mut os_entropy),
-        );
+        let (one, other) = (Identity::generate(&mut os_entropy), Identity::generate(&mut os_entropy));
         let signature = one.sign("logothete test", b"message");
-        assert!(
-            one.public()
-                .verify("logothete test", b"message", &signature)
-        );
-        assert!(
-            !other
-                .public()
-                .verify("logothete test", b"message", &signature)
-        );
-        assert!(
-            !one.public()
-                .verify("logothete tests", b"message", &signature)
-        );
-        assert!(
-            !one.public()
-                .verify("logothete test", b"massage", &signature)
-        );
+        assert!(one.public().verify("logothete test", b"message", &signature));
+        assert!(!other.public().verify("logothete test", b"message", &signature));
+        assert!(!one.public().verify("logothete tests", b"message", &signature));
+        assert!(!one.public().verify("logothete test", b"massage", &signature));
         for byte in 0..SIGNATURE_BYTES {
             let mut changed = signature;
             changed[byte] ^= 0x10;
-            assert!(
-                !one.public().verify("logothete test", b"message", &changed),
-                "byte {byte}"
-            );
+            assert!(!one.public().verify("logothete test", b"message", &changed), "byte {byte}");
         }
     }
 
@@ -186,12 +159,7 @@ mod tests {
         // The neutral point, of order one: with it a forger can make signatures that a lax verifier takes.
         let mut neutral = [0; 32];
         neutral[0] = 1;
-        assert_eq!(
-            PublicIdentity(neutral)
-                .to_string()
-                .parse::<PublicIdentity>(),
-            Err(HexError::Key)
-        );
+        assert_eq!(PublicIdentity(neutral).to_string().parse::<PublicIdentity>(), Err(HexError::Key));
         let mut forged = [0; SIGNATURE_BYTES];
         forged[0] = 1;
         assert!(!PublicIdentity(neutral).verify("logothete test", b"anything", &forged));

@@ -44,9 +44,7 @@ impl PoolConfig {
     }
 
     fn slot_bytes(&self) -> usize {
-        self.frame_bytes
-            .next_multiple_of(SLOT_ALIGNMENT)
-            .saturating_add(HEADROOM_BYTES)
+        self.frame_bytes.next_multiple_of(SLOT_ALIGNMENT).saturating_add(HEADROOM_BYTES)
     }
 }
 
@@ -104,15 +102,9 @@ impl Pool {
     ///
     /// A size of zero or one that the host's memory does not hold.
     pub fn new(config: PoolConfig) -> Result<Pool, HostError> {
-        let what = format!(
-            "a pool of {} frames of {} bytes",
-            config.frames, config.frame_bytes
-        );
-        if !(1..=FRAMES_MAX).contains(&config.frames)
-            || !(1..=FRAME_BYTES_MAX).contains(&config.frame_bytes)
-        {
-            let mend =
-                "a pool has 1 to 2^30 frames of 1 to 2^30 bytes: choose numbers in these bounds";
+        let what = format!("a pool of {} frames of {} bytes", config.frames, config.frame_bytes);
+        if !(1..=FRAMES_MAX).contains(&config.frames) || !(1..=FRAME_BYTES_MAX).contains(&config.frame_bytes) {
+            let mend = "a pool has 1 to 2^30 frames of 1 to 2^30 bytes: choose numbers in these bounds";
             return Err(HostError::new("mmap", libc::EINVAL, what).with_mend(mend));
         }
         let (memory, mapped_bytes, pages) =
@@ -120,13 +112,7 @@ impl Pool {
         // SAFETY: the range was mapped just now. A refusal (the lock limit is 8 MiB by default) costs nothing but a
         // page fault should the host ever swap, so it is reported and not an error.
         let locked = unsafe { libc::mlock(memory.as_ptr().cast(), mapped_bytes) } == 0;
-        let next = (0..config.frames).map(|i| {
-            AtomicU32::new(if i + 1 < config.frames {
-                i as u32 + 1
-            } else {
-                NONE
-            })
-        });
+        let next = (0..config.frames).map(|i| AtomicU32::new(if i + 1 < config.frames { i as u32 + 1 } else { NONE }));
         Ok(Pool {
             shared: Arc::new(Shared {
                 memory,
@@ -157,19 +143,10 @@ impl Pool {
             }
             // The slot may be taken by another thread right now and this value stale; then the exchange below fails.
             let next = shared.next[index as usize].load(Ordering::Relaxed);
-            match shared.free.compare_exchange_weak(
-                top,
-                successor(top, next),
-                Ordering::Acquire,
-                Ordering::Acquire,
-            ) {
+            match shared.free.compare_exchange_weak(top, successor(top, next), Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => {
                     shared.next[index as usize].store(HELD, Ordering::Relaxed);
-                    return Some(Frame {
-                        shared: Arc::clone(&self.shared),
-                        index,
-                        length: 0,
-                    });
+                    return Some(Frame { shared: Arc::clone(&self.shared), index, length: 0 });
                 }
                 Err(current) => top = current,
             }
@@ -192,11 +169,7 @@ impl Pool {
         assert!(state == PARKED, "the descriptor was used twice");
         // SAFETY: `into_raw` kept one reference count for the descriptor, and the exchange above admits one user of it.
         let shared = unsafe { Arc::from_raw(Arc::as_ptr(&self.shared)) };
-        Frame {
-            shared,
-            index,
-            length,
-        }
+        Frame { shared, index, length }
     }
 
     /// Capacity of one frame.
@@ -227,17 +200,8 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared {
-            frame_bytes,
-            pages,
-            locked,
-            ..
-        } = *self.shared;
-        write!(
-            f,
-            "Pool {{ {} frames of {frame_bytes} bytes, {pages:?} pages, locked: {locked} }}",
-            self.frames()
-        )
+        let Shared { frame_bytes, pages, locked, .. } = *self.shared;
+        write!(f, "Pool {{ {} frames of {frame_bytes} bytes, {pages:?} pages, locked: {locked} }}", self.frames())
     }
 }
 
@@ -248,12 +212,7 @@ impl Shared {
         loop {
             self.next[index as usize].store(top as u32, Ordering::Relaxed);
             // SYNC: pairs with the acquire in `Pool::take`; also publishes the link stored above.
-            match self.free.compare_exchange_weak(
-                top,
-                successor(top, index),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.free.compare_exchange_weak(top, successor(top, index), Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(current) => top = current,
             }
@@ -263,11 +222,7 @@ impl Shared {
     #[inline]
     fn bytes(&self, index: u32) -> *mut u8 {
         // SAFETY: every index comes from the free list or was checked, so the slot lies inside the mapping.
-        unsafe {
-            self.memory
-                .as_ptr()
-                .add(index as usize * self.slot_bytes + HEADROOM_BYTES)
-        }
+        unsafe { self.memory.as_ptr().add(index as usize * self.slot_bytes + HEADROOM_BYTES) }
     }
 }
 
@@ -315,9 +270,7 @@ impl Frame {
     #[inline]
     pub fn capacity_bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the slot's bytes are mapped, initialised (fresh mappings are zero) and owned by this frame alone.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.shared.frame_bytes)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.shared.frame_bytes) }
     }
 
     /// Declares the first `length` bytes filled.
@@ -327,11 +280,7 @@ impl Frame {
     /// When the frame does not hold that many.
     #[inline]
     pub fn set_len(&mut self, length: usize) {
-        assert!(
-            length <= self.shared.frame_bytes,
-            "{length} bytes do not fit a frame of {}",
-            self.shared.frame_bytes
-        );
+        assert!(length <= self.shared.frame_bytes, "{length} bytes do not fit a frame of {}", self.shared.frame_bytes);
         self.length = length as u32;
     }
 
@@ -377,9 +326,7 @@ impl DerefMut for Frame {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `capacity_bytes_mut`; `length` never exceeds the capacity.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.length as usize)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.length as usize) }
     }
 }
 
@@ -392,54 +339,34 @@ impl Drop for Frame {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Frame {{ slot {}, {} of {} bytes }}",
-            self.index, self.length, self.shared.frame_bytes
-        )
+        write!(f, "Frame {{ slot {}, {} of {} bytes }}", self.index, self.length, self.shared.frame_bytes)
     }
 }
 
 /// Maps `bytes` of zeroed memory with every page present; returns its start, its size and its kind, or an error number.
 fn map(bytes: usize) -> Result<(NonNull<u8>, usize, Pages), i32> {
     if bytes >= HUGE_PAGE_BYTES {
-        let rounded = bytes
-            .checked_next_multiple_of(HUGE_PAGE_BYTES)
-            .ok_or(libc::ENOMEM)?;
+        let rounded = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(libc::ENOMEM)?;
         if let Ok(memory) = map_anonymous(rounded, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
             return Ok((memory, rounded, Pages::Huge));
         }
         let memory = map_anonymous(rounded, 0)?;
         // SAFETY: the range was mapped just now; the call only changes how it will be backed.
-        let advised =
-            unsafe { libc::madvise(memory.as_ptr().cast(), rounded, libc::MADV_HUGEPAGE) } == 0;
+        let advised = unsafe { libc::madvise(memory.as_ptr().cast(), rounded, libc::MADV_HUGEPAGE) } == 0;
         touch(memory, rounded);
-        return Ok((
-            memory,
-            rounded,
-            if advised {
-                Pages::Transparent
-            } else {
-                Pages::Ordinary
-            },
-        ));
+        return Ok((memory, rounded, if advised { Pages::Transparent } else { Pages::Ordinary }));
     }
     let memory = map_anonymous(bytes, libc::MAP_POPULATE)?;
     Ok((memory, bytes, Pages::Ordinary))
 }
 
 fn map_anonymous(bytes: usize, flags: libc::c_int) -> Result<NonNull<u8>, i32> {
-    let (protection, flags) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-    );
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags);
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
     let memory = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
     match NonNull::new(memory.cast::<u8>()) {
         Some(start) if memory != libc::MAP_FAILED => Ok(start),
-        _ => Err(std::io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or(libc::ENOMEM)),
+        _ => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::ENOMEM)),
     }
 }
 
@@ -456,11 +383,7 @@ mod tests {
     use super::*;
 
     fn pool(frame_bytes: usize, frames: usize) -> Pool {
-        Pool::new(PoolConfig {
-            frame_bytes,
-            frames,
-        })
-        .expect("a small pool")
+        Pool::new(PoolConfig { frame_bytes, frames }).expect("a small pool")
     }
 
     #[test]
@@ -550,13 +473,7 @@ mod tests {
     #[test]
     fn impossible_sizes_are_errors() {
         for (frame_bytes, frames) in [(0, 1), (1, 0), (usize::MAX / 4, 1 << 20)] {
-            assert!(
-                Pool::new(PoolConfig {
-                    frame_bytes,
-                    frames
-                })
-                .is_err()
-            );
+            assert!(Pool::new(PoolConfig { frame_bytes, frames }).is_err());
         }
     }
 
@@ -576,24 +493,14 @@ mod tests {
                     if round % 3 == 0 {
                         std::thread::yield_now();
                     }
-                    assert!(
-                        frame.iter().all(|&b| b == mark),
-                        "another thread wrote into an owned frame"
-                    );
+                    assert!(frame.iter().all(|&b| b == mark), "another thread wrote into an owned frame");
                 }
                 taken
             }
         };
         let threads: Vec<_> = (0..4).map(|i| std::thread::spawn(worker(i))).collect();
-        let taken: u32 = threads
-            .into_iter()
-            .map(|t| t.join().expect("no assertion failed"))
-            .sum();
+        let taken: u32 = threads.into_iter().map(|t| t.join().expect("no assertion failed")).sum();
         assert!(taken > 0);
-        assert_eq!(
-            std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(),
-            7,
-            "every frame came back"
-        );
+        assert_eq!(std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(), 7, "every frame came back");
     }
 }

@@ -14,11 +14,7 @@ use std::time::{Duration, Instant};
 const FRAME_BYTES: usize = 1472;
 
 fn pool(frames: usize) -> Pool {
-    Pool::new(PoolConfig {
-        frame_bytes: FRAME_BYTES,
-        frames,
-    })
-    .expect("a small pool")
+    Pool::new(PoolConfig { frame_bytes: FRAME_BYTES, frames }).expect("a small pool")
 }
 
 fn endpoint(case: Case, pool: &Pool) -> Endpoint {
@@ -46,19 +42,8 @@ fn a_datagram_arrives_whole_with_its_senders_address() {
             (&b"hello"[..], a.local_address(), false),
             "{case:?}"
         );
-        assert_eq!(
-            received[0].frame.as_ptr() as usize % 64,
-            0,
-            "{case:?}: bytes begin at the frame's aligned start"
-        );
-        assert_eq!(
-            (
-                b.counters().received.value(),
-                b.counters().received_bytes.value()
-            ),
-            (1, 5),
-            "{case:?}"
-        );
+        assert_eq!(received[0].frame.as_ptr() as usize % 64, 0, "{case:?}: bytes begin at the frame's aligned start");
+        assert_eq!((b.counters().received.value(), b.counters().received_bytes.value()), (1, 5), "{case:?}");
     }
 }
 
@@ -72,11 +57,7 @@ fn every_size_from_nothing_to_a_full_frame_arrives() {
             let bytes: Vec<u8> = (0..length).map(|i| (i * 31) as u8).collect();
             endpoint.send(filled(&pool, &bytes), to);
             endpoint.flush().expect("a working host");
-            assert_eq!(
-                &*receive_exactly(&mut endpoint, 1)[0].frame,
-                &bytes[..],
-                "{case:?}, {length} bytes"
-            );
+            assert_eq!(&*receive_exactly(&mut endpoint, 1)[0].frame, &bytes[..], "{case:?}, {length} bytes");
         }
     }
 }
@@ -87,10 +68,7 @@ fn nothing_is_sent_before_the_flush_and_waiting_flushes() {
         let pool = pool(64);
         let (mut a, mut b) = (endpoint(case, &pool), endpoint(case, &pool));
         a.send(filled(&pool, b"later"), b.local_address());
-        assert!(
-            receive_for(&mut b, Duration::from_millis(5)).is_empty(),
-            "{case:?}"
-        );
+        assert!(receive_for(&mut b, Duration::from_millis(5)).is_empty(), "{case:?}");
         a.wait(Duration::ZERO).expect("a working host");
         assert_eq!(receive_exactly(&mut b, 1).len(), 1, "{case:?}");
     }
@@ -106,10 +84,8 @@ fn more_sends_than_the_queue_holds_all_arrive_in_order() {
         }
         a.flush().expect("a working host");
         let received = receive_exactly(&mut b, 600);
-        let numbers: Vec<u32> = received
-            .iter()
-            .map(|r| u32::from_le_bytes(r.frame[..].try_into().expect("four bytes")))
-            .collect();
+        let numbers: Vec<u32> =
+            received.iter().map(|r| u32::from_le_bytes(r.frame[..].try_into().expect("four bytes"))).collect();
         assert_eq!(numbers, (0..600).collect::<Vec<u32>>(), "{case:?}");
     }
 }
@@ -122,19 +98,10 @@ fn a_fan_out_larger_than_the_queue_reaches_every_address_from_one_frame() {
         let to = vec![b.local_address(); 300];
         a.send_all(filled(&pool, b"to all"), &to);
         a.flush().expect("a working host");
-        assert!(
-            receive_exactly(&mut b, 300)
-                .iter()
-                .all(|r| *r.frame == *b"to all"),
-            "{case:?}"
-        );
+        assert!(receive_exactly(&mut b, 300).iter().all(|r| *r.frame == *b"to all"), "{case:?}");
         // Every send is complete by now, and the counters of io_uring's completions follow at the next look.
         receive_for(&mut a, Duration::from_millis(1));
-        assert_eq!(
-            (a.counters().sent.value(), a.counters().sent_bytes.value()),
-            (300, 1800),
-            "{case:?}"
-        );
+        assert_eq!((a.counters().sent.value(), a.counters().sent_bytes.value()), (300, 1800), "{case:?}");
     }
 }
 
@@ -153,11 +120,7 @@ fn frames_return_to_the_pool_after_sending() {
         a.send_all(filled(&pool, b"to nobody"), &[]);
         receive_for(&mut a, Duration::ZERO);
         drop(a);
-        assert_eq!(
-            std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(),
-            64,
-            "{case:?}"
-        );
+        assert_eq!(std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(), 64, "{case:?}");
     }
 }
 
@@ -171,11 +134,7 @@ fn dropping_an_endpoint_with_sends_queued_returns_every_frame() {
             a.send(filled(&pool, b"unsent"), to);
         }
         drop(a);
-        assert_eq!(
-            std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(),
-            256,
-            "{case:?}"
-        );
+        assert_eq!(std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(), 256, "{case:?}");
     }
 }
 
@@ -206,21 +165,13 @@ fn an_exhausted_pool_loses_nothing_that_the_socket_holds() {
         a.flush().expect("a working host");
         // Held frames empty the pool; whatever was not received yet waits.
         let held = receive_for(&mut b, Duration::from_millis(20));
-        assert!(
-            held.len() <= 16 && !held.is_empty(),
-            "{case:?}: {}",
-            held.len()
-        );
+        assert!(held.len() <= 16 && !held.is_empty(), "{case:?}: {}", held.len());
         assert!(b.counters().pool_exhausted.value() > 0, "{case:?}");
         let mut numbers: Vec<u8> = held.iter().map(|r| r.frame[0]).collect();
         drop(held);
         let end = Instant::now() + Duration::from_secs(10);
         while numbers.len() < 100 && Instant::now() < end {
-            numbers.extend(
-                receive_for(&mut b, Duration::from_millis(1))
-                    .iter()
-                    .map(|r| r.frame[0]),
-            );
+            numbers.extend(receive_for(&mut b, Duration::from_millis(1)).iter().map(|r| r.frame[0]));
         }
         assert_eq!(numbers, (0..100).collect::<Vec<u8>>(), "{case:?}");
     }
@@ -247,10 +198,7 @@ fn a_burst_larger_than_the_receive_buffers_loses_nothing() {
         }
         assert_eq!(next, 500, "{case:?}");
         if case.backend == BackendChoice::IoUring {
-            assert!(
-                b.counters().enobufs.value() > 0 && b.counters().rearmed.value() > 0,
-                "{case:?}"
-            );
+            assert!(b.counters().enobufs.value() > 0 && b.counters().rearmed.value() > 0, "{case:?}");
         }
     }
 }
@@ -260,24 +208,12 @@ fn an_oversize_datagram_is_counted_and_the_next_one_arrives() {
     for case in cases() {
         let pool = pool(64);
         let mut b = endpoint(case, &pool);
-        let foreign =
-            std::net::UdpSocket::bind(SocketAddr::new(case.loopback, 0)).expect("a socket");
-        foreign
-            .send_to(&[1; FRAME_BYTES + 1], b.local_address())
-            .expect("sent");
-        foreign
-            .send_to(&[2; FRAME_BYTES], b.local_address())
-            .expect("sent");
+        let foreign = std::net::UdpSocket::bind(SocketAddr::new(case.loopback, 0)).expect("a socket");
+        foreign.send_to(&[1; FRAME_BYTES + 1], b.local_address()).expect("sent");
+        foreign.send_to(&[2; FRAME_BYTES], b.local_address()).expect("sent");
         let received = receive_exactly(&mut b, 1);
         assert_eq!(*received[0].frame, [2; FRAME_BYTES], "{case:?}");
-        assert_eq!(
-            (
-                b.counters().truncated.value(),
-                b.counters().received.value()
-            ),
-            (1, 1),
-            "{case:?}"
-        );
+        assert_eq!((b.counters().truncated.value(), b.counters().received.value()), (1, 1), "{case:?}");
     }
 }
 
@@ -287,42 +223,21 @@ fn refused_sends_are_counted_and_do_not_stop_the_others() {
         let pool = pool(64);
         let (mut a, mut b) = (endpoint(case, &pool), endpoint(case, &pool));
         // No host sends to port 0, and no socket sends to the other family's addresses.
-        let foreign = if case.loopback.is_ipv4() {
-            "[::1]:9"
-        } else {
-            "127.0.0.1:9"
-        };
-        let refused = [
-            SocketAddr::new(case.loopback, 0),
-            foreign.parse().expect("an address"),
-        ];
+        let foreign = if case.loopback.is_ipv4() { "[::1]:9" } else { "127.0.0.1:9" };
+        let refused = [SocketAddr::new(case.loopback, 0), foreign.parse().expect("an address")];
         // Nobody listens here: the network's refusal must not hurt later calls.
-        let silent =
-            std::net::UdpSocket::bind(SocketAddr::new(case.loopback, 0)).expect("a socket");
+        let silent = std::net::UdpSocket::bind(SocketAddr::new(case.loopback, 0)).expect("a socket");
         let dead = silent.local_addr().expect("an address");
         drop(silent);
         for round in 0..3u8 {
-            for to in [
-                refused[0],
-                b.local_address(),
-                dead,
-                refused[1],
-                b.local_address(),
-            ] {
+            for to in [refused[0], b.local_address(), dead, refused[1], b.local_address()] {
                 a.send(filled(&pool, &[round]), to);
             }
             a.flush().expect("a working host");
             assert_eq!(receive_exactly(&mut b, 2).len(), 2, "{case:?}");
-            assert!(
-                receive_for(&mut a, Duration::from_millis(1)).is_empty(),
-                "{case:?}"
-            );
+            assert!(receive_for(&mut a, Duration::from_millis(1)).is_empty(), "{case:?}");
         }
-        assert_eq!(
-            (a.counters().send_failed.value(), a.counters().sent.value()),
-            (6, 9),
-            "{case:?}"
-        );
+        assert_eq!((a.counters().send_failed.value(), a.counters().sent.value()), (6, 9), "{case:?}");
     }
 }
 
@@ -333,12 +248,9 @@ fn a_full_socket_is_counted_as_kernel_drops() {
         let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(case.loopback, 0));
         (config.backend, config.receive_buffer_bytes) = (case.backend, 4096);
         let mut b = Endpoint::open(config).expect("an endpoint on loopback");
-        let foreign =
-            std::net::UdpSocket::bind(SocketAddr::new(case.loopback, 0)).expect("a socket");
+        let foreign = std::net::UdpSocket::bind(SocketAddr::new(case.loopback, 0)).expect("a socket");
         for _ in 0..500 {
-            foreign
-                .send_to(&[0; 1000], b.local_address())
-                .expect("sent");
+            foreign.send_to(&[0; 1000], b.local_address()).expect("sent");
         }
         let first = receive_for(&mut b, Duration::from_millis(20)).len() as u64;
         // The count comes with the next datagram.
@@ -376,10 +288,7 @@ fn waiting_does_not_sleep_over_a_datagram_that_is_there() {
             b.flush().expect("a working host");
             let start = Instant::now();
             b.wait(Duration::from_secs(60)).expect("a working host");
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "{case:?}: it slept until the timeout"
-            );
+            assert!(start.elapsed() < Duration::from_secs(30), "{case:?}: it slept until the timeout");
             receive_exactly(&mut b, 1);
         }
     }
@@ -391,9 +300,7 @@ fn a_waker_ends_a_wait_however_often_it_rings() {
         let pool = pool(64);
         let mut endpoint = endpoint(case, &pool);
         let waker = host::eventfd();
-        endpoint
-            .register_waker(waker.as_fd())
-            .expect("room for a waker");
+        endpoint.register_waker(waker.as_fd()).expect("room for a waker");
         for round in 0..20 {
             let mut ringing = std::fs::File::from(waker.try_clone().expect("a duplicate"));
             let ringer = std::thread::spawn(move || {
@@ -401,27 +308,18 @@ fn a_waker_ends_a_wait_however_often_it_rings() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 for _ in 0..=round % 3 {
-                    ringing
-                        .write_all(&1u64.to_ne_bytes())
-                        .expect("an eventfd takes it");
+                    ringing.write_all(&1u64.to_ne_bytes()).expect("an eventfd takes it");
                 }
             });
             let woken = endpoint.counters().woken.value();
             let start = Instant::now();
             while endpoint.counters().woken.value() == woken {
-                endpoint
-                    .wait(Duration::from_secs(60))
-                    .expect("a working host");
-                assert!(
-                    start.elapsed() < Duration::from_secs(30),
-                    "{case:?}: the ring was lost"
-                );
+                endpoint.wait(Duration::from_secs(60)).expect("a working host");
+                assert!(start.elapsed() < Duration::from_secs(30), "{case:?}: the ring was lost");
             }
             ringer.join().expect("no panic");
             // Whatever rang after the first wake-up is over before the next round.
-            endpoint
-                .wait(Duration::from_millis(1))
-                .expect("a working host");
+            endpoint.wait(Duration::from_millis(1)).expect("a working host");
         }
     }
 }
@@ -432,20 +330,14 @@ fn a_ring_that_receiving_noticed_still_ends_the_next_wait() {
         let pool = pool(64);
         let mut endpoint = endpoint(case, &pool);
         let waker = host::eventfd();
-        endpoint
-            .register_waker(waker.as_fd())
-            .expect("room for a waker");
-        std::fs::File::from(waker)
-            .write_all(&1u64.to_ne_bytes())
-            .expect("an eventfd takes it");
+        endpoint.register_waker(waker.as_fd()).expect("room for a waker");
+        std::fs::File::from(waker).write_all(&1u64.to_ne_bytes()).expect("an eventfd takes it");
         let mut received = Vec::new();
         for _ in 0..10 {
             assert_eq!(endpoint.receive(&mut received, 64), 0);
         }
         let start = Instant::now();
-        endpoint
-            .wait(Duration::from_secs(60))
-            .expect("a working host");
+        endpoint.wait(Duration::from_secs(60)).expect("a working host");
         assert!(start.elapsed() < Duration::from_secs(30), "{case:?}");
     }
 }
@@ -478,22 +370,14 @@ fn groups_reach_their_members_and_nobody_else() {
     for case in cases().filter(|c| c.loopback == interface) {
         let pool = pool(512);
         // The kernel chooses a port for a first socket, and all members share it.
-        let port = std::net::UdpSocket::bind("0.0.0.0:0")
-            .and_then(|s| s.local_addr())
-            .expect("a free port")
-            .port();
+        let port = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let open = |groups_join: Vec<IpAddr>| {
             let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(interface, 0));
             config.backend = case.backend;
-            config.group = Some(GroupConfig {
-                groups_join,
-                port,
-                interface,
-            });
+            config.group = Some(GroupConfig { groups_join, port, interface });
             Endpoint::open(config).expect("an endpoint on loopback")
         };
-        let (mut sender, mut both, mut one) =
-            (open(vec![]), open(vec![group, other]), open(vec![other]));
+        let (mut sender, mut both, mut one) = (open(vec![]), open(vec![group, other]), open(vec![other]));
         let to = |group| SocketAddr::new(group, port);
         for _ in 0..5 {
             sender.send(filled(&pool, b"group"), to(group));
@@ -502,31 +386,11 @@ fn groups_reach_their_members_and_nobody_else() {
         }
         sender.flush().expect("a working host");
         let received = receive_exactly(&mut both, 15);
-        let of = |text: &[u8], group| {
-            received
-                .iter()
-                .filter(|r| *r.frame == *text && r.group == group)
-                .count()
-        };
-        assert_eq!(
-            (of(b"group", true), of(b"other", true), of(b"alone", false)),
-            (5, 5, 5),
-            "{case:?}"
-        );
-        assert!(
-            received.iter().all(|r| r.from == sender.local_address()),
-            "{case:?}"
-        );
-        assert!(
-            receive_exactly(&mut one, 5)
-                .iter()
-                .all(|r| *r.frame == *b"other"),
-            "{case:?}"
-        );
-        assert!(
-            receive_for(&mut one, Duration::from_millis(5)).is_empty(),
-            "{case:?}"
-        );
+        let of = |text: &[u8], group| received.iter().filter(|r| *r.frame == *text && r.group == group).count();
+        assert_eq!((of(b"group", true), of(b"other", true), of(b"alone", false)), (5, 5, 5), "{case:?}");
+        assert!(received.iter().all(|r| r.from == sender.local_address()), "{case:?}");
+        assert!(receive_exactly(&mut one, 5).iter().all(|r| *r.frame == *b"other"), "{case:?}");
+        assert!(receive_for(&mut one, Duration::from_millis(5)).is_empty(), "{case:?}");
         assert!(
             receive_for(&mut sender, Duration::from_millis(5)).is_empty(),
             "{case:?}: a sender hears no group it did not join"
@@ -540,23 +404,13 @@ fn a_busy_group_does_not_starve_unicasts_nor_the_other_way_round() {
     let group = any_group();
     for case in cases().filter(|c| c.loopback == interface) {
         let pool = pool(2048);
-        let port = std::net::UdpSocket::bind("0.0.0.0:0")
-            .and_then(|s| s.local_addr())
-            .expect("a free port")
-            .port();
+        let port = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(interface, 0));
         config.backend = case.backend;
-        config.group = Some(GroupConfig {
-            groups_join: vec![group],
-            port,
-            interface,
-        });
+        config.group = Some(GroupConfig { groups_join: vec![group], port, interface });
         let mut endpoint = Endpoint::open(config).expect("an endpoint on loopback");
         let unicast = endpoint.local_address();
-        for (busy, quiet) in [
-            (SocketAddr::new(group, port), unicast),
-            (unicast, SocketAddr::new(group, port)),
-        ] {
+        for (busy, quiet) in [(SocketAddr::new(group, port), unicast), (unicast, SocketAddr::new(group, port))] {
             let mut received = Vec::new();
             endpoint.send(filled(&pool, b"quiet"), quiet);
             for _ in 0..20 {
@@ -567,10 +421,7 @@ fn a_busy_group_does_not_starve_unicasts_nor_the_other_way_round() {
                 // Fewer than come in: the busy socket is never empty.
                 endpoint.receive(&mut received, 2);
             }
-            assert!(
-                received.iter().any(|r| *r.frame == *b"quiet"),
-                "{case:?}: starved"
-            );
+            assert!(received.iter().any(|r| *r.frame == *b"quiet"), "{case:?}: starved");
             receive_for(&mut endpoint, Duration::from_millis(5));
         }
     }
@@ -585,22 +436,12 @@ fn ipv6_groups_work_where_the_probe_says_so() {
     }
     for case in cases().filter(|c| c.loopback == interface) {
         let pool = pool(256);
-        let port = std::net::UdpSocket::bind("[::]:0")
-            .and_then(|s| s.local_addr())
-            .expect("a free port")
-            .port();
+        let port = std::net::UdpSocket::bind("[::]:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(interface, 0));
         config.backend = case.backend;
-        config.group = Some(GroupConfig {
-            groups_join: vec![group],
-            port,
-            interface,
-        });
+        config.group = Some(GroupConfig { groups_join: vec![group], port, interface });
         let mut endpoint = Endpoint::open(config).expect("an endpoint on loopback");
-        endpoint.send(
-            filled(&pool, b"six"),
-            multicast::destination(group, port, interface).expect("an interface"),
-        );
+        endpoint.send(filled(&pool, b"six"), multicast::destination(group, port, interface).expect("an interface"));
         endpoint.flush().expect("a working host");
         assert!(receive_exactly(&mut endpoint, 1)[0].group, "{case:?}");
     }
@@ -613,29 +454,17 @@ fn a_taken_address_is_an_error_that_names_it() {
         let first = endpoint(case, &pool);
         let mut config = EndpointConfig::new(pool.clone(), first.local_address());
         config.backend = case.backend;
-        let error = Endpoint::open(config)
-            .err()
-            .expect("the address is taken")
-            .to_string();
-        assert!(
-            error.contains(&first.local_address().to_string()) && error.contains("another process"),
-            "{error}"
-        );
+        let error = Endpoint::open(config).err().expect("the address is taken").to_string();
+        assert!(error.contains(&first.local_address().to_string()) && error.contains("another process"), "{error}");
     }
 }
 
 #[test]
 fn the_choice_of_the_back_end_is_explained() {
     let pool = pool(64);
-    let endpoint = Endpoint::open(EndpointConfig::new(
-        pool,
-        "127.0.0.1:0".parse().expect("an address"),
-    ))
-    .expect("an endpoint");
+    let endpoint =
+        Endpoint::open(EndpointConfig::new(pool, "127.0.0.1:0".parse().expect("an address"))).expect("an endpoint");
     let (backend, reason) = endpoint.backend();
-    assert!(
-        !backend.to_string().is_empty() && reason.contains("cores") || reason.contains("io_uring"),
-        "{reason}"
-    );
+    assert!(!backend.to_string().is_empty() && reason.contains("cores") || reason.contains("io_uring"), "{reason}");
     assert!(endpoint.receive_buffer_bytes() > 0);
 }

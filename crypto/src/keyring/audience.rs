@@ -26,12 +26,7 @@ pub(super) struct Audience {
 
 impl AudienceCache {
     pub(super) fn new() -> AudienceCache {
-        AudienceCache {
-            audiences: Vec::with_capacity(AUDIENCES_MAX),
-            recent: 0,
-            replace_next: 0,
-            version: 0,
-        }
+        AudienceCache { audiences: Vec::with_capacity(AUDIENCES_MAX), recent: 0, replace_next: 0, version: 0 }
     }
 
     /// Says that some key has changed.
@@ -40,15 +35,8 @@ impl AudienceCache {
     }
 
     /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or out of date.
-    pub(super) fn find<'a>(
-        &mut self,
-        to: &[u16],
-        keys_to: impl Fn(u16) -> Option<&'a PairKeys>,
-    ) -> &Audience {
-        let recent = self
-            .audiences
-            .get(self.recent)
-            .is_some_and(|audience| audience.to == to);
+    pub(super) fn find<'a>(&mut self, to: &[u16], keys_to: impl Fn(u16) -> Option<&'a PairKeys>) -> &Audience {
+        let recent = self.audiences.get(self.recent).is_some_and(|audience| audience.to == to);
         if !recent {
             self.recent = match self.audiences.iter().position(|audience| audience.to == to) {
                 Some(index) => index,
@@ -67,12 +55,7 @@ impl AudienceCache {
     fn place(&mut self, to: &[u16]) -> usize {
         // Never equal to the version now, so that it is built when first used.
         let version = self.version.wrapping_sub(1);
-        let audience = Audience {
-            to: to.to_vec(),
-            version,
-            ids: Vec::new(),
-            blocks: Vec::new(),
-        };
+        let audience = Audience { to: to.to_vec(), version, ids: Vec::new(), blocks: Vec::new() };
         if self.audiences.len() < AUDIENCES_MAX {
             self.audiences.push(audience);
             return self.audiences.len() - 1;
@@ -93,8 +76,7 @@ impl Audience {
             self.blocks.push(KeyBlock::new());
             let block = self.blocks.last_mut().expect("one was just added");
             for (lane, receiver) in receivers.iter().enumerate() {
-                let key = keys_to(*receiver)
-                    .and_then(|keys| Some((keys.send.id, keys.send.tag.blake3_key()?)));
+                let key = keys_to(*receiver).and_then(|keys| Some((keys.send.id, keys.send.tag.blake3_key()?)));
                 if let Some((_, key)) = key {
                     block.set(lane, key);
                 }

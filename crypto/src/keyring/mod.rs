@@ -142,34 +142,19 @@ impl KeyRing {
         let mut epoch = [0; 8];
         entropy(&mut epoch);
         let keys = OwnKeys::generate(&mut entropy);
-        assert!(
-            config.peers.len() < usize::from(NO_PEER),
-            "{} peers are too many",
-            config.peers.len()
-        );
-        let principal_max = config
-            .peers
-            .iter()
-            .map(|(principal, _)| *principal)
-            .max()
-            .unwrap_or(0);
+        assert!(config.peers.len() < usize::from(NO_PEER), "{} peers are too many", config.peers.len());
+        let principal_max = config.peers.iter().map(|(principal, _)| *principal).max().unwrap_or(0);
         let mut table = vec![NO_PEER; usize::from(principal_max) + 1];
         let mut peers = Vec::with_capacity(config.peers.len());
         for (principal, public) in config.peers {
-            assert_ne!(
-                principal, config.own,
-                "principal {principal:#x} is named as its own peer"
-            );
+            assert_ne!(principal, config.own, "principal {principal:#x} is named as its own peer");
             let place = &mut table[usize::from(principal)];
             assert_eq!(*place, NO_PEER, "peer {principal:#x} is named twice");
             *place = peers.len() as u16;
             peers.push(Peer::new(principal, public, &mut entropy));
         }
         KeyRing {
-            binding: Binding {
-                context: config.context,
-                algorithm: config.algorithm,
-            },
+            binding: Binding { context: config.context, algorithm: config.algorithm },
             own: config.own,
             identity: config.identity,
             // Zero means "none" on the wire; one draw in 2^64 is moved.
@@ -197,17 +182,13 @@ impl KeyRing {
 
     /// The epoch established with `peer`, if any.
     pub fn established(&self, peer: u16) -> Option<u64> {
-        self.peer(peer)?
-            .session
-            .as_ref()
-            .map(|session| session.epoch)
+        self.peer(peer)?.session.as_ref().map(|session| session.epoch)
     }
 
     /// Whether nothing is left to announce to `peer`: its epoch is established, and it confirmed ours and our current
     /// generation. False for an unknown peer.
     pub fn settled(&self, peer: u16) -> bool {
-        self.peer(peer)
-            .is_some_and(|peer| peer.is_settled(self.keys.current.generation))
+        self.peer(peer).is_some_and(|peer| peer.is_settled(self.keys.current.generation))
     }
 
     /// The announcement to send to `to` now, with attributes that the receiver hands on as they are. None if `to` is no
@@ -252,13 +233,9 @@ impl KeyRing {
             return Err(AnnouncementError::OwnIdentity);
         }
         if announcement.receiver.get() != self.own {
-            return Err(AnnouncementError::OtherReceiver {
-                receiver: announcement.receiver.get(),
-            });
+            return Err(AnnouncementError::OtherReceiver { receiver: announcement.receiver.get() });
         }
-        let index = self
-            .index(sender)
-            .ok_or(AnnouncementError::UnknownSender { sender })?;
+        let index = self.index(sender).ok_or(AnnouncementError::UnknownSender { sender })?;
         let peer = &mut self.peers[index];
         peer.check_new(&announcement)?;
         if !announcement.is_signed_by(&peer.public) {
@@ -267,14 +244,7 @@ impl KeyRing {
         if announcement.context != self.binding.context {
             return Err(AnnouncementError::ContextDiffers { sender });
         }
-        let outcome = peer.accept(
-            &announcement,
-            &self.binding,
-            self.own,
-            self.epoch,
-            &self.keys,
-            &mut self.entropy,
-        )?;
+        let outcome = peer.accept(&announcement, &self.binding, self.own, self.epoch, &self.keys, &mut self.entropy)?;
         if outcome != Outcome::Challenged {
             self.audiences.invalidate();
         }
@@ -285,9 +255,7 @@ impl KeyRing {
             epoch: announcement.epoch.get(),
             attributes: announcement.attributes,
             outcome,
-            answer_wanted: outcome == Outcome::Challenged
-                || announcement.flags & FLAG_UNSETTLED != 0
-                || !has_our_keys,
+            answer_wanted: outcome == Outcome::Challenged || announcement.flags & FLAG_UNSETTLED != 0 || !has_our_keys,
         })
     }
 
@@ -296,11 +264,7 @@ impl KeyRing {
     /// again only when peers that matter are [`settled`](Self::settled), or they receive zeros until they are.
     pub fn rotate(&mut self) {
         self.keys.rotate(&mut self.entropy);
-        for session in self
-            .peers
-            .iter_mut()
-            .filter_map(|peer| peer.session.as_mut())
-        {
+        for session in self.peers.iter_mut().filter_map(|peer| peer.session.as_mut()) {
             session.drop_unheld(&self.keys);
         }
         self.audiences.invalidate();
@@ -317,16 +281,8 @@ impl KeyRing {
     /// If `counter` is not above that of the packet before (of any audience), or `out` has not the size of the vector.
     pub fn seal(&mut self, to: &[u16], digest: &Digest, counter: u64, out: &mut [u8]) {
         let before = self.counter_sealed.replace(counter);
-        assert!(
-            before < Some(counter),
-            "packet counter {counter} after {before:?}: it must strictly increase"
-        );
-        assert_eq!(
-            out.len(),
-            to.len() * TAG_ENTRY_BYTES,
-            "size of the vector for {} receivers",
-            to.len()
-        );
+        assert!(before < Some(counter), "packet counter {counter} after {before:?}: it must strictly increase");
+        assert_eq!(out.len(), to.len() * TAG_ENTRY_BYTES, "size of the vector for {} receivers", to.len());
         let in_lanes = to.len() > 1
             && self.binding.algorithm == MacAlgorithm::Blake3
             && self.instructions != InstructionSet::Scalar;
@@ -335,9 +291,7 @@ impl KeyRing {
         } else {
             for (receiver, entry) in to.iter().zip(out.chunks_exact_mut(TAG_ENTRY_BYTES)) {
                 match self.keys_to(*receiver) {
-                    Some(keys) => {
-                        write_entry(entry, keys.send.id, keys.send.tag.tag(counter, digest))
-                    }
+                    Some(keys) => write_entry(entry, keys.send.id, keys.send.tag.tag(counter, digest)),
                     None => entry.fill(0),
                 }
             }
@@ -346,20 +300,11 @@ impl KeyRing {
 
     fn seal_in_lanes(&mut self, to: &[u16], digest: &Digest, out: &mut [u8]) {
         let (table, peers) = (&self.table, &self.peers);
-        let audience = self
-            .audiences
-            .find(to, |receiver| send_keys(table, peers, receiver));
+        let audience = self.audiences.find(to, |receiver| send_keys(table, peers, receiver));
         let mut tags = TagBlock::new();
-        for ((block, ids), entries) in audience
-            .blocks()
-            .zip(out.chunks_mut(LANES_MAX * TAG_ENTRY_BYTES))
-        {
+        for ((block, ids), entries) in audience.blocks().zip(out.chunks_mut(LANES_MAX * TAG_ENTRY_BYTES)) {
             lanes::tags(self.instructions, block, ids.len(), &digest.0, &mut tags);
-            for (lane, (id, entry)) in ids
-                .iter()
-                .zip(entries.chunks_exact_mut(TAG_ENTRY_BYTES))
-                .enumerate()
-            {
+            for (lane, (id, entry)) in ids.iter().zip(entries.chunks_exact_mut(TAG_ENTRY_BYTES)).enumerate() {
                 if *id == 0 {
                     entry.fill(0);
                 } else {
@@ -383,10 +328,7 @@ impl KeyRing {
         digest: &Digest,
         entry: &[u8; TAG_ENTRY_BYTES],
     ) -> Result<(), TagError> {
-        let session = self
-            .peer(from)
-            .and_then(|peer| peer.session.as_ref())
-            .ok_or(TagError::NoSession)?;
+        let session = self.peer(from).and_then(|peer| peer.session.as_ref()).ok_or(TagError::NoSession)?;
         if session.epoch != epoch {
             return Err(TagError::NoSession);
         }

@@ -66,28 +66,19 @@ impl Peer {
     }
 
     pub(super) fn is_settled(&self, generation_own: u32) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|session| session.receipt == Some(generation_own))
+        self.session.as_ref().is_some_and(|session| session.receipt == Some(generation_own))
     }
 
     /// Refuses what cannot be new, before its signature is looked at. The fields may be forged, so a refusal is all that
     /// may follow from them.
     pub(super) fn check_new(&self, announcement: &Announcement) -> Result<(), AnnouncementError> {
-        let (epoch, number, sender) = (
-            announcement.epoch.get(),
-            announcement.number.get(),
-            self.principal,
-        );
+        let (epoch, number, sender) = (announcement.epoch.get(), announcement.number.get(), self.principal);
         if self.ended.contains(&epoch) {
             return Err(AnnouncementError::Superseded { sender });
         }
         let number_seen = match &self.session {
             Some(session) if session.epoch == epoch => Some(session.number),
-            _ => self
-                .challenged
-                .filter(|(challenged, _)| *challenged == epoch)
-                .map(|(_, seen)| seen),
+            _ => self.challenged.filter(|(challenged, _)| *challenged == epoch).map(|(_, seen)| seen),
         };
         if number_seen.is_some_and(|seen| number <= seen) {
             return Err(AnnouncementError::Repeated { sender });

@@ -104,10 +104,8 @@ pub(super) fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
         let mut fours = [splat(0); LANES];
         for i in 0..2 {
             for j in 0..2 {
-                fours[4 * i + 2 * j] =
-                    _mm256_unpacklo_epi64(pairs[4 * i + j], pairs[4 * i + 2 + j]);
-                fours[4 * i + 2 * j + 1] =
-                    _mm256_unpackhi_epi64(pairs[4 * i + j], pairs[4 * i + 2 + j]);
+                fours[4 * i + 2 * j] = _mm256_unpacklo_epi64(pairs[4 * i + j], pairs[4 * i + 2 + j]);
+                fours[4 * i + 2 * j + 1] = _mm256_unpackhi_epi64(pairs[4 * i + j], pairs[4 * i + 2 + j]);
             }
         }
         for w in 0..4 {

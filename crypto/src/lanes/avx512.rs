@@ -90,8 +90,7 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
     for g in 0..4 {
         for j in 0..2 {
             fours[4 * g + 2 * j] = _mm512_unpacklo_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
-            fours[4 * g + 2 * j + 1] =
-                _mm512_unpackhi_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
+            fours[4 * g + 2 * j + 1] = _mm512_unpackhi_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
         }
     }
     // Then a 4 x 4 transposition of the quarters: groups 0, 1 and 2, 3 first, even and odd quarters after.

@@ -5,16 +5,8 @@
 //! Source of the algorithm: the BLAKE3 paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn), section 2.
 
 /// The initial chaining value, and the constants in words 8 to 11 of the state.
-pub(super) const IV: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+pub(super) const IV: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 pub(super) const FLAG_CHUNK_START: u32 = 1;
 pub(super) const FLAG_CHUNK_END: u32 = 2;
@@ -46,35 +38,13 @@ macro_rules! lane_kernels {
         /// counter is zero: an input is one chunk.
         #[target_feature(enable = $features)]
         #[inline]
-        fn compress(
-            chaining: &[Vector; 8],
-            message: &[Vector; 16],
-            block_bytes: Vector,
-            flags: Vector,
-        ) -> [Vector; 8] {
+        fn compress(chaining: &[Vector; 8], message: &[Vector; 16], block_bytes: Vector, flags: Vector) -> [Vector; 8] {
             use $crate::lanes::kernel::{IV, SCHEDULE};
             let [c0, c1, c2, c3, c4, c5, c6, c7] = *chaining;
             let constant: [Vector; 4] = [splat(IV[0]), splat(IV[1]), splat(IV[2]), splat(IV[3])];
             let [k0, k1, k2, k3] = constant;
             let counter = splat(0);
-            let mut s = [
-                c0,
-                c1,
-                c2,
-                c3,
-                c4,
-                c5,
-                c6,
-                c7,
-                k0,
-                k1,
-                k2,
-                k3,
-                counter,
-                counter,
-                block_bytes,
-                flags,
-            ];
+            let mut s = [c0, c1, c2, c3, c4, c5, c6, c7, k0, k1, k2, k3, counter, counter, block_bytes, flags];
             macro_rules! mix {
                 ($a:literal, $b:literal, $c:literal, $d:literal, $x:expr, $y:expr) => {
                     s[$a] = add(add(s[$a], s[$b]), $x);
@@ -90,70 +60,14 @@ macro_rules! lane_kernels {
             // Unrolled by hand: with the words' indices known, state and message stay in registers.
             macro_rules! round {
                 ($r:literal) => {
-                    mix!(
-                        0,
-                        4,
-                        8,
-                        12,
-                        message[SCHEDULE[$r][0]],
-                        message[SCHEDULE[$r][1]]
-                    );
-                    mix!(
-                        1,
-                        5,
-                        9,
-                        13,
-                        message[SCHEDULE[$r][2]],
-                        message[SCHEDULE[$r][3]]
-                    );
-                    mix!(
-                        2,
-                        6,
-                        10,
-                        14,
-                        message[SCHEDULE[$r][4]],
-                        message[SCHEDULE[$r][5]]
-                    );
-                    mix!(
-                        3,
-                        7,
-                        11,
-                        15,
-                        message[SCHEDULE[$r][6]],
-                        message[SCHEDULE[$r][7]]
-                    );
-                    mix!(
-                        0,
-                        5,
-                        10,
-                        15,
-                        message[SCHEDULE[$r][8]],
-                        message[SCHEDULE[$r][9]]
-                    );
-                    mix!(
-                        1,
-                        6,
-                        11,
-                        12,
-                        message[SCHEDULE[$r][10]],
-                        message[SCHEDULE[$r][11]]
-                    );
-                    mix!(
-                        2,
-                        7,
-                        8,
-                        13,
-                        message[SCHEDULE[$r][12]],
-                        message[SCHEDULE[$r][13]]
-                    );
-                    mix!(
-                        3,
-                        4,
-                        9,
-                        14,
-                        message[SCHEDULE[$r][14]],
-                        message[SCHEDULE[$r][15]]
-                    );
+                    mix!(0, 4, 8, 12, message[SCHEDULE[$r][0]], message[SCHEDULE[$r][1]]);
+                    mix!(1, 5, 9, 13, message[SCHEDULE[$r][2]], message[SCHEDULE[$r][3]]);
+                    mix!(2, 6, 10, 14, message[SCHEDULE[$r][4]], message[SCHEDULE[$r][5]]);
+                    mix!(3, 7, 11, 15, message[SCHEDULE[$r][6]], message[SCHEDULE[$r][7]]);
+                    mix!(0, 5, 10, 15, message[SCHEDULE[$r][8]], message[SCHEDULE[$r][9]]);
+                    mix!(1, 6, 11, 12, message[SCHEDULE[$r][10]], message[SCHEDULE[$r][11]]);
+                    mix!(2, 7, 8, 13, message[SCHEDULE[$r][12]], message[SCHEDULE[$r][13]]);
+                    mix!(3, 4, 9, 14, message[SCHEDULE[$r][14]], message[SCHEDULE[$r][15]]);
                 };
             }
             round!(0);
@@ -187,17 +101,11 @@ macro_rules! lane_kernels {
             message: &[u32; 8],
             out: &mut [[u32; $crate::lanes::LANES_MAX]; 4],
         ) {
-            use $crate::lanes::kernel::{
-                FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_KEYED_HASH, FLAG_ROOT,
-            };
+            use $crate::lanes::kernel::{FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_KEYED_HASH, FLAG_ROOT};
             let zero = splat(0);
             let mut chaining = [zero; 8];
             for (vector, row) in chaining.iter_mut().zip(keys) {
-                *vector = load(
-                    row[lane_first..]
-                        .first_chunk()
-                        .expect("the row holds the lanes"),
-                );
+                *vector = load(row[lane_first..].first_chunk().expect("the row holds the lanes"));
             }
             // Half of the block is padding; the compiler leaves out the additions of these zeros.
             let mut block = [zero; 16];
@@ -207,21 +115,13 @@ macro_rules! lane_kernels {
             let flags = FLAG_CHUNK_START | FLAG_CHUNK_END | FLAG_ROOT | FLAG_KEYED_HASH;
             let tag = compress(&chaining, &block, splat(32), splat(flags));
             for (row, vector) in out.iter_mut().zip(tag) {
-                store(
-                    row[lane_first..]
-                        .first_chunk_mut()
-                        .expect("the row holds the lanes"),
-                    vector,
-                );
+                store(row[lane_first..].first_chunk_mut().expect("the row holds the lanes"), vector);
             }
         }
 
         /// BLAKE3 of each input, at most one chunk each, transposed into the first lanes of `out`.
         #[target_feature(enable = $features)]
-        pub(super) fn digests(
-            inputs: &[&[u8]; LANES],
-            out: &mut [[u32; $crate::lanes::LANES_MAX]; 8],
-        ) {
+        pub(super) fn digests(inputs: &[&[u8]; LANES], out: &mut [[u32; $crate::lanes::LANES_MAX]; 8]) {
             use $crate::lanes::kernel::{FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_ROOT, IV};
             use $crate::lanes::{BLOCK_BYTES, block_count};
             const PADDING: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
@@ -247,24 +147,15 @@ macro_rules! lane_kernels {
                     let start = block * BLOCK_BYTES;
                     let first = if block == 0 { FLAG_CHUNK_START } else { 0 };
                     if block < block_last[lane] {
-                        rows[lane] = inputs[lane][start..]
-                            .first_chunk()
-                            .expect("a block before the last is whole");
-                        (block_bytes[lane], flags[lane], active[lane]) =
-                            (BLOCK_BYTES as u32, first, u32::MAX);
+                        rows[lane] = inputs[lane][start..].first_chunk().expect("a block before the last is whole");
+                        (block_bytes[lane], flags[lane], active[lane]) = (BLOCK_BYTES as u32, first, u32::MAX);
                     } else if block == block_last[lane] {
                         rows[lane] = &tails[lane];
                         block_bytes[lane] = (inputs[lane].len() - start) as u32;
-                        (flags[lane], active[lane]) =
-                            (first | FLAG_CHUNK_END | FLAG_ROOT, u32::MAX);
+                        (flags[lane], active[lane]) = (first | FLAG_CHUNK_END | FLAG_ROOT, u32::MAX);
                     }
                 }
-                let next = compress(
-                    &chaining,
-                    &transpose(&rows),
-                    load(&block_bytes),
-                    load(&flags),
-                );
+                let next = compress(&chaining, &transpose(&rows), load(&block_bytes), load(&flags));
                 // A lane whose input has ended keeps its value.
                 let active = load(&active);
                 for (kept, new) in chaining.iter_mut().zip(next) {
@@ -272,10 +163,7 @@ macro_rules! lane_kernels {
                 }
             }
             for (row, vector) in out.iter_mut().zip(chaining) {
-                store(
-                    row.first_chunk_mut().expect("the row holds the lanes"),
-                    vector,
-                );
+                store(row.first_chunk_mut().expect("the row holds the lanes"), vector);
             }
         }
     };

@@ -55,11 +55,7 @@ impl InstructionSet {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
-            return if wide {
-                InstructionSet::Avx512
-            } else {
-                InstructionSet::Avx2
-            };
+            return if wide { InstructionSet::Avx512 } else { InstructionSet::Avx2 };
         }
         InstructionSet::Scalar
     }
@@ -69,11 +65,7 @@ impl InstructionSet {
     pub(crate) fn available() -> Vec<InstructionSet> {
         let mut sets = vec![InstructionSet::Scalar];
         #[cfg(target_arch = "x86_64")]
-        sets.extend(
-            [InstructionSet::Avx2, InstructionSet::Avx512]
-                .iter()
-                .filter(|set| **set <= Self::detect()),
-        );
+        sets.extend([InstructionSet::Avx2, InstructionSet::Avx512].iter().filter(|set| **set <= Self::detect()));
         sets
     }
 }
@@ -86,9 +78,7 @@ pub(crate) struct KeyBlock {
 
 impl KeyBlock {
     pub(crate) fn new() -> KeyBlock {
-        KeyBlock {
-            words: Zeroizing::new([[0; LANES_MAX]; 8]),
-        }
+        KeyBlock { words: Zeroizing::new([[0; LANES_MAX]; 8]) }
     }
 
     /// Puts `key` into `lane`.
@@ -107,9 +97,7 @@ pub(crate) struct TagBlock {
 
 impl TagBlock {
     pub(crate) fn new() -> TagBlock {
-        TagBlock {
-            words: [[0; LANES_MAX]; 4],
-        }
+        TagBlock { words: [[0; LANES_MAX]; 4] }
     }
 
     /// The tag of `lane`.
@@ -127,13 +115,7 @@ impl TagBlock {
 /// # Panics
 ///
 /// With [`InstructionSet::Scalar`], which has no lanes.
-pub(crate) fn tags(
-    set: InstructionSet,
-    keys: &KeyBlock,
-    lanes: usize,
-    message: &[u8; 32],
-    out: &mut TagBlock,
-) {
+pub(crate) fn tags(set: InstructionSet, keys: &KeyBlock, lanes: usize, message: &[u8; 32], out: &mut TagBlock) {
     assert!(lanes <= LANES_MAX, "{lanes} lanes of {LANES_MAX}");
     let message = words_of(message);
     match set {
@@ -176,16 +158,8 @@ pub(crate) fn width(set: InstructionSet) -> usize {
 /// ones, or few inputs), they are hashed one by one.
 pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]]) {
     assert_eq!(inputs.len(), out.len(), "one place for each digest");
-    assert!(
-        inputs.len() <= width(set),
-        "{} inputs for {} lanes",
-        inputs.len(),
-        width(set)
-    );
-    assert!(
-        inputs.iter().all(|input| input.len() <= CHUNK_BYTES),
-        "an input is longer than a chunk"
-    );
+    assert!(inputs.len() <= width(set), "{} inputs for {} lanes", inputs.len(), width(set));
+    assert!(inputs.iter().all(|input| input.len() <= CHUNK_BYTES), "an input is longer than a chunk");
     #[cfg(target_arch = "x86_64")]
     if digest_lanes(set, inputs, out) {
         return;
@@ -204,11 +178,7 @@ fn digest_lanes(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]]) -> 
     const SIXTEEN_LANES_COST: usize = 3;
 
     let blocks_sum: usize = inputs.iter().map(|input| block_count(input)).sum();
-    let blocks_max = inputs
-        .iter()
-        .map(|input| block_count(input))
-        .max()
-        .unwrap_or(0);
+    let blocks_max = inputs.iter().map(|input| block_count(input)).max().unwrap_or(0);
     let (lanes, cost) = if inputs.len() <= avx2::LANES {
         (avx2::LANES, EIGHT_LANES_COST * blocks_max)
     } else {
@@ -246,14 +216,7 @@ fn block_count(input: &[u8]) -> usize {
 
 /// Little-endian words of 32 bytes.
 fn words_of(bytes: &[u8; 32]) -> [u32; 8] {
-    std::array::from_fn(|w| {
-        u32::from_le_bytes([
-            bytes[4 * w],
-            bytes[4 * w + 1],
-            bytes[4 * w + 2],
-            bytes[4 * w + 3],
-        ])
-    })
+    std::array::from_fn(|w| u32::from_le_bytes([bytes[4 * w], bytes[4 * w + 1], bytes[4 * w + 2], bytes[4 * w + 3]]))
 }
 
 #[cfg(test)]
@@ -269,21 +232,14 @@ mod tests {
     fn tags_equal_keyed_blake3_for_every_number_of_lanes() {
         let mut keys = KeyBlock::new();
         (0..LANES_MAX).for_each(|lane| keys.set(lane, &key(lane)));
-        for set in InstructionSet::available()
-            .into_iter()
-            .filter(|set| *set != InstructionSet::Scalar)
-        {
+        for set in InstructionSet::available().into_iter().filter(|set| *set != InstructionSet::Scalar) {
             for lanes in 1..=LANES_MAX {
                 let message: [u8; 32] = std::array::from_fn(|i| (i * i + lanes) as u8);
                 let mut out = TagBlock::new();
                 tags(set, &keys, lanes, &message, &mut out);
                 for lane in 0..lanes {
                     let expected = blake3::keyed_hash(&key(lane), &message);
-                    assert_eq!(
-                        out.tag(lane),
-                        expected.as_bytes()[..16],
-                        "{set:?}, lane {lane} of {lanes}"
-                    );
+                    assert_eq!(out.tag(lane), expected.as_bytes()[..16], "{set:?}, lane {lane} of {lanes}");
                 }
             }
         }
@@ -291,23 +247,15 @@ mod tests {
 
     #[test]
     fn digests_equal_blake3_at_every_length_up_to_a_chunk() {
-        let bytes: Vec<u8> = (0..CHUNK_BYTES + LANES_MAX)
-            .map(|i| (i % 251) as u8)
-            .collect();
+        let bytes: Vec<u8> = (0..CHUNK_BYTES + LANES_MAX).map(|i| (i % 251) as u8).collect();
         for set in InstructionSet::available() {
             for length in 0..=CHUNK_BYTES {
                 // Every lane starts elsewhere, so that a lane that took another's bytes would show.
-                let inputs: Vec<&[u8]> = (0..width(set))
-                    .map(|lane| &bytes[lane..lane + length])
-                    .collect();
+                let inputs: Vec<&[u8]> = (0..width(set)).map(|lane| &bytes[lane..lane + length]).collect();
                 let mut out = vec![[0; 32]; inputs.len()];
                 digests(set, &inputs, &mut out);
                 for (input, digest) in inputs.iter().zip(&out) {
-                    assert_eq!(
-                        digest,
-                        blake3::hash(input).as_bytes(),
-                        "{set:?}, {length} bytes"
-                    );
+                    assert_eq!(digest, blake3::hash(input).as_bytes(), "{set:?}, {length} bytes");
                 }
             }
         }

@@ -117,10 +117,7 @@ pub trait CounterSet: Sized {
 
     /// A set in private memory, for processes without a counters file and for tests.
     fn private() -> Self {
-        let cells: Box<[AtomicU64]> = Self::DESCRIPTIONS
-            .iter()
-            .map(|_| AtomicU64::new(0))
-            .collect();
+        let cells: Box<[AtomicU64]> = Self::DESCRIPTIONS.iter().map(|_| AtomicU64::new(0)).collect();
         let pointers: Vec<NonNull<AtomicU64>> = cells.iter().map(NonNull::from).collect();
         set_of(&pointers, &Arc::new(Memory::Heap { _cells: cells }))
     }
@@ -130,9 +127,7 @@ pub trait CounterSet: Sized {
 fn set_of<S: CounterSet>(cells: &[NonNull<AtomicU64>], memory: &Arc<Memory>) -> S {
     let mut cells = cells.iter();
     S::from_counters(&mut || Counter {
-        cell: *cells
-            .next()
-            .expect("a set asks for as many counters as it describes"),
+        cell: *cells.next().expect("a set asks for as many counters as it describes"),
         _memory: Arc::clone(memory),
     })
 }
@@ -185,17 +180,8 @@ mod tests {
         two.second.set(7);
         two.second.raise(5);
         assert_eq!((two.first.value(), two.second.value()), (2, 7));
-        let labels: Vec<_> = Two::DESCRIPTIONS
-            .iter()
-            .map(|d| (d.label, d.unit, d.docs))
-            .collect();
-        assert_eq!(
-            labels,
-            [
-                ("first", "things", " The first, on two lines."),
-                ("second", "bytes", " The second.")
-            ]
-        );
+        let labels: Vec<_> = Two::DESCRIPTIONS.iter().map(|d| (d.label, d.unit, d.docs)).collect();
+        assert_eq!(labels, [("first", "things", " The first, on two lines."), ("second", "bytes", " The second.")]);
     }
 
     #[test]

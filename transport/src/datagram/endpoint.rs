@@ -42,9 +42,7 @@ impl FromStr for BackendChoice {
             "auto" => Ok(BackendChoice::Auto),
             "io_uring" => Ok(BackendChoice::IoUring),
             "mmsg" => Ok(BackendChoice::Mmsg),
-            _ => Err(format!(
-                "{text:?} is no transport: choose auto, io_uring or mmsg"
-            )),
+            _ => Err(format!("{text:?} is no transport: choose auto, io_uring or mmsg")),
         }
     }
 }
@@ -148,19 +146,8 @@ impl Endpoint {
     ///
     /// The address is taken or foreign, a group cannot be joined, or io_uring was demanded and is not to be had.
     pub fn open(config: EndpointConfig) -> Result<Endpoint, HostError> {
-        let EndpointConfig {
-            pool,
-            unicast,
-            group,
-            backend: choice,
-            receive_buffer_bytes,
-            counters,
-        } = config;
-        let sockets = Rc::new(Sockets::open(
-            unicast,
-            group.as_ref(),
-            receive_buffer_bytes,
-        )?);
+        let EndpointConfig { pool, unicast, group, backend: choice, receive_buffer_bytes, counters } = config;
+        let sockets = Rc::new(Sockets::open(unicast, group.as_ref(), receive_buffer_bytes)?);
         let counters = Rc::new(counters);
         let (mut backend, mut reason) = wanted(choice, cores::usable().len());
         let mut datagrams: Option<Box<dyn Datagram>> = None;
@@ -168,17 +155,13 @@ impl Endpoint {
             match Uring::open(Rc::clone(&sockets), pool.clone(), Rc::clone(&counters)) {
                 Ok(uring) => datagrams = Some(Box::new(uring)),
                 Err(error) if choice == BackendChoice::IoUring => return Err(error),
-                Err(error) => {
-                    (backend, reason) =
-                        (Backend::Mmsg, format!("io_uring is not to be had: {error}"))
-                }
+                Err(error) => (backend, reason) = (Backend::Mmsg, format!("io_uring is not to be had: {error}")),
             }
         }
         Ok(Endpoint {
             local_address: sockets.local_address()?,
             receive_buffer_bytes: sockets.receive_buffer_bytes,
-            datagrams: datagrams
-                .unwrap_or_else(|| Box::new(Mmsg::open(sockets, pool, Rc::clone(&counters)))),
+            datagrams: datagrams.unwrap_or_else(|| Box::new(Mmsg::open(sockets, pool, Rc::clone(&counters)))),
             backend,
             reason,
             counters,
@@ -234,14 +217,11 @@ impl Endpoint {
     ///
     /// The descriptor is not open, or too many are.
     pub fn register_waker(&mut self, waker: BorrowedFd<'_>) -> Result<(), HostError> {
-        let owned = waker
-            .try_clone_to_owned()
-            .map_err(|e| HostError::from_io("dup", &e, "a waker"))?;
+        let owned = waker.try_clone_to_owned().map_err(|e| HostError::from_io("dup", &e, "a waker"))?;
         // SAFETY: the descriptor is open; so in the next call.
         let flags = unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_GETFL) };
         // SAFETY: as above.
-        let set =
-            unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
+        let set = unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
         if flags < 0 || set < 0 {
             return Err(HostError::last("fcntl", "a waker"));
         }
@@ -276,14 +256,10 @@ fn wanted(choice: BackendChoice, cores: usize) -> (Backend, String) {
     match choice {
         BackendChoice::Mmsg => (Backend::Mmsg, "the configuration says so".into()),
         BackendChoice::IoUring => (Backend::IoUring, "the configuration says so".into()),
-        BackendChoice::Auto if cores <= 2 => (
-            Backend::Mmsg,
-            format!("{cores} usable cores: recvmmsg and sendmmsg cost less where cores are shared"),
-        ),
-        BackendChoice::Auto => (
-            Backend::IoUring,
-            format!("{cores} usable cores: enough to poll on"),
-        ),
+        BackendChoice::Auto if cores <= 2 => {
+            (Backend::Mmsg, format!("{cores} usable cores: recvmmsg and sendmmsg cost less where cores are shared"))
+        }
+        BackendChoice::Auto => (Backend::IoUring, format!("{cores} usable cores: enough to poll on")),
     }
 }
 
@@ -293,18 +269,11 @@ mod tests {
 
     #[test]
     fn auto_decides_from_the_cores_and_says_so() {
-        for (cores, expected) in [
-            (1, Backend::Mmsg),
-            (2, Backend::Mmsg),
-            (3, Backend::IoUring),
-            (64, Backend::IoUring),
-        ] {
+        for (cores, expected) in [(1, Backend::Mmsg), (2, Backend::Mmsg), (3, Backend::IoUring), (64, Backend::IoUring)]
+        {
             let (backend, reason) = wanted(BackendChoice::Auto, cores);
             assert_eq!(backend, expected);
-            assert!(
-                reason.contains(&format!("{cores} usable cores")),
-                "{reason}"
-            );
+            assert!(reason.contains(&format!("{cores} usable cores")), "{reason}");
         }
         assert_eq!(wanted(BackendChoice::IoUring, 1).0, Backend::IoUring);
         assert_eq!(wanted(BackendChoice::Mmsg, 64).0, Backend::Mmsg);
@@ -313,11 +282,6 @@ mod tests {
     #[test]
     fn choices_are_read_by_their_names() {
         assert_eq!("io_uring".parse(), Ok(BackendChoice::IoUring));
-        assert!(
-            "dpdk"
-                .parse::<BackendChoice>()
-                .expect_err("unknown")
-                .contains("choose auto")
-        );
+        assert!("dpdk".parse::<BackendChoice>().expect_err("unknown").contains("choose auto"));
     }
 }

@@ -6,9 +6,7 @@
 use super::address::{ADDRESS_BYTES, RawAddress};
 use super::ancillary::{CONTROL_BYTES, Drops};
 use super::sockets::Sockets;
-use super::{
-    BATCH, Datagram, DatagramCounters, Received, WAIT_WITHOUT_FRAMES, breaks, drain, frames_ready,
-};
+use super::{BATCH, Datagram, DatagramCounters, Received, WAIT_WITHOUT_FRAMES, breaks, drain, frames_ready};
 use crate::HostError;
 use crate::pool::{Frame, Pool};
 use std::mem;
@@ -63,20 +61,11 @@ impl Mmsg {
     /// Receives one batch from one socket.
     #[inline]
     fn receive_from(&mut self, socket: usize, out: &mut Vec<Received>, max: usize) -> usize {
-        let Mmsg {
-            inbound,
-            counters,
-            drops,
-            ..
-        } = self;
+        let Mmsg { inbound, counters, drops, .. } = self;
         if max == 0 || !inbound.refill(counters) {
             return 0;
         }
-        let descriptor = if socket == 0 {
-            Some(&self.sockets.unicast)
-        } else {
-            self.sockets.group.as_ref()
-        };
+        let descriptor = if socket == 0 { Some(&self.sockets.unicast) } else { self.sockets.group.as_ref() };
         let Some(descriptor) = descriptor else {
             return 0;
         };
@@ -123,11 +112,7 @@ impl Datagram for Mmsg {
         for address in to {
             // The frame is not among those that this flush gives back.
             if self.outbound.queued == SENDS_MAX {
-                self.outbound.flush(
-                    self.sockets.unicast.as_raw_fd(),
-                    &self.counters,
-                    &mut self.broken,
-                );
+                self.outbound.flush(self.sockets.unicast.as_raw_fd(), &self.counters, &mut self.broken);
             }
             self.outbound.queue(&frame, address);
         }
@@ -136,11 +121,7 @@ impl Datagram for Mmsg {
 
     #[inline]
     fn flush(&mut self) -> Result<(), HostError> {
-        self.outbound.flush(
-            self.sockets.unicast.as_raw_fd(),
-            &self.counters,
-            &mut self.broken,
-        );
+        self.outbound.flush(self.sockets.unicast.as_raw_fd(), &self.counters, &mut self.broken);
         self.check()
     }
 
@@ -151,43 +132,21 @@ impl Datagram for Mmsg {
         let (polled, timeout) = if has_frames {
             (&mut self.polled[..], timeout)
         } else {
-            (
-                &mut self.polled[sockets..],
-                timeout.min(WAIT_WITHOUT_FRAMES),
-            )
+            (&mut self.polled[sockets..], timeout.min(WAIT_WITHOUT_FRAMES))
         };
-        let time = libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let time = libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
         self.counters.slept.add(1);
         // SAFETY: the array and the time live through the call; no signal mask is given.
-        let ready = unsafe {
-            libc::ppoll(
-                polled.as_mut_ptr(),
-                polled.len() as libc::nfds_t,
-                &time,
-                ptr::null(),
-            )
-        };
+        let ready = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, &time, ptr::null()) };
         if ready < 0 {
             let error = HostError::last("ppoll", "an endpoint's sockets and wakers");
             // A signal ends the sleep, so that a caller who is told to stop notices.
-            return if matches!(error.errno, libc::EINTR | libc::ENOMEM) {
-                Ok(())
-            } else {
-                Err(error)
-            };
+            return if matches!(error.errno, libc::EINTR | libc::ENOMEM) { Ok(()) } else { Err(error) };
         }
         if ready == 0 {
             return Ok(());
         }
-        for (waker, _) in self
-            .wakers
-            .iter()
-            .zip(&self.polled[sockets..])
-            .filter(|(_, p)| p.revents != 0)
-        {
+        for (waker, _) in self.wakers.iter().zip(&self.polled[sockets..]).filter(|(_, p)| p.revents != 0) {
             self.counters.woken.add(1);
             drain(waker);
         }
@@ -211,11 +170,7 @@ impl Datagram for Mmsg {
 }
 
 fn readable(fd: RawFd) -> libc::pollfd {
-    libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    }
+    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
 /// The receiving half: message headers, each with a frame to receive into.
@@ -240,14 +195,7 @@ impl Inbound {
             ready: 0,
             starved: false,
             headers: (0..slots).map(|_| empty_header()).collect(),
-            vectors: vec![
-                libc::iovec {
-                    iov_base: ptr::null_mut(),
-                    iov_len: pool.frame_bytes()
-                };
-                slots
-            ]
-            .into(),
+            vectors: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: pool.frame_bytes() }; slots].into(),
             addresses: vec![RawAddress::EMPTY; slots].into(),
             controls: vec![[0; CONTROL_BYTES]; slots].into(),
             pool,
@@ -304,17 +252,10 @@ impl Inbound {
         // SAFETY: the first `ready` headers point to addresses, control buffers and vectors of this value, whose boxes never move, and
         // each vector to a frame that its slot owns, of the length it states.
         let filled = unsafe {
-            libc::recvmmsg(
-                socket,
-                self.headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
-            )
+            libc::recvmmsg(socket, self.headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, ptr::null_mut())
         };
         // An empty socket is the ordinary case on a polling path: it must not cost more than reading the number.
-        usize::try_from(filled)
-            .map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+        usize::try_from(filled).map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
     /// Moves what the first `count` slots received to `out` and fills the slots again.
@@ -329,10 +270,7 @@ impl Inbound {
     ) -> usize {
         let (mut handed, mut bytes) = (0, 0);
         for slot in 0..count {
-            let libc::mmsghdr {
-                msg_hdr: header,
-                msg_len,
-            } = self.headers[slot];
+            let libc::mmsghdr { msg_hdr: header, msg_len } = self.headers[slot];
             if header.msg_controllen > 0 {
                 let control = &self.controls[slot][..control_bytes(&header)];
                 counters.kernel_drops.add(drops.since(control));
@@ -343,16 +281,10 @@ impl Inbound {
                 counters.truncated.add(1);
                 continue;
             }
-            let mut frame = self.frames[slot]
-                .take()
-                .expect("a slot that was received into has a frame");
+            let mut frame = self.frames[slot].take().expect("a slot that was received into has a frame");
             frame.set_len(msg_len as usize);
             bytes += u64::from(msg_len);
-            out.push(Received {
-                frame,
-                from: self.addresses[slot].decode(),
-                group,
-            });
+            out.push(Received { frame, from: self.addresses[slot].decode(), group });
             handed += 1;
             if let Some(fresh) = self.pool.take() {
                 self.place(slot, fresh);
@@ -394,14 +326,7 @@ impl Outbound {
             frames: Vec::with_capacity(SENDS_MAX),
             queued: 0,
             headers: (0..SENDS_MAX).map(|_| empty_header()).collect(),
-            vectors: vec![
-                libc::iovec {
-                    iov_base: ptr::null_mut(),
-                    iov_len: 0
-                };
-                SENDS_MAX
-            ]
-            .into(),
+            vectors: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SENDS_MAX].into(),
             addresses: vec![RawAddress::EMPTY; SENDS_MAX].into(),
         };
         for slot in 0..SENDS_MAX {
@@ -418,10 +343,7 @@ impl Outbound {
     fn queue(&mut self, frame: &Frame, to: &SocketAddr) {
         let slot = self.queued;
         self.headers[slot].msg_hdr.msg_namelen = self.addresses[slot].encode(to);
-        self.vectors[slot] = libc::iovec {
-            iov_base: frame.base().cast(),
-            iov_len: frame.len(),
-        };
+        self.vectors[slot] = libc::iovec { iov_base: frame.base().cast(), iov_len: frame.len() };
         self.queued += 1;
     }
 
@@ -435,12 +357,7 @@ impl Outbound {
 
     /// Sends what is queued. The kernel has copied the bytes when the call returns, so the frames go back to their pool.
     #[inline]
-    fn flush(
-        &mut self,
-        socket: RawFd,
-        counters: &DatagramCounters,
-        broken: &mut Option<HostError>,
-    ) {
+    fn flush(&mut self, socket: RawFd, counters: &DatagramCounters, broken: &mut Option<HostError>) {
         let queued = mem::take(&mut self.queued);
         let mut next = 0;
         // Each turn sends or gives up at least one datagram.
@@ -454,10 +371,7 @@ impl Outbound {
                 libc::sendmmsg(socket, first, (queued - next) as libc::c_uint, flags as _)
             };
             if let Ok(sent @ 1..) = usize::try_from(sent) {
-                let bytes: usize = self.vectors[next..next + sent]
-                    .iter()
-                    .map(|v| v.iov_len)
-                    .sum();
+                let bytes: usize = self.vectors[next..next + sent].iter().map(|v| v.iov_len).sum();
                 counters.sent.add(sent as u64);
                 counters.sent_bytes.add(bytes as u64);
                 next += sent;
@@ -471,8 +385,7 @@ impl Outbound {
             counters.send_failed.add(1);
             next += 1;
             if breaks(errno) {
-                broken
-                    .get_or_insert_with(|| HostError::new("sendmmsg", errno, "a datagram socket"));
+                broken.get_or_insert_with(|| HostError::new("sendmmsg", errno, "a datagram socket"));
             }
         }
         self.frames.clear();
@@ -480,10 +393,7 @@ impl Outbound {
 }
 
 /// How much ancillary data came.
-#[expect(
-    clippy::unnecessary_cast,
-    reason = "the field's type differs between C libraries"
-)]
+#[expect(clippy::unnecessary_cast, reason = "the field's type differs between C libraries")]
 fn control_bytes(header: &libc::msghdr) -> usize {
     (header.msg_controllen as usize).min(CONTROL_BYTES)
 }

@@ -97,21 +97,12 @@ fn frames_ready(wanted: usize, frames: usize) -> usize {
 
 /// Whether an error number says that the socket or our arguments are broken, rather than that one datagram is lost.
 fn breaks(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EOPNOTSUPP | libc::ENOSYS
-    )
+    matches!(errno, libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EOPNOTSUPP | libc::ENOSYS)
 }
 
 /// Empties an eventfd. Another descriptor, such as a listening socket, has nothing to read: the refusal is no matter.
 fn drain(waker: &OwnedFd) {
     let mut count = [0u8; 8];
     // SAFETY: the buffer is as large as stated. The descriptor does not block.
-    unsafe {
-        libc::read(
-            std::os::fd::AsRawFd::as_raw_fd(waker),
-            count.as_mut_ptr().cast(),
-            count.len(),
-        )
-    };
+    unsafe { libc::read(std::os::fd::AsRawFd::as_raw_fd(waker), count.as_mut_ptr().cast(), count.len()) };
 }

@@ -16,10 +16,7 @@ pub struct Case {
 
 /// Every case that this host offers: io_uring may be forbidden and IPv6 switched off.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let families = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
+    let families = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let backends = [BackendChoice::Mmsg, BackendChoice::IoUring];
     let uring = io_uring::IoUring::<io_uring::squeue::Entry>::builder()
         .setup_single_issuer()
@@ -44,16 +41,10 @@ pub fn receive_exactly(endpoint: &mut Endpoint, count: usize) -> Vec<Received> {
     let mut received = Vec::with_capacity(count);
     let end = Instant::now() + Duration::from_secs(10);
     while received.len() < count {
-        assert!(
-            Instant::now() < end,
-            "{} of {count} datagrams came",
-            received.len()
-        );
+        assert!(Instant::now() < end, "{} of {count} datagrams came", received.len());
         let wanted = count - received.len();
         if endpoint.receive(&mut received, wanted) == 0 {
-            endpoint
-                .wait(Duration::from_millis(100))
-                .expect("a working host");
+            endpoint.wait(Duration::from_millis(100)).expect("a working host");
         }
     }
     received

@@ -6,12 +6,8 @@ use proptest::prelude::*;
 /// `count` rings, all settled with ring 0.
 fn star(count: u16, algorithm: MacAlgorithm) -> (KeyRing, Vec<KeyRing>) {
     let mut centre = ring(0, count, algorithm, 0);
-    let mut others: Vec<KeyRing> = (1..count)
-        .map(|own| ring(own, count, algorithm, 0))
-        .collect();
-    others
-        .iter_mut()
-        .for_each(|other| settle(&mut centre, other));
+    let mut others: Vec<KeyRing> = (1..count).map(|own| ring(own, count, algorithm, 0)).collect();
+    others.iter_mut().for_each(|other| settle(&mut centre, other));
     (centre, others)
 }
 
@@ -27,23 +23,13 @@ fn every_receiver_verifies_its_entry() {
                 let packet = digest(&counter.to_le_bytes());
                 let mut vector = vec![0xff; to.len() * TAG_ENTRY_BYTES];
                 centre.seal(&to, &packet, counter, &mut vector);
-                let entries: Vec<[u8; TAG_ENTRY_BYTES]> = vector
-                    .chunks(TAG_ENTRY_BYTES)
-                    .map(|entry| entry.try_into().unwrap())
-                    .collect();
+                let entries: Vec<[u8; TAG_ENTRY_BYTES]> =
+                    vector.chunks(TAG_ENTRY_BYTES).map(|entry| entry.try_into().unwrap()).collect();
                 for (index, other) in others.iter().enumerate() {
                     let verify = |entry| other.verify(0, centre.epoch(), counter, &packet, entry);
                     for (place, entry) in entries.iter().enumerate() {
-                        let expected = if place == index {
-                            Ok(())
-                        } else {
-                            Err(TagError::StaleKey)
-                        };
-                        assert_eq!(
-                            verify(entry),
-                            expected,
-                            "{algorithm}, {set:?}, {count} receivers"
-                        );
+                        let expected = if place == index { Ok(()) } else { Err(TagError::StaleKey) };
+                        assert_eq!(verify(entry), expected, "{algorithm}, {set:?}, {count} receivers");
                     }
                 }
             }
@@ -58,44 +44,17 @@ fn a_tag_holds_for_its_packet_epoch_and_direction() {
         let (packet, epoch) = (digest(b"packet"), a.epoch());
         let entry = seal_one(&mut a, 1, &packet, 3);
         assert_eq!(b.verify(0, epoch, 3, &packet, &entry), Ok(()));
-        assert_eq!(
-            b.verify(0, epoch, 3, &digest(b"other"), &entry),
-            Err(TagError::BadTag)
-        );
-        assert_eq!(
-            b.verify(0, epoch ^ 1, 3, &packet, &entry),
-            Err(TagError::NoSession)
-        );
-        assert_eq!(
-            b.verify(5, epoch, 3, &packet, &entry),
-            Err(TagError::NoSession)
-        );
-        assert_eq!(
-            b.verify(1, epoch, 3, &packet, &entry),
-            Err(TagError::NoSession)
-        );
-        assert_eq!(
-            b.verify(0, epoch, 3, &packet, &[0; TAG_ENTRY_BYTES]),
-            Err(TagError::StaleKey)
-        );
-        assert_eq!(
-            a.verify(1, b.epoch(), 3, &packet, &entry),
-            Err(TagError::StaleKey),
-            "reflected"
-        );
+        assert_eq!(b.verify(0, epoch, 3, &digest(b"other"), &entry), Err(TagError::BadTag));
+        assert_eq!(b.verify(0, epoch ^ 1, 3, &packet, &entry), Err(TagError::NoSession));
+        assert_eq!(b.verify(5, epoch, 3, &packet, &entry), Err(TagError::NoSession));
+        assert_eq!(b.verify(1, epoch, 3, &packet, &entry), Err(TagError::NoSession));
+        assert_eq!(b.verify(0, epoch, 3, &packet, &[0; TAG_ENTRY_BYTES]), Err(TagError::StaleKey));
+        assert_eq!(a.verify(1, b.epoch(), 3, &packet, &entry), Err(TagError::StaleKey), "reflected");
         for bit in 0..8 * TAG_ENTRY_BYTES {
             let mut changed = entry;
             changed[bit / 8] ^= 1 << (bit % 8);
-            let expected = if bit < 32 {
-                TagError::StaleKey
-            } else {
-                TagError::BadTag
-            };
-            assert_eq!(
-                b.verify(0, epoch, 3, &packet, &changed),
-                Err(expected),
-                "{algorithm}, bit {bit}"
-            );
+            let expected = if bit < 32 { TagError::StaleKey } else { TagError::BadTag };
+            assert_eq!(b.verify(0, epoch, 3, &packet, &changed), Err(expected), "{algorithm}, bit {bit}");
         }
     }
 }
@@ -112,9 +71,7 @@ fn who_has_no_key_gets_zeros_and_costs_the_others_nothing() {
         a.seal(&[1, 2, 9], &packet, 1, &mut vector);
         assert_eq!(vector[..TAG_ENTRY_BYTES], [0; TAG_ENTRY_BYTES]);
         assert_eq!(vector[2 * TAG_ENTRY_BYTES..], [0; TAG_ENTRY_BYTES]);
-        let entry = vector[TAG_ENTRY_BYTES..2 * TAG_ENTRY_BYTES]
-            .try_into()
-            .unwrap();
+        let entry = vector[TAG_ENTRY_BYTES..2 * TAG_ENTRY_BYTES].try_into().unwrap();
         assert_eq!(b.verify(0, a.epoch(), 1, &packet, entry), Ok(()));
         // Once 1 has announced itself the same audience reaches it.
         let mut c = ring(1, 4, algorithm, 0);

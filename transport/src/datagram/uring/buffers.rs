@@ -61,18 +61,14 @@ impl Buffers {
     pub(super) fn register(ring: &Ring, pool: Pool, count: u16) -> Result<Buffers, HostError> {
         assert!(count.is_power_of_two());
         let ring_bytes = usize::from(count) * size_of::<BufRingEntry>();
-        let (protection, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        );
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let memory = unsafe { libc::mmap(ptr::null_mut(), ring_bytes, protection, flags, -1, 0) };
         let what = || format!("a ring of {count} receive buffers");
         if memory == libc::MAP_FAILED {
             return Err(HostError::last("mmap", what()));
         }
-        let memory =
-            NonNull::new(memory.cast()).expect("the kernel maps nothing at zero unless asked to");
+        let memory = NonNull::new(memory.cast()).expect("the kernel maps nothing at zero unless asked to");
         let buffers = Buffers {
             pool,
             ring: memory,
@@ -82,13 +78,9 @@ impl Buffers {
             tail: 0,
         };
         // SAFETY: the memory is page-aligned, large enough, and stays mapped until the ring is gone: see `Uring::drop`.
-        let registered = unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(memory.as_ptr() as u64, count, GROUP, 0)
-        };
-        registered.map_err(|e| {
-            HostError::from_io("io_uring_register IORING_REGISTER_PBUF_RING", &e, what())
-        })?;
+        let registered =
+            unsafe { ring.submitter().register_buf_ring_with_flags(memory.as_ptr() as u64, count, GROUP, 0) };
+        registered.map_err(|e| HostError::from_io("io_uring_register IORING_REGISTER_PBUF_RING", &e, what()))?;
         Ok(buffers)
     }
 
@@ -131,38 +123,24 @@ impl Buffers {
     /// with the next [`Buffers::provide`].
     #[inline]
     pub(super) fn take(&mut self, number: u16, written: usize) -> Filled {
-        let mut frame = self.frames[usize::from(number)]
-            .take()
-            .expect("the kernel fills buffers that it was given");
+        let mut frame = self.frames[usize::from(number)].take().expect("the kernel fills buffers that it was given");
         self.vacant.push(number);
         let start = frame.base().wrapping_sub(PREFIX_BYTES);
         // SAFETY: the prefix lies in the frame's headroom; all of it is initialised, and any bytes are valid for each type.
         let (header, address, control) = unsafe {
             (
                 start.cast::<ReceiveHeader>().read_unaligned(),
-                start
-                    .add(HEADER_BYTES)
-                    .cast::<RawAddress>()
-                    .read_unaligned(),
-                start
-                    .add(HEADER_BYTES + ADDRESS_BYTES)
-                    .cast::<[u8; CONTROL_BYTES]>()
-                    .read_unaligned(),
+                start.add(HEADER_BYTES).cast::<RawAddress>().read_unaligned(),
+                start.add(HEADER_BYTES + ADDRESS_BYTES).cast::<[u8; CONTROL_BYTES]>().read_unaligned(),
             )
         };
-        let length = written
-            .saturating_sub(PREFIX_BYTES)
-            .min(header.payload_bytes as usize)
-            .min(frame.capacity_bytes());
+        let length =
+            written.saturating_sub(PREFIX_BYTES).min(header.payload_bytes as usize).min(frame.capacity_bytes());
         frame.set_len(length);
         let whole = header.flags & libc::MSG_TRUNC as u32 == 0;
         Filled {
             frame: whole.then_some(frame),
-            from: if header.address_bytes == 0 {
-                RawAddress::EMPTY.decode()
-            } else {
-                address.decode()
-            },
+            from: if header.address_bytes == 0 { RawAddress::EMPTY.decode() } else { address.decode() },
             control,
             control_bytes: (header.control_bytes as usize).min(CONTROL_BYTES),
         }

@@ -25,14 +25,8 @@ impl Ring {
         let mut builder = IoUring::builder();
         // Completions are worked off when this thread asks for them, never by interrupting it; the flag in the submission queue tells when
         // there is something to ask for, so that polling reads memory only.
-        builder
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag();
-        builder
-            .setup_submit_all()
-            .setup_cqsize(completions)
-            .dontfork();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        builder.setup_submit_all().setup_cqsize(completions).dontfork();
         let ring = builder.build(submissions).map_err(|e| unavailable(&e))?;
         let owner = NonNull::from(Box::leak(Box::new(ring)));
         // SAFETY: the box is freed by this value's drop, after the halves' last use.
@@ -84,16 +78,13 @@ impl Ring {
             None => self.submitter.submit_and_wait(want),
             Some(timeout) => {
                 let time = Timespec::from(timeout);
-                self.submitter
-                    .submit_with_args(want, &SubmitArgs::new().timespec(&time))
+                self.submitter.submit_with_args(want, &SubmitArgs::new().timespec(&time))
             }
         };
         self.submissions.sync();
         self.completions.sync();
         match result.map_err(|e| e.raw_os_error().unwrap_or(libc::EIO)) {
-            Ok(_) | Err(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME | libc::ENOMEM) => {
-                Ok(())
-            }
+            Ok(_) | Err(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME | libc::ENOMEM) => Ok(()),
             Err(errno) => Err(errno),
         }
     }
@@ -126,9 +117,7 @@ impl Ring {
     pub(super) fn cancel_all(&mut self) {
         // Nothing to cancel is an error, and any other one shows in completions that do not come.
         let timeout = Timespec::from(Duration::from_secs(1));
-        let _ = self
-            .submitter
-            .register_sync_cancel(Some(timeout), CancelBuilder::any());
+        let _ = self.submitter.register_sync_cancel(Some(timeout), CancelBuilder::any());
     }
 }
 
