@@ -137,8 +137,7 @@ impl Waiting {
         for (input, index) in group.iter_mut().zip(indices) {
             *input = inputs[*index];
         }
-        let mut digests = [[0; DIGEST_BYTES]; LANES_MAX];
-        lanes::digests(set, &group[..self.count], &mut digests[..self.count]);
+        let digests = lanes::digests(set, &group[..self.count]);
         for (bytes, index) in digests.into_iter().zip(indices) {
             out[*index] = Digest(bytes);
         }

@@ -1,5 +1,6 @@
 //! Sixteen lanes with AVX-512F.
 
+use super::avx2;
 use super::kernel::lane_kernels;
 use std::arch::x86_64::*;
 
@@ -109,4 +110,26 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
     message
 }
 
-lane_kernels!("avx512f");
+/// Writes each lane's eight words as its digest: the lower and the upper eight lanes, as with AVX2.
+#[target_feature(enable = "avx2,avx512f")]
+#[inline]
+fn store_digests(chaining: [Vector; 8], out: &mut [[u8; 32]; LANES]) {
+    let (lower, upper) = out.split_at_mut(avx2::LANES);
+    let mut lanes = [_mm256_setzero_si256(); 8];
+    for (half, vector) in lanes.iter_mut().zip(chaining) {
+        *half = _mm512_castsi512_si256(vector);
+    }
+    avx2::store_digests(
+        lanes,
+        lower.first_chunk_mut().expect("half of sixteen is eight"),
+    );
+    for (half, vector) in lanes.iter_mut().zip(chaining) {
+        *half = _mm512_extracti64x4_epi64::<1>(vector);
+    }
+    avx2::store_digests(
+        lanes,
+        upper.first_chunk_mut().expect("half of sixteen is eight"),
+    );
+}
+
+lane_kernels!("avx2,avx512f");

@@ -170,12 +170,12 @@ pub(crate) fn width(set: InstructionSet) -> usize {
     }
 }
 
-/// BLAKE3 of each input, into `out` at the same index; each at most [`CHUNK_BYTES`] long, at most [`width`] of them.
+/// BLAKE3 of each input; the first `inputs.len()` places of the result. Each input is at most
+/// [`CHUNK_BYTES`] long, and there are at most [`width`] of them.
 ///
-/// Lanes run to the longest input. Where that would be more work than one input after the other (a long one among short
-/// ones, or few inputs), they are hashed one by one.
-pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]]) {
-    assert_eq!(inputs.len(), out.len(), "one place for each digest");
+/// Lanes run to the longest input. Where that would be more work than one input after the other (a
+/// long one among short ones, or few inputs), they are hashed one by one.
+pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]]) -> [[u8; 32]; LANES_MAX] {
     assert!(
         inputs.len() <= width(set),
         "{} inputs for {} lanes",
@@ -184,56 +184,55 @@ pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]
     );
     assert!(
         inputs.iter().all(|input| input.len() <= CHUNK_BYTES),
-        "an input is longer than a chunk"
+        "an input exceeds a chunk"
     );
+    let mut out = [[0; 32]; LANES_MAX];
     #[cfg(target_arch = "x86_64")]
-    if digest_lanes(set, inputs, out) {
-        return;
+    if digest_lanes(set, inputs, &mut out) {
+        return out;
     }
-    for (input, digest) in inputs.iter().zip(out) {
+    for (digest, input) in out.iter_mut().zip(inputs) {
         *digest = *blake3::hash(input).as_bytes();
     }
+    out
 }
 
 /// Hashes side by side where that pays; false, and nothing done, where it does not.
 #[cfg(target_arch = "x86_64")]
-fn digest_lanes(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]]) -> bool {
-    /// A step of eight lanes, transposing its input included, costs about as much as two compressions one by one.
+fn digest_lanes(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]; LANES_MAX]) -> bool {
+    /// A step of eight lanes, transposing its input included, costs about as much as this many
+    /// compressions one by one.
     const EIGHT_LANES_COST: usize = 2;
     /// A step of sixteen lanes, likewise.
     const SIXTEEN_LANES_COST: usize = 3;
 
+    let wide = inputs.len() > avx2::LANES;
+    let step_cost = if wide {
+        SIXTEEN_LANES_COST
+    } else {
+        EIGHT_LANES_COST
+    };
     let blocks_sum: usize = inputs.iter().map(|input| block_count(input)).sum();
     let blocks_max = inputs
         .iter()
         .map(|input| block_count(input))
         .max()
         .unwrap_or(0);
-    let (lanes, cost) = if inputs.len() <= avx2::LANES {
-        (avx2::LANES, EIGHT_LANES_COST * blocks_max)
-    } else {
-        (avx512::LANES, SIXTEEN_LANES_COST * blocks_max)
-    };
-    if set == InstructionSet::Scalar || blocks_sum <= cost {
+    if blocks_sum <= step_cost * blocks_max {
         return false;
     }
     let mut padded = [&[][..]; LANES_MAX];
     padded[..inputs.len()].copy_from_slice(inputs);
-    let mut words = [[0; LANES_MAX]; 8];
-    // SAFETY: `set` is not `Scalar`, and the other two exist only where detection found their instructions; more than
-    // eight inputs come only with `Avx512`, whose `width` alone is above eight.
-    unsafe {
-        let eight = padded.first_chunk().expect("sixteen inputs hold eight");
-        match set {
-            _ if lanes == avx512::LANES => avx512::digests(&padded, &mut words),
-            InstructionSet::Avx512 => avx512vl::digests(eight, &mut words),
-            _ => avx2::digests(eight, &mut words),
-        }
-    }
-    for (lane, digest) in out.iter_mut().enumerate() {
-        for (part, row) in digest.chunks_exact_mut(4).zip(&words) {
-            part.copy_from_slice(&row[lane].to_le_bytes());
-        }
+    let eight = padded.first_chunk().expect("sixteen inputs hold eight");
+    let out_eight = out.first_chunk_mut().expect("sixteen digests hold eight");
+    match set {
+        InstructionSet::Scalar => return false,
+        // SAFETY: `Avx2` exists only where detection found AVX2.
+        InstructionSet::Avx2 => unsafe { avx2::digests(eight, out_eight) },
+        // SAFETY: `Avx512` exists only where detection found AVX2, AVX-512F and AVX-512VL.
+        InstructionSet::Avx512 if wide => unsafe { avx512::digests(&padded, out) },
+        // SAFETY: as above.
+        InstructionSet::Avx512 => unsafe { avx512vl::digests(eight, out_eight) },
     }
     true
 }
@@ -300,8 +299,7 @@ mod tests {
                 let inputs: Vec<&[u8]> = (0..width(set))
                     .map(|lane| &bytes[lane..lane + length])
                     .collect();
-                let mut out = vec![[0; 32]; inputs.len()];
-                digests(set, &inputs, &mut out);
+                let out = digests(set, &inputs);
                 for (input, digest) in inputs.iter().zip(&out) {
                     assert_eq!(
                         digest,
@@ -321,8 +319,7 @@ mod tests {
             for set in InstructionSet::available() {
                 for part in inputs.chunks(width(set)) {
                     let part: Vec<&[u8]> = part.iter().map(Vec::as_slice).collect();
-                    let mut out = vec![[0; 32]; part.len()];
-                    digests(set, &part, &mut out);
+                    let out = digests(set, &part);
                     for (input, digest) in part.iter().zip(&out) {
                         prop_assert_eq!(*digest, *blake3::hash(input).as_bytes(), "{:?}", set);
                     }
