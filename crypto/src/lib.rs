@@ -1,9 +1,10 @@
 //! Cryptography of Logothete: bytes in, bytes out.
 //!
-//! What this crate is for: digests, authentication tags and whole vectors of them, long-lived identities, and the
-//! session keys that two processes agree on. What may enter: primitives, and the state that only they need (keys,
-//! epochs, nonces). What it must never do: know a protocol message, open a socket, read a clock, or start a thread.
-//! Randomness is an argument ([`Entropy`]), so that a simulated run repeats exactly.
+//! What this crate is for: digests, authentication tags and whole vectors of them, long-lived
+//! identities, and the session keys that two processes agree on. What may enter: primitives, and
+//! the state that only they need (keys, epochs, nonces). What it must never do: know a protocol
+//! message, open a socket, read a clock, or start a thread. Randomness is an argument
+//! ([`Entropy`]), so that a simulated run repeats exactly.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -15,8 +16,8 @@
 //! | [`sealed`] | small secrets for one peer's eyes, AES-256-GCM |
 //! | [`entropy`](mod@entropy) | the source of randomness |
 //!
-//! The hot path is [`KeyRing::seal`] and [`KeyRing::verify`]: they allocate nothing in the steady state, and a vector of
-//! tags is computed side by side, one receiver a SIMD lane.
+//! The hot path is [`KeyRing::seal`] and [`KeyRing::verify`]: they allocate nothing in the steady
+//! state, and a vector of tags is computed side by side, one receiver a SIMD lane.
 //!
 //! ```
 //! use logothete_crypto::{

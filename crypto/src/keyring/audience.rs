@@ -16,7 +16,8 @@ pub(super) struct AudienceCache {
     version: u64,
 }
 
-/// Receivers in the order of the vector, with their keys and key ids. A receiver without key has id zero.
+/// Receivers in the order of the vector, with their keys and key ids. A receiver without key has id
+/// zero.
 pub(super) struct Audience {
     to: Vec<u16>,
     version: u64,
@@ -39,7 +40,8 @@ impl AudienceCache {
         self.version += 1;
     }
 
-    /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or out of date.
+    /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or
+    /// out of date.
     pub(super) fn find<'a>(
         &mut self,
         to: &[u16],

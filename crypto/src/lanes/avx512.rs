@@ -80,8 +80,8 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
         // SAFETY: a row is 64 readable bytes; the load needs no alignment.
         *vector = unsafe { _mm512_loadu_si512(row.as_ptr().cast()) };
     }
-    // Interleave by word, then by two words: vector 4 g + j then holds, in its 128-bit quarter q, word 4 q + j of the
-    // four rows of group g.
+    // Interleave by word, then by two words: vector 4 g + j then holds, in its 128-bit quarter q,
+    // word 4 q + j of the four rows of group g.
     let mut pairs = [splat(0); LANES];
     for i in 0..8 {
         pairs[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
@@ -95,7 +95,8 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
                 _mm512_unpackhi_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
         }
     }
-    // Then a 4 x 4 transposition of the quarters: groups 0, 1 and 2, 3 first, even and odd quarters after.
+    // Then a 4 x 4 transposition of the quarters: groups 0, 1 and 2, 3 first, even and odd quarters
+    // after.
     let mut message = [splat(0); 16];
     for j in 0..4 {
         let low_01 = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);

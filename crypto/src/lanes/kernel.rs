@@ -1,8 +1,9 @@
 //! The compression function, written once for every vector type.
 //!
-//! A module that invokes [`lane_kernels!`] has in scope: the vector type `Vector`, its width `LANES`, and `add`, `xor`,
-//! `and`, `splat`, `load`, `store`, `transpose`, `store_digests` and the rotations `rotate_16`, `rotate_12`, `rotate_8`, `rotate_7`.
-//! Source of the algorithm: the BLAKE3 paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn), section 2.
+//! A module that invokes [`lane_kernels!`] has in scope: the vector type `Vector`, its width
+//! `LANES`, and `add`, `xor`, `and`, `splat`, `load`, `store`, `transpose`, `store_digests` and the
+//! rotations `rotate_16`, `rotate_12`, `rotate_8`, `rotate_7`. Source of the algorithm: the BLAKE3
+//! paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn), section 2.
 
 use super::BLOCK_BYTES;
 
@@ -51,8 +52,8 @@ pub(super) fn whole_block(input: &[u8], block: usize) -> &[u8; BLOCK_BYTES] {
 /// Defines `tags` and `digests` for the vector type in scope, under the given target features.
 macro_rules! lane_kernels {
     ($features:literal) => {
-        /// One compression in every lane: the chaining value after `message`, a block of `block_bytes` bytes. The chunk
-        /// counter is zero: an input is one chunk.
+        /// One compression in every lane: the chaining value after `message`, a block of
+        /// `block_bytes` bytes. The chunk counter is zero: an input is one chunk.
         #[target_feature(enable = $features)]
         #[inline]
         fn compress(
@@ -184,7 +185,8 @@ macro_rules! lane_kernels {
             ]
         }
 
-        /// The first four words of keyed BLAKE3 over a message of 32 bytes, for the keys in the lanes from `lane_first`.
+        /// The first four words of keyed BLAKE3 over a message of 32 bytes, for the keys in the
+        /// lanes from `lane_first`.
         ///
         /// # Panics
         ///
@@ -246,7 +248,8 @@ macro_rules! lane_kernels {
             }
             let first = |block: usize| if block == 0 { FLAG_CHUNK_START } else { 0 };
 
-            // Blocks that no input ends with are whole, and the same in all lanes but for their bytes.
+            // Blocks that no input ends with are whole, and the same in all lanes but for their
+            // bytes.
             for block in 0..shortest {
                 let mut rows = [&PADDING; LANES];
                 for (row, input) in rows.iter_mut().zip(inputs) {

@@ -1,13 +1,14 @@
 //! BLAKE3 over several short inputs at once, one input a SIMD lane.
 //!
-//! The `blake3` crate is fast for one input, and its many-input routine takes one key for all. A vector of tags is the
-//! opposite: one message of 32 bytes under many keys. And requests are many inputs of a few dozen bytes, of different
-//! lengths. Both are the one compression function of BLAKE3 with its 16 state words held in 16 vectors, lane `l` of each
-//! belonging to input `l`.
+//! The `blake3` crate is fast for one input, and its many-input routine takes one key for all. A
+//! vector of tags is the opposite: one message of 32 bytes under many keys. And requests are many
+//! inputs of a few dozen bytes, of different lengths. Both are the one compression function of
+//! BLAKE3 with its 16 state words held in 16 vectors, lane `l` of each belonging to input `l`.
 //!
-//! What may enter: the compression function for one more vector type. What must never enter: keys' meaning, or any choice
-//! but "how many inputs side by side". The kernels are written in intrinsics: left to the compiler, the same loops over
-//! `[u32; 8]` spill every word and end up slower than one input at a time.
+//! What may enter: the compression function for one more vector type. What must never enter: keys'
+//! meaning, or any choice but "how many inputs side by side". The kernels are written in
+//! intrinsics: left to the compiler, the same loops over `[u32; 8]` spill every word and end up
+//! slower than one input at a time.
 //!
 //! | file | lanes | needs |
 //! | --- | --- | --- |
@@ -15,7 +16,8 @@
 //! | `avx512vl` | 8 | AVX-512F + VL: the same width, one instruction a rotation, 32 registers |
 //! | `avx512` | 16 | AVX-512F |
 //!
-//! Everything is equal to the `blake3` crate bit for bit; the tests force every set of instructions that the host has.
+//! Everything is equal to the `blake3` crate bit for bit; the tests force every set of instructions
+//! that the host has.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,9 +33,11 @@ use zeroize::Zeroizing;
 /// Lanes of a [`KeyBlock`]: the widest kernel.
 pub(crate) const LANES_MAX: usize = 16;
 
-/// Inputs up to this length are one BLAKE3 chunk, hence a chain of blocks without a tree: what a lane can do.
+/// Inputs up to this length are one BLAKE3 chunk, hence a chain of blocks without a tree: what a
+/// lane can do.
 pub(crate) const CHUNK_BYTES: usize = 1024;
 
+#[cfg(target_arch = "x86_64")]
 const BLOCK_BYTES: usize = 64;
 
 /// The vector instructions to use.
@@ -50,7 +54,8 @@ pub(crate) enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// The best set of this host. The detection is cached by the standard library: a load and a test a call.
+    /// The best set of this host. The detection is cached by the standard library: a load and a
+    /// test a call.
     pub(crate) fn detect() -> InstructionSet {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
@@ -67,18 +72,21 @@ impl InstructionSet {
     /// Every set that this host can run, for tests that force each.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<InstructionSet> {
-        let mut sets = vec![InstructionSet::Scalar];
-        #[cfg(target_arch = "x86_64")]
-        sets.extend(
-            [InstructionSet::Avx2, InstructionSet::Avx512]
-                .iter()
-                .filter(|set| **set <= Self::detect()),
-        );
-        sets
+        let sets = [
+            InstructionSet::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512,
+        ];
+        sets.into_iter()
+            .filter(|set| *set <= InstructionSet::detect())
+            .collect()
     }
 }
 
-/// Up to sixteen 256-bit keys, transposed: `words[w][l]` is word `w` of the key in lane `l`. Unused lanes are zero. Wiped when dropped.
+/// Up to sixteen 256-bit keys, transposed: `words[w][l]` is word `w` of the key in lane `l`. Unused
+/// lanes are zero. Wiped when dropped.
 #[repr(C, align(64))]
 pub(crate) struct KeyBlock {
     words: Zeroizing<[[u32; LANES_MAX]; 8]>,
@@ -97,6 +105,15 @@ impl KeyBlock {
             row[lane] = word;
         }
     }
+
+    /// The key in `lane`.
+    fn key(&self, lane: usize) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        for (part, row) in key.chunks_exact_mut(4).zip(self.words.iter()) {
+            part.copy_from_slice(&row[lane].to_le_bytes());
+        }
+        key
+    }
 }
 
 /// The first 16 bytes of keyed BLAKE3 for each lane, transposed as the key block is.
@@ -112,6 +129,13 @@ impl TagBlock {
         }
     }
 
+    /// Takes the tag of `lane` from a whole hash.
+    fn set(&mut self, lane: usize, hash: &[u8; 32]) {
+        for (row, word) in self.words.iter_mut().zip(words_of(hash)) {
+            row[lane] = word;
+        }
+    }
+
     /// The tag of `lane`.
     pub(crate) fn tag(&self, lane: usize) -> [u8; 16] {
         let mut tag = [0; 16];
@@ -122,11 +146,7 @@ impl TagBlock {
     }
 }
 
-/// The tags of `message` under the first `lanes` keys of `keys` (`lanes` at most [`LANES_MAX`]).
-///
-/// # Panics
-///
-/// With [`InstructionSet::Scalar`], which has no lanes.
+/// The tags of `message` under the first `lanes` keys of `keys`, at most [`LANES_MAX`].
 pub(crate) fn tags(
     set: InstructionSet,
     keys: &KeyBlock,
@@ -135,26 +155,31 @@ pub(crate) fn tags(
     out: &mut TagBlock,
 ) {
     assert!(lanes <= LANES_MAX, "{lanes} lanes of {LANES_MAX}");
-    let message = words_of(message);
     match set {
         InstructionSet::Scalar => {
-            unreachable!("tags in lanes were asked for without vector instructions")
+            for lane in 0..lanes {
+                out.set(
+                    lane,
+                    blake3::keyed_hash(&keys.key(lane), message).as_bytes(),
+                );
+            }
         }
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => {
             for lane_first in (0..lanes).step_by(avx2::LANES) {
                 // SAFETY: `Avx2` exists only where detection found AVX2.
-                unsafe { avx2::tags(&keys.words, lane_first, &message, &mut out.words) };
+                unsafe { avx2::tags(&keys.words, lane_first, &words_of(message), &mut out.words) };
             }
         }
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Avx512` exists only where detection found AVX2, AVX-512F and AVX-512VL.
+        InstructionSet::Avx512 if lanes <= avx512vl::LANES => unsafe {
+            avx512vl::tags(&keys.words, 0, &words_of(message), &mut out.words);
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         InstructionSet::Avx512 => unsafe {
-            if lanes <= avx512vl::LANES {
-                avx512vl::tags(&keys.words, 0, &message, &mut out.words);
-            } else {
-                avx512::tags(&keys.words, 0, &message, &mut out.words);
-            }
+            avx512::tags(&keys.words, 0, &words_of(message), &mut out.words);
         },
     }
 }
@@ -268,10 +293,7 @@ mod tests {
     fn tags_equal_keyed_blake3_for_every_number_of_lanes() {
         let mut keys = KeyBlock::new();
         (0..LANES_MAX).for_each(|lane| keys.set(lane, &key(lane)));
-        for set in InstructionSet::available()
-            .into_iter()
-            .filter(|set| *set != InstructionSet::Scalar)
-        {
+        for set in InstructionSet::available() {
             for lanes in 1..=LANES_MAX {
                 let message: [u8; 32] = std::array::from_fn(|i| (i * i + lanes) as u8);
                 let mut out = TagBlock::new();

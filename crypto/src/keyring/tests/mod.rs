@@ -1,4 +1,5 @@
-//! Tests of the key ring: the exchange step by step (here), under an adversary (`exchange`), packets (`packets`).
+//! Tests of the key ring: the exchange step by step (here), under an adversary (`exchange`),
+//! packets (`packets`).
 
 mod exchange;
 mod packets;
@@ -278,7 +279,8 @@ fn another_key_or_another_configuration_is_told_apart() {
     );
 }
 
-/// An announcement that a hostile peer 0 makes: fields of a real one, changed, and signed with its true identity.
+/// An announcement that a hostile peer 0 makes: fields of a real one, changed, and signed with its
+/// true identity.
 fn hostile(a: &mut KeyRing, change: impl FnOnce(&mut Announcement)) -> [u8; ANNOUNCEMENT_BYTES] {
     let bytes = a.announcement(1, 0).unwrap();
     let mut announcement = Announcement::parse(&bytes).unwrap();
@@ -319,7 +321,8 @@ fn contradictions_are_refused_and_foreign_receipts_are_harmless() {
     announce(&mut a, &mut b).unwrap();
     let older = hostile(&mut a, |announcement| announcement.generation = U32::new(0));
     assert_eq!(b.accept_announcement(&older), contradiction);
-    // A receipt for a generation that never was: b finds no keys to send under, and says so with zeros.
+    // A receipt for a generation that never was: b finds no keys to send under, and says so with
+    // zeros.
     let receipt = hostile(&mut a, |announcement| {
         announcement.receipt_generation = U32::new(1234)
     });

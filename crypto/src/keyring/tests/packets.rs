@@ -1,4 +1,5 @@
-//! Sealing and verifying: lanes and scalar agree, every receiver verifies its own entry and no other.
+//! Sealing and verifying: lanes and scalar agree, every receiver verifies its own entry and no
+//! other.
 
 use super::*;
 use proptest::prelude::*;
