@@ -21,14 +21,16 @@
 //!
 //! ```
 //! use logothete_crypto::{
-//!     Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest, os_entropy,
+//!     Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest,
+//!     os_entropy,
 //! };
 //!
 //! let mut random = os_entropy;
 //! let (alice, bob) = (Identity::generate(&mut random), Identity::generate(&mut random));
 //! let context = digest(b"the configuration both sides run");
 //! let ring = |own, identity, peer, public| {
-//!     let config = KeyRingConfig { context, algorithm: MacAlgorithm::Blake3, own, identity, peers: vec![(peer, public)] };
+//!     let (algorithm, peers) = (MacAlgorithm::Blake3, vec![(peer, public)]);
+//!     let config = KeyRingConfig { context, algorithm, own, identity, peers };
 //!     KeyRing::new(config, Box::new(os_entropy) as Entropy)
 //! };
 //! let (alice_public, bob_public) = (alice.public(), bob.public());

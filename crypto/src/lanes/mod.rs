@@ -336,7 +336,10 @@ mod tests {
     proptest! {
         #[test]
         fn digests_of_mixed_lengths_equal_blake3(
-            inputs in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=CHUNK_BYTES), 0..=LANES_MAX)
+            inputs in prop::collection::vec(
+                prop::collection::vec(any::<u8>(), 0..=CHUNK_BYTES),
+                0..=LANES_MAX,
+            )
         ) {
             for set in InstructionSet::available() {
                 for part in inputs.chunks(width(set)) {

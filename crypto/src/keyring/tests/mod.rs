@@ -196,6 +196,29 @@ fn a_restarted_peer_replaces_its_old_epoch_and_recordings_do_not_bring_it_back()
     assert_eq!(b.established(0), Some(a.epoch()));
 }
 
+/// More restarts than are remembered by name: what then keeps the first epoch out is its echo.
+#[test]
+fn an_epoch_that_is_forgotten_by_name_still_lacks_the_echo() {
+    let (mut a, mut b) = pair();
+    settle(&mut a, &mut b);
+    let epoch_first = a.epoch();
+    let recorded: Vec<_> = (0..3).map(|_| a.announcement(1, 0).unwrap()).collect();
+    for start in 1..20 {
+        a = ring(0, 2, MacAlgorithm::Blake3, start);
+        settle(&mut a, &mut b);
+    }
+    for bytes in &recorded {
+        let accepted = b.accept_announcement(bytes).unwrap();
+        assert_eq!(
+            (accepted.epoch, accepted.outcome),
+            (epoch_first, Outcome::Challenged)
+        );
+    }
+    assert_eq!(b.established(0), Some(a.epoch()));
+    assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
+    settle(&mut a, &mut b);
+}
+
 #[test]
 fn a_repeated_or_overtaken_announcement_changes_nothing() {
     let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);
