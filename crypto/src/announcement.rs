@@ -39,10 +39,12 @@ pub(crate) type Challenge = [u8; CHALLENGE_BYTES];
 const FORMAT: u8 = 1;
 const DOMAIN: &str = "logothete key announcement";
 
-/// The sender lacks the receiver's keys, or does not know yet that the receiver has its own: it wants an answer.
+/// The sender lacks the receiver's keys, or does not know yet that the receiver has its own: it
+/// wants an answer.
 pub(crate) const FLAG_UNSETTLED: u8 = 1;
 
-/// Why an announcement was refused. Nothing of the key ring changed; each is worth a counter, none an answer.
+/// Why an announcement was refused. Nothing of the key ring changed; each is worth a counter, none
+/// an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AnnouncementError {
     /// The length, the format version, a reserved byte, a flag or a zero epoch is not as defined.
@@ -71,7 +73,8 @@ pub enum AnnouncementError {
         /// Whose epoch it was.
         sender: u16,
     },
-    /// Not newer than the last announcement of the same epoch: a duplicate, or one overtaken by a later one.
+    /// Not newer than the last announcement of the same epoch: a duplicate, or one overtaken by a
+    /// later one.
     #[error("an announcement of principal {sender:#x} that is not newer than one already seen")]
     Repeated {
         /// Who sent it.
@@ -97,9 +100,11 @@ pub enum AnnouncementError {
         /// Who sent it.
         sender: u16,
     },
-    /// Properly signed, but at odds with an earlier announcement of the same epoch: a lower generation, or another key for
-    /// the same one. No correct process does this.
-    #[error("principal {sender:#x} contradicts its earlier announcement; its process is faulty or hostile")]
+    /// Properly signed, but at odds with an earlier announcement of the same epoch: a lower
+    /// generation, or another key for the same one. No correct process does this.
+    #[error(
+        "principal {sender:#x} contradicts its earlier announcement; its process is faulty or hostile"
+    )]
     Contradiction {
         /// Who sent it.
         sender: u16,
@@ -131,7 +136,8 @@ pub(crate) struct Announcement {
 const _: () = assert!(size_of::<Announcement>() == ANNOUNCEMENT_BYTES);
 
 impl Announcement {
-    /// One with every field zero but those that identify the format, the pair and the configuration.
+    /// One with every field zero but those that identify the format, the pair and the
+    /// configuration.
     pub(crate) fn new(sender: u16, receiver: u16, context: Digest) -> Announcement {
         Announcement {
             format: FORMAT,

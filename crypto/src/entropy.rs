@@ -1,12 +1,13 @@
 //! Randomness as an argument.
 //!
-//! Everything here that needs random bytes takes an [`Entropy`]: production passes [`os_entropy`], a simulation a seeded
-//! generator. Nothing else in the crate draws random bytes.
+//! Everything here that needs random bytes takes an [`Entropy`]: production passes [`os_entropy`],
+//! a simulation a seeded generator. Nothing else in the crate draws random bytes.
 
 /// A source that fills a buffer with random bytes. For keys it must be cryptographically secure.
 pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
 
-/// Fills `buf` from the operating system (`getrandom`), which blocks only until the kernel is seeded, early at boot.
+/// Fills `buf` from the operating system (`getrandom`), which blocks only until the kernel is
+/// seeded, early at boot.
 ///
 /// # Panics
 ///

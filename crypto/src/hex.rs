@@ -1,4 +1,5 @@
-//! Hexadecimal for 32-byte values: how digests and identities are written in files and on terminals.
+//! Hexadecimal for 32-byte values: how digests and identities are written in files and on
+//! terminals.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Identities: the Ed25519 key that a principal keeps in its key file.
 //!
-//! A signature is over a 32-byte digest of (domain, message), so a signature for one purpose never serves another. It
-//! costs tens of microseconds, a tag tens of nanoseconds: identities sign announcements and what must convince a third
-//! party, never a packet.
+//! A signature is over a 32-byte digest of (domain, message), so a signature for one purpose never
+//! serves another. It costs tens of microseconds, a tag tens of nanoseconds: identities sign
+//! announcements and what must convince a third party, never a packet.
 
 use crate::digest::DigestWriter;
 use crate::hex::{self, HexError};
@@ -28,7 +28,8 @@ impl Identity {
         Identity(SigningKey::from_bytes(&secret))
     }
 
-    /// The identity of a secret (RFC 8032's 32-byte private key), as read from a key file. Wipes its argument's copy.
+    /// The identity of a secret (RFC 8032's 32-byte private key), as read from a key file. Wipes
+    /// its argument's copy.
     pub fn from_secret_bytes(mut secret: [u8; 32]) -> Identity {
         let identity = Identity(SigningKey::from_bytes(&secret));
         secret.zeroize();
@@ -64,8 +65,9 @@ pub struct PublicIdentity(pub [u8; 32]);
 impl PublicIdentity {
     /// Whether `signature` is this identity's over `message` in `domain`.
     ///
-    /// Strict: a key or a commitment of low order and a scalar that is not reduced are refused, so everyone agrees about
-    /// every signature. Not in constant time; it handles public values only.
+    /// Strict: a key or a commitment of low order and a scalar that is not reduced are refused, so
+    /// everyone agrees about every signature. Not in constant time; it handles public values
+    /// only.
     pub fn verify(&self, domain: &str, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
         VerifyingKey::from_bytes(&self.0)
             .is_ok_and(|key| key.verify_strict(&statement(domain, message), &Signature::from_bytes(signature)).is_ok())
@@ -156,7 +158,8 @@ mod tests {
 
     #[test]
     fn weak_and_malformed_keys_are_refused() {
-        // The neutral point, of order one: with it a forger can make signatures that a lax verifier takes.
+        // The neutral point, of order one: with it a forger can make signatures that a lax verifier
+        // takes.
         let mut neutral = [0; 32];
         neutral[0] = 1;
         assert_eq!(PublicIdentity(neutral).to_string().parse::<PublicIdentity>(), Err(HexError::Key));

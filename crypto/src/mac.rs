@@ -1,9 +1,11 @@
-//! Authentication tags: 16 bytes over a 32-byte packet digest under the key of one direction of one pair.
+//! Authentication tags: 16 bytes over a 32-byte packet digest under the key of one direction of one
+//! pair.
 //!
-//! Keyed BLAKE3 is the default: it needs no nonce, and many receivers' tags are computed in SIMD lanes
-//! (`lanes`). HMAC-SHA256 is for those whose rules name it; AES-256-GMAC for those whose hardware favours it. GMAC is only
-//! as good as its nonces: the nonce is the packet counter, which [`KeyRing::seal`](crate::KeyRing::seal) forces to increase
-//! strictly, and a key belongs to one direction of one pair of process starts.
+//! Keyed BLAKE3 is the default: it needs no nonce, and many receivers' tags are computed in SIMD
+//! lanes (`lanes`). HMAC-SHA256 is for those whose rules name it; AES-256-GMAC for those whose
+//! hardware favours it. GMAC is only as good as its nonces: the nonce is the packet counter, which
+//! [`KeyRing::seal`](crate::KeyRing::seal) forces to increase strictly, and a key belongs to one
+//! direction of one pair of process starts.
 
 use crate::digest::Digest;
 use aes_gcm::Aes256Gcm;
@@ -18,7 +20,8 @@ use zeroize::Zeroizing;
 /// Size of a tag in bytes. Longer outputs are truncated: a forger's chance is 2^-128 a try.
 pub const TAG_BYTES: usize = 16;
 
-/// How packets are authenticated. Must be the same at all principals; it is part of every key's derivation.
+/// How packets are authenticated. Must be the same at all principals; it is part of every key's
+/// derivation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MacAlgorithm {
     /// Keyed BLAKE3, truncated; vectors in SIMD lanes.
@@ -85,7 +88,8 @@ impl TagKey {
         }
     }
 
-    /// The tag of a packet. `counter` enters only the GMAC nonce; elsewhere it is part of what `digest` covers.
+    /// The tag of a packet. `counter` enters only the GMAC nonce; elsewhere it is part of what
+    /// `digest` covers.
     pub(crate) fn tag(&self, counter: u64, digest: &Digest) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
         match self {

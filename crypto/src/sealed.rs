@@ -6,9 +6,9 @@
 //! └─────────────┴────────────────────┴─────────────────────┴──────────────┘
 //! ```
 //!
-//! The nonce is random, which is safe for at most 2^32 secrets under one key (NIST SP 800-38D, section 8.3): keys and
-//! the like, not a stream of payloads. The associated data is not sent; both ends must name the same, so that a sealed
-//! secret cannot be taken for one of another purpose.
+//! The nonce is random, which is safe for at most 2^32 secrets under one key (NIST SP 800-38D,
+//! section 8.3): keys and the like, not a stream of payloads. The associated data is not sent; both
+//! ends must name the same, so that a sealed secret cannot be taken for one of another purpose.
 
 use crate::keyring::KeyRing;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -31,7 +31,8 @@ pub enum SealError {
         /// The peer.
         peer: u16,
     },
-    /// It was sealed under a key that is not held any more, or not yet. Ask the peer to seal it again.
+    /// It was sealed under a key that is not held any more, or not yet. Ask the peer to seal it
+    /// again.
     #[error("sealed by principal {peer:#x} under a key that is not current; ask for it again")]
     StaleKey {
         /// The peer.

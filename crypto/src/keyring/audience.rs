@@ -16,7 +16,8 @@ pub(super) struct AudienceCache {
     version: u64,
 }
 
-/// Receivers in the order of the vector, with their keys and key ids. A receiver without key has id zero.
+/// Receivers in the order of the vector, with their keys and key ids. A receiver without key has id
+/// zero.
 pub(super) struct Audience {
     to: Vec<u16>,
     version: u64,
@@ -34,9 +35,17 @@ impl AudienceCache {
         self.version += 1;
     }
 
-    /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or out of date.
-    pub(super) fn find<'a>(&mut self, to: &[u16], keys_to: impl Fn(u16) -> Option<&'a PairKeys>) -> &Audience {
-        let recent = self.audiences.get(self.recent).is_some_and(|audience| audience.to == to);
+    /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or
+    /// out of date.
+    pub(super) fn find<'a>(
+        &mut self,
+        to: &[u16],
+        keys_to: impl Fn(u16) -> Option<&'a PairKeys>,
+    ) -> &Audience {
+        let recent = self
+            .audiences
+            .get(self.recent)
+            .is_some_and(|audience| audience.to == to);
         if !recent {
             self.recent = match self.audiences.iter().position(|audience| audience.to == to) {
                 Some(index) => index,

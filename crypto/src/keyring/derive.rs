@@ -158,8 +158,8 @@ mod tests {
         );
     }
 
-    /// The points of low order on the curve and its twist, reduced, as listed with the original implementation of
-    /// Curve25519.
+    /// The points of low order on the curve and its twist, reduced, as listed with the original
+    /// implementation of Curve25519.
     #[test]
     fn points_of_low_order_are_refused() {
         let own = key([0x41; 32]);

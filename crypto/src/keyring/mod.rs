@@ -1,20 +1,21 @@
 //! The session keys of one process: one for each peer and direction, agreed by announcements.
 //!
-//! What may enter: who the peers are, what they announced, which keys follow from it. What must never enter: sockets,
-//! clocks (the caller decides when to announce), and the meaning of the attributes that announcements carry. A [`KeyRing`]
-//! belongs to one thread.
+//! What may enter: who the peers are, what they announced, which keys follow from it. What must
+//! never enter: sockets, clocks (the caller decides when to announce), and the meaning of the
+//! attributes that announcements carry. A [`KeyRing`] belongs to one thread.
 //!
 //! # Announcements
 //!
-//! A process start is an *epoch*, a random number. Each epoch begins with a fresh X25519 key, *generation* 0;
-//! [`KeyRing::rotate`] makes the next. The keys of a pair follow, by HKDF, from the X25519 secret of both sides' keys
-//! and from both identities' numbers, epochs and generations, so they are the same at both ends, and nothing recorded
-//! under other keys verifies.
+//! A process start is an *epoch*, a random number. Each epoch begins with a fresh X25519 key,
+//! *generation* 0; [`KeyRing::rotate`] makes the next. The keys of a pair follow, by HKDF, from the
+//! X25519 secret of both sides' keys and from both identities' numbers, epochs and generations, so
+//! they are the same at both ends, and nothing recorded under other keys verifies.
 //!
-//! Keys are announced, signed by the long-lived identity. A signature does not show *when* it was made, so a peer's epoch
-//! is *established* only by an announcement that echoes our open challenge, a random value for that peer alone. The
-//! challenge is replaced as soon as it has been answered. Between two fresh processes it takes three announcements,
-//! and a fourth tells the third's sender that it arrived:
+//! Keys are announced, signed by the long-lived identity. A signature does not show *when* it was
+//! made, so a peer's epoch is *established* only by an announcement that echoes our open challenge,
+//! a random value for that peer alone. The challenge is replaced as soon as it has been answered.
+//! Between two fresh processes it takes three announcements, and a fourth tells the third's sender
+//! that it arrived:
 //!
 //! ```text
 //!         A, epoch a                                              B, epoch b
@@ -31,31 +32,34 @@
 //!
 //! The rules, for any loss, order and repetition of these datagrams:
 //!
-//! - **AN-1** An announcement counts only if it is addressed to us, in the name of a configured peer other than us,
-//!   signed by that peer's identity, and made for our configuration.
-//! - **AN-2** One of the established epoch needs no echo, but its number must be higher than any accepted before: it
-//!   refreshes the attributes, the receipt, the challenge to echo and, if its generation is newer, the peer's key. So
-//!   neither a repetition nor an overtaken datagram undoes anything. A peer's previous generation stays valid for
-//!   receiving until the next one.
-//! - **AN-3** One of another epoch is established if it echoes our open challenge. The former epoch's keys are dropped
-//!   at once, and a fresh challenge is drawn.
-//! - **AN-4** One of another epoch that does not echo it changes nothing but the challenge that our next announcement to
-//!   this peer echoes.
-//! - **AN-5** An answer is wanted if AN-4 applied, if the sender says that it is not settled, or if its receipt does not
-//!   name our epoch and generation. A side is *settled* with a peer when it has established the peer's epoch and the
-//!   peer's receipt named our epoch and current generation. Between two correct processes answers therefore end.
-//! - **AN-6** We send under our newest generation that a receipt has named, and under the peer's newest. So once
-//!   both sides have a receipt, a rotation of a settled side loses no packet.
+//! - **AN-1** An announcement counts only if it is addressed to us, in the name of a configured
+//!   peer other than us, signed by that peer's identity, and made for our configuration.
+//! - **AN-2** One of the established epoch needs no echo, but its number must be higher than any
+//!   accepted before: it refreshes the attributes, the receipt, the challenge to echo and, if its
+//!   generation is newer, the peer's key. So neither a repetition nor an overtaken datagram undoes
+//!   anything. A peer's previous generation stays valid for receiving until the next one.
+//! - **AN-3** One of another epoch is established if it echoes our open challenge. The former
+//!   epoch's keys are dropped at once, and a fresh challenge is drawn.
+//! - **AN-4** One of another epoch that does not echo it changes nothing but the challenge that our
+//!   next announcement to this peer echoes.
+//! - **AN-5** An answer is wanted if AN-4 applied, if the sender says that it is not settled, or if
+//!   its receipt does not name our epoch and generation. A side is *settled* with a peer when it
+//!   has established the peer's epoch and the peer's receipt named our epoch and current
+//!   generation. Between two correct processes answers therefore end.
+//! - **AN-6** We send under our newest generation that a receipt has named, and under the peer's
+//!   newest. So once both sides have a receipt, a rotation of a settled side loses no packet.
 //!
-//! Why an old epoch never comes back: to be established, an announcement must echo the challenge that is open now. That
-//! one was drawn when the present epoch was established, hence after the present epoch's process had started, hence after
-//! every earlier process of that peer had ended; none of their announcements can contain it, whoever recorded them. (The
-//! last few epochs that ended are refused by name as well, before their signature costs anything.)
+//! Why an old epoch never comes back: to be established, an announcement must echo the challenge
+//! that is open now. That one was drawn when the present epoch was established, hence after the
+//! present epoch's process had started, hence after every earlier process of that peer had ended;
+//! none of their announcements can contain it, whoever recorded them. (The last few epochs that
+//! ended are refused by name as well, before their signature costs anything.)
 //!
-//! What the caller does: send `announcement(peer)` at start, again now and then (with back-off) while
-//! [`KeyRing::settled`] is false, and at once where [`Accepted::answer_wanted`] or [`TagError`] says so, with a limit on
-//! the rate for each peer. The answer echoes the challenge heard last, so answering at once is what makes recordings
-//! harmless to a handshake in progress. Whoever can delay datagrams can delay it for ever, and no more than that.
+//! What the caller does: send `announcement(peer)` at start, again now and then (with back-off)
+//! while [`KeyRing::settled`] is false, and at once where [`Accepted::answer_wanted`] or
+//! [`TagError`] says so, with a limit on the rate for each peer. The answer echoes the challenge
+//! heard last, so answering at once is what makes recordings harmless to a handshake in progress.
+//! Whoever can delay datagrams can delay it for ever, and no more than that.
 
 mod audience;
 mod derive;
@@ -86,7 +90,8 @@ const NO_PEER: u16 = u16::MAX;
 
 /// What a key ring is made from.
 pub struct KeyRingConfig {
-    /// Digest of the configuration that both ends of every pair must share; bound into signatures and keys.
+    /// Digest of the configuration that both ends of every pair must share; bound into signatures
+    /// and keys.
     pub context: Digest,
     /// How packets are authenticated; bound into the keys.
     pub algorithm: MacAlgorithm,
@@ -101,11 +106,12 @@ pub struct KeyRingConfig {
 /// Why a packet's tag was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TagError {
-    /// The sender is no peer, or the packet's epoch is not the one established with it. Answer with an announcement.
+    /// The sender is no peer, or the packet's epoch is not the one established with it. Answer with
+    /// an announcement.
     #[error("no session with the sender in this epoch")]
     NoSession,
-    /// The tag names a key that is not held: the sender has other keys of ours in mind, or had none (id zero). Answer with
-    /// an announcement.
+    /// The tag names a key that is not held: the sender has other keys of ours in mind, or had none
+    /// (id zero). Answer with an announcement.
     #[error("the tag was made with a key that is not current")]
     StaleKey,
     /// The key is right and the tag is wrong: a forgery, or corruption.
@@ -113,7 +119,8 @@ pub enum TagError {
     BadTag,
 }
 
-/// All session keys of one process. Not shared between threads; keys are wiped when dropped or replaced.
+/// All session keys of one process. Not shared between threads; keys are wiped when dropped or
+/// replaced.
 pub struct KeyRing {
     binding: Binding,
     own: u16,
@@ -185,14 +192,15 @@ impl KeyRing {
         self.peer(peer)?.session.as_ref().map(|session| session.epoch)
     }
 
-    /// Whether nothing is left to announce to `peer`: its epoch is established, and it confirmed ours and our current
-    /// generation. False for an unknown peer.
+    /// Whether nothing is left to announce to `peer`: its epoch is established, and it confirmed
+    /// ours and our current generation. False for an unknown peer.
     pub fn settled(&self, peer: u16) -> bool {
         self.peer(peer).is_some_and(|peer| peer.is_settled(self.keys.current.generation))
     }
 
-    /// The announcement to send to `to` now, with attributes that the receiver hands on as they are. None if `to` is no
-    /// peer. Each call makes a new one: numbered, signed (tens of microseconds).
+    /// The announcement to send to `to` now, with attributes that the receiver hands on as they
+    /// are. None if `to` is no peer. Each call makes a new one: numbered, signed (tens of
+    /// microseconds).
     pub fn announcement(&mut self, to: u16, attributes: u8) -> Option<[u8; ANNOUNCEMENT_BYTES]> {
         let settled = self.settled(to);
         let index = self.index(to)?;
@@ -220,8 +228,8 @@ impl KeyRing {
         Some(announcement.sign(&self.identity))
     }
 
-    /// Takes in an announcement. The cheap checks come first; a signature is verified (tens of microseconds) only for
-    /// what may be new.
+    /// Takes in an announcement. The cheap checks come first; a signature is verified (tens of
+    /// microseconds) only for what may be new.
     ///
     /// # Errors
     ///
@@ -259,9 +267,10 @@ impl KeyRing {
         })
     }
 
-    /// Makes the next generation of our X25519 key. Peers learn it from the next announcement to each; until a peer has
-    /// confirmed it, packets to that peer go out under the previous generation. The one before that is wiped: rotate
-    /// again only when peers that matter are [`settled`](Self::settled), or they receive zeros until they are.
+    /// Makes the next generation of our X25519 key. Peers learn it from the next announcement to
+    /// each; until a peer has confirmed it, packets to that peer go out under the previous
+    /// generation. The one before that is wiped: rotate again only when peers that matter are
+    /// [`settled`](Self::settled), or they receive zeros until they are.
     pub fn rotate(&mut self) {
         self.keys.rotate(&mut self.entropy);
         for session in self.peers.iter_mut().filter_map(|peer| peer.session.as_mut()) {
@@ -270,15 +279,18 @@ impl KeyRing {
         self.audiences.invalidate();
     }
 
-    /// Writes the authentication vector of a packet: one entry of [`TAG_ENTRY_BYTES`] for each of `to`, in that order.
-    /// Where no key is established (or `to` names no peer) the entry is zero.
+    /// Writes the authentication vector of a packet: one entry of [`TAG_ENTRY_BYTES`] for each of
+    /// `to`, in that order. Where no key is established (or `to` names no peer) the entry is
+    /// zero.
     ///
-    /// `counter` is the packet's number, also in its header. With keyed BLAKE3 and vector instructions all tags are made
-    /// at once; an audience that repeats costs no allocation and no rearrangement of keys.
+    /// `counter` is the packet's number, also in its header. With keyed BLAKE3 and vector
+    /// instructions all tags are made at once; an audience that repeats costs no allocation and
+    /// no rearrangement of keys.
     ///
     /// # Panics
     ///
-    /// If `counter` is not above that of the packet before (of any audience), or `out` has not the size of the vector.
+    /// If `counter` is not above that of the packet before (of any audience), or `out` has not the
+    /// size of the vector.
     pub fn seal(&mut self, to: &[u16], digest: &Digest, counter: u64, out: &mut [u8]) {
         let before = self.counter_sealed.replace(counter);
         assert!(before < Some(counter), "packet counter {counter} after {before:?}: it must strictly increase");
@@ -314,8 +326,8 @@ impl KeyRing {
         }
     }
 
-    /// Checks our entry of a packet that claims to come from `from` in `epoch` with `counter`. Tags are compared in
-    /// constant time.
+    /// Checks our entry of a packet that claims to come from `from` in `epoch` with `counter`. Tags
+    /// are compared in constant time.
     ///
     /// # Errors
     ///
@@ -334,7 +346,8 @@ impl KeyRing {
         }
         let (id, tag) = entry.split_at(size_of::<u32>());
         let id = u32::from_le_bytes(id.try_into().expect("an id is four bytes"));
-        // At most four keys (two generations of either side); two of them may by chance have one id.
+        // At most four keys (two generations of either side); two of them may by chance have one
+        // id.
         let mut verdict = Err(TagError::StaleKey);
         for keys in session.keys().filter(|keys| keys.receive.id == id) {
             if keys.receive.tag.verify(counter, digest, tag) {

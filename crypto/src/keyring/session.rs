@@ -1,6 +1,7 @@
 //! The keys of one established epoch of one peer.
 //!
-//! Each side holds two generations at most, so there are up to four pairs of keys, one for each combination:
+//! Each side holds two generations at most, so there are up to four pairs of keys, one for each
+//! combination:
 //!
 //! ```text
 //!                          peer's previous     peer's current
@@ -34,7 +35,8 @@ pub(super) struct Session {
     /// The newest generation of ours that the peer said it holds.
     pub(super) receipt: Option<u32>,
     principal: u16,
-    /// The generation of ours to send under: what the receipt names; before one came, the newest at establishment.
+    /// The generation of ours to send under: what the receipt names; before one came, the newest
+    /// at establishment.
     generation_send: u32,
     current: PeerKey,
     previous: Option<PeerKey>,

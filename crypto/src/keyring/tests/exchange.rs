@@ -1,4 +1,5 @@
-//! The exchange under an adversary that loses, delays, reorders, repeats and replays, while processes restart and rotate.
+//! The exchange under an adversary that loses, delays, reorders, repeats and replays, while
+//! processes restart and rotate.
 
 use super::*;
 use std::collections::HashMap;
@@ -54,7 +55,8 @@ impl World {
         self.recorded.push((to, bytes));
     }
 
-    /// Lets one datagram arrive, answers it where an answer is wanted, and checks what must always hold.
+    /// Lets one datagram arrive, answers it where an answer is wanted, and checks what must always
+    /// hold.
     fn arrive(&mut self, to: usize, bytes: &[u8]) {
         let result = self.rings[to].accept_announcement(bytes);
         if let Some(epoch) = self.rings[to].established(1 - to as u16) {
@@ -69,8 +71,9 @@ impl World {
     }
 
     fn check_packets(&mut self) {
-        // Once each has a receipt from the other, a packet never lacks its key (AN-6). Before, one side may rotate
-        // between the announcement that establishes it and its first packet.
+        // Once each has a receipt from the other, a packet never lacks its key (AN-6). Before, one
+        // side may rotate between the announcement that establishes it and its first
+        // packet.
         let has_receipt = |ring: &KeyRing, peer: &KeyRing| {
             let session = ring.peers[0].session.as_ref();
             session.is_some_and(|session| session.epoch == peer.epoch() && session.receipt.is_some())
@@ -128,7 +131,8 @@ impl World {
         self.arrive(to, &bytes);
     }
 
-    /// Every unsettled side announces once, and everything arrives, in any order, among replays of recordings.
+    /// Every unsettled side announces once, and everything arrives, in any order, among replays of
+    /// recordings.
     fn round(&mut self) {
         let sent_before = self.recorded.len();
         for own in 0..2 {
@@ -159,7 +163,8 @@ fn any_history_settles_soon_after_loss_stops_and_no_old_epoch_comes_back() {
         for _ in 0..5 {
             (0..40).for_each(|_| world.step());
             world.flying.clear();
-            // A restart is news to the other side only when the restarted process speaks, which it does as it is unsettled.
+            // A restart is news to the other side only when the restarted process speaks, which it
+            // does as it is unsettled.
             let rounds = (1..=ROUNDS_MAX).find(|_| {
                 world.round();
                 world.is_settled()
@@ -171,8 +176,8 @@ fn any_history_settles_soon_after_loss_stops_and_no_old_epoch_comes_back() {
     }
 }
 
-/// Replays go on while the two sides try: each announcement that arrives is surrounded by recordings, and still answers,
-/// being immediate, echo what the live process asked.
+/// Replays go on while the two sides try: each announcement that arrives is surrounded by
+/// recordings, and still answers, being immediate, echo what the live process asked.
 #[test]
 fn recordings_do_not_keep_two_live_processes_apart() {
     for seed in 0..50 {

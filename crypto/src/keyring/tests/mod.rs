@@ -1,4 +1,5 @@
-//! Tests of the key ring: the exchange step by step (here), under an adversary (`exchange`), packets (`packets`).
+//! Tests of the key ring: the exchange step by step (here), under an adversary (`exchange`),
+//! packets (`packets`).
 
 mod exchange;
 mod packets;
@@ -134,6 +135,29 @@ fn a_restarted_peer_replaces_its_old_epoch_and_recordings_do_not_bring_it_back()
     assert_eq!(b.established(0), Some(a.epoch()));
 }
 
+/// More restarts than are remembered by name: what then keeps the first epoch out is its echo.
+#[test]
+fn an_epoch_that_is_forgotten_by_name_still_lacks_the_echo() {
+    let (mut a, mut b) = pair();
+    settle(&mut a, &mut b);
+    let epoch_first = a.epoch();
+    let recorded: Vec<_> = (0..3).map(|_| a.announcement(1, 0).unwrap()).collect();
+    for start in 1..20 {
+        a = ring(0, 2, MacAlgorithm::Blake3, start);
+        settle(&mut a, &mut b);
+    }
+    for bytes in &recorded {
+        let accepted = b.accept_announcement(bytes).unwrap();
+        assert_eq!(
+            (accepted.epoch, accepted.outcome),
+            (epoch_first, Outcome::Challenged)
+        );
+    }
+    assert_eq!(b.established(0), Some(a.epoch()));
+    assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
+    settle(&mut a, &mut b);
+}
+
 #[test]
 fn a_repeated_or_overtaken_announcement_changes_nothing() {
     let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);
@@ -183,7 +207,8 @@ fn another_key_or_another_configuration_is_told_apart() {
     assert_eq!(b.accept_announcement(&elsewhere), Err(AnnouncementError::ContextDiffers { sender: 0 }));
 }
 
-/// An announcement that a hostile peer 0 makes: fields of a real one, changed, and signed with its true identity.
+/// An announcement that a hostile peer 0 makes: fields of a real one, changed, and signed with its
+/// true identity.
 fn hostile(a: &mut KeyRing, change: impl FnOnce(&mut Announcement)) -> [u8; ANNOUNCEMENT_BYTES] {
     let bytes = a.announcement(1, 0).unwrap();
     let mut announcement = Announcement::parse(&bytes).unwrap();
@@ -218,8 +243,11 @@ fn contradictions_are_refused_and_foreign_receipts_are_harmless() {
     announce(&mut a, &mut b).unwrap();
     let older = hostile(&mut a, |announcement| announcement.generation = U32::new(0));
     assert_eq!(b.accept_announcement(&older), contradiction);
-    // A receipt for a generation that never was: b finds no keys to send under, and says so with zeros.
-    let receipt = hostile(&mut a, |announcement| announcement.receipt_generation = U32::new(1234));
+    // A receipt for a generation that never was: b finds no keys to send under, and says so with
+    // zeros.
+    let receipt = hostile(&mut a, |announcement| {
+        announcement.receipt_generation = U32::new(1234)
+    });
     assert!(b.accept_announcement(&receipt).unwrap().answer_wanted);
     assert!(!b.settled(0));
     assert_eq!(seal_one(&mut b, 0, &digest(b"packet"), 50), [0; TAG_ENTRY_BYTES]);
