@@ -49,6 +49,8 @@ crate::counter_set! {
         sent: datagrams,
         /// Bytes of the datagrams sent.
         sent_bytes: bytes,
+        /// Those of the datagrams sent that travelled through the kernel together with others.
+        segmented: datagrams,
         /// Datagrams that the kernel refused to send: no route, no buffer, too large, filtered.
         send_failed: datagrams,
         /// Datagrams dropped because they did not fit a frame: foreign, or datagram_bytes_max differs between hosts.
