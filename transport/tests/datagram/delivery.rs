@@ -115,7 +115,8 @@ fn runs_of_one_length_arrive_as_the_datagrams_they_were() {
     for case in cases() {
         let pool = pool(1024);
         let (mut a, mut b) = (endpoint(case, &pool), endpoint(case, &pool));
-        // Equal lengths, a shorter one that ends a run, a longer one that begins one, empty ones, and runs longer than any limit.
+        // Equal lengths, a shorter one that ends a run, a longer one that begins one, empty ones, and runs longer
+        // than any limit.
         let mut lengths = vec![100, 100, 100, 40, 100, 200, 200, 0, 0, 200, 1];
         lengths.extend([FRAME_BYTES; 100]);
         lengths.extend([8; 150]);

@@ -91,8 +91,8 @@ impl Inbound {
     #[inline]
     pub(super) fn call(&mut self, socket: RawFd, max: usize) -> Result<usize, i32> {
         let count = self.ready.min(max) as libc::c_uint;
-        // SAFETY: the first `ready` headers point to addresses, control buffers and vectors of this value, whose boxes never move, and
-        // each vector to a frame that its slot owns, of the length it states.
+        // SAFETY: the first `ready` headers point to addresses, control buffers and vectors of this value, whose
+        // boxes never move, and each vector to a frame that its slot owns, of the length it states.
         let filled = unsafe {
             libc::recvmmsg(
                 socket,

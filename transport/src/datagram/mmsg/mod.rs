@@ -1,7 +1,7 @@
 //! The back-end over `recvmmsg`, `sendmmsg` and `ppoll`.
 //!
-//! Every array that the kernel reads is laid out once, at the start; a call touches only the entries that the one before used up. An
-//! empty poll is one system call and nothing else.
+//! Every array that the kernel reads is laid out once, at the start; a call touches only the entries that the one
+//! before used up. An empty poll is one system call and nothing else.
 
 mod inbound;
 mod outbound;
@@ -20,8 +20,8 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// With two sockets, a poll asks the one that was busy last, and every so many polls both. Four keeps the other's datagrams waiting for
-/// no more than three polls, for a quarter of a system call a poll.
+/// With two sockets, a poll asks the one that was busy last, and every so many polls both. Four keeps the other's
+/// datagrams waiting for no more than three polls, for a quarter of a system call a poll.
 const POLLS_PER_VISIT: u32 = 4;
 
 /// See the module's documentation.
@@ -218,7 +218,7 @@ fn readable(fd: RawFd) -> libc::pollfd {
 }
 
 fn empty_header() -> libc::mmsghdr {
-    // SAFETY: null pointers and zero lengths are a valid, empty header; its padding differs between C libraries, so it cannot be
-    // written as a literal.
+    // SAFETY: null pointers and zero lengths are a valid, empty header; its padding differs between C libraries, so
+    // it cannot be written as a literal.
     unsafe { mem::zeroed() }
 }

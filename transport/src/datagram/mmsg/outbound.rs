@@ -1,8 +1,8 @@
 //! The sending half: one `sendmmsg` a flush.
 //!
-//! Queued datagrams that follow each other to the same address form a *run* and travel through the kernel as one message that it cuts up
-//! at the far end (`UDP_SEGMENT`), for less than half the price. All of a run have one length; only the last may be
-//! shorter, and ends it.
+//! Queued datagrams that follow each other to the same address form a *run* and travel through the kernel as one
+//! message that it cuts up at the far end (`UDP_SEGMENT`), for less than half the price. All of a run have one
+//! length; only the last may be shorter, and ends it.
 
 use super::super::address::RawAddress;
 use super::super::{BATCH, DatagramCounters, breaks};
@@ -125,7 +125,8 @@ impl Outbound {
         }
     }
 
-    /// Sends what is queued. The kernel has copied the bytes when the call returns, so the frames go back to their pool.
+    /// Sends what is queued. The kernel has copied the bytes when the call returns, so the frames go back to their
+    /// pool.
     #[inline]
     pub(super) fn flush(
         &mut self,
@@ -197,8 +198,8 @@ impl Outbound {
         counters.send_calls.add(1);
         let count = (self.runs.len() - first) as libc::c_uint;
         let headers = &mut self.headers[first..];
-        // SAFETY: the headers of all runs were pointed to addresses, controls and vectors of this value, whose boxes never move, and
-        // each vector to a frame that `frames`, or the caller of `queue`, keeps.
+        // SAFETY: the headers of all runs were pointed to addresses, controls and vectors of this value, whose boxes
+        // never move, and each vector to a frame that `frames`, or the caller of `queue`, keeps.
         let sent = unsafe {
             libc::sendmmsg(
                 socket,
@@ -213,7 +214,8 @@ impl Outbound {
         }
     }
 
-    /// Sends a run's datagrams one by one. When that works, it was the run that was refused and not the address: no more of them.
+    /// Sends a run's datagrams one by one. When that works, it was the run that was refused and not the address: no
+    /// more of them.
     #[cold]
     fn send_apart(&mut self, socket: RawFd, index: usize, counters: &DatagramCounters) {
         let run = self.runs[index];
