@@ -230,9 +230,9 @@ impl Endpoint {
         self.datagrams.wait(timeout.min(SLEEP_MAX))
     }
 
-    /// Makes [`Endpoint::wait`] return when `waker` becomes readable. The endpoint keeps a duplicate for good and
-    /// reads an eventfd empty; a listening socket works too and stays readable until its connection is accepted. The
-    /// descriptor becomes non-blocking.
+    /// Makes [`Endpoint::wait`] return when `waker` becomes readable. The endpoint keeps a duplicate for good and reads an
+    /// eventfd empty. A listening socket works too: accept all connections that wait, since each of them may wake only
+    /// once. The descriptor becomes non-blocking, for everybody who shares it.
     ///
     /// # Errors
     ///
