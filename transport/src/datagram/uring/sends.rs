@@ -28,7 +28,8 @@ impl Sends {
         Sends {
             sends: (0..places).map(|_| Send { to: RawAddress::EMPTY, frame: 0 }).collect(),
             sends_free: (0..places).rev().collect(),
-            // Every held frame has a send, but for the one that is being queued: so there is always a place for a frame.
+            // Every held frame has a send, but for the one that is being queued: so there is always a place for a
+            // frame.
             frames: (0..=places).map(|_| None).collect(),
             frames_free: (0..=places).rev().collect(),
         }
@@ -64,7 +65,8 @@ impl Sends {
         }
     }
 
-    /// A place for a send of the frame at `frame`, with the pointers that the kernel gets: valid until [`Sends::complete`].
+    /// A place for a send of the frame at `frame`, with the pointers that the kernel gets: valid until
+    /// [`Sends::complete`].
     #[inline]
     pub(super) fn start(&mut self, frame: u16, to: &SocketAddr) -> Option<Started> {
         let place = self.sends_free.pop()?;
