@@ -40,7 +40,9 @@ pub enum SessionError {
         reason: &'static str,
     },
     /// A driver that lives holds the path.
-    #[error("{path} is served by a driver that runs (process {pid}); stop it, or choose another session path")]
+    #[error(
+        "{path} is served by a driver that runs (process {pid}); stop it, or choose another session path"
+    )]
     DriverAlive {
         /// The path.
         path: PathBuf,
@@ -60,7 +62,9 @@ pub enum SessionError {
         path: PathBuf,
     },
     /// The driver and the client are of different versions.
-    #[error("the driver at {path} speaks session version {driver}, this program {SESSION_VERSION}; build both from one release")]
+    #[error(
+        "the driver at {path} speaks session version {driver}, this program {SESSION_VERSION}; build both from one release"
+    )]
     Version {
         /// The path.
         path: PathBuf,
@@ -84,7 +88,9 @@ pub enum SessionError {
         reason: &'static str,
     },
     /// The driver did not greet in time.
-    #[error("the driver at {path} did not answer within {waited:?}; it may be stopped or overloaded")]
+    #[error(
+        "the driver at {path} did not answer within {waited:?}; it may be stopped or overloaded"
+    )]
     TimedOut {
         /// The path.
         path: PathBuf,
