@@ -1,10 +1,21 @@
-//! Bytes between processes and hosts: datagrams over the network, rings in shared memory.
+//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters, cores.
 //!
-//! This crate moves bytes and knows no protocol: what a datagram or a record means is somebody else's business.
-//! It may own sockets, descriptors and mapped memory, and it is where the unsafe code that they need lives; it never
-//! interprets a message, never authenticates one, and never imports the crate that does.
+//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides
+//! whom to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
+//! (mapped memory, sockets, rings); everything above can then forbid `unsafe` and stay deterministic.
 //!
-//! Whatever arrives from outside the process is data: it is counted, dropped or ends a session, and it never panics.
+//! The rooms:
+//!
+//! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
+//! - [`datagram`]: sending and receiving datagrams in batches, over io_uring or over `recvmmsg`/`sendmmsg`.
+//! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
+//! - [`ring`]: records from one producer to one consumer, between threads or between processes that need not trust each
+//!   other.
+//! - `region`: the memory that rings lie in, sealed and shared, or this process's own.
+//! - `session`: how an application and the driver of its host find each other, share a region, wake one another, part.
+//! - [`counters`]: counters with one writer, in a mapped file that other processes read.
+//! - [`cores`]: which cores this process may use, and pinning threads to them.
+//! - [`error`]: what an operating system refused, and what to do about it.
 //!
 //! The rings' memory orderings are checked by exploring every interleaving of small cases:
 //!
@@ -12,8 +23,16 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p logothete-transport --release ring
 //! ```
 
+pub mod cores;
+pub mod counters;
+pub mod datagram;
+pub mod error;
+pub mod multicast;
+pub mod pool;
 #[cfg(not(loom))]
 pub mod region;
 pub mod ring;
 #[cfg(not(loom))]
 pub mod session;
+
+pub use error::HostError;

@@ -17,9 +17,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// The seals that a shared region bears: its size is fixed for ever, and so are the seals.
-const SEALS: SealFlags = SealFlags::SHRINK
-    .union(SealFlags::GROW)
-    .union(SealFlags::SEAL);
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// Alignment of a heap region; a mapping is aligned to a page.
 const HEAP_ALIGNMENT_BYTES: usize = 128;
@@ -28,9 +26,7 @@ const HEAP_ALIGNMENT_BYTES: usize = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
     /// The system refused.
-    #[error(
-        "{call} of a shared-memory region of {length_bytes} bytes failed: {errno}; check the memory limits"
-    )]
+    #[error("{call} of a shared-memory region of {length_bytes} bytes failed: {errno}; check the memory limits")]
     Host {
         /// The system call.
         call: &'static str,
@@ -40,9 +36,7 @@ pub enum RegionError {
         errno: std::io::Error,
     },
     /// The descriptor that the peer passed is no region: not sealed against resizing, or of another size.
-    #[error(
-        "the descriptor passed is no sealed region of {length_bytes} bytes; is the peer what it should be?"
-    )]
+    #[error("the descriptor passed is no sealed region of {length_bytes} bytes; is the peer what it should be?")]
     NotSealed {
         /// Size expected, bytes.
         length_bytes: usize,
@@ -74,16 +68,12 @@ impl Region {
     /// When `length_bytes` is zero or beyond the address space.
     pub fn heap(length_bytes: usize) -> Region {
         assert!(length_bytes > 0, "a region has at least one byte");
-        let layout = Layout::from_size_align(length_bytes, HEAP_ALIGNMENT_BYTES)
-            .expect("a region fits the address space");
+        let layout =
+            Layout::from_size_align(length_bytes, HEAP_ALIGNMENT_BYTES).expect("a region fits the address space");
         // SAFETY: the layout's size is not zero.
         let base = unsafe { alloc_zeroed(layout) };
         let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
-        Region {
-            base,
-            length_bytes,
-            kind: Kind::Heap(layout),
-        }
+        Region { base, length_bytes, kind: Kind::Heap(layout) }
     }
 
     /// Makes a sealed shared region and maps it. The descriptor is for the peer; this side needs it no more.
@@ -94,11 +84,7 @@ impl Region {
     ///
     /// [`RegionError::Host`].
     pub fn shared(name: &str, length_bytes: usize) -> Result<(Region, OwnedFd), RegionError> {
-        let host = |call, errno: Errno| RegionError::Host {
-            call,
-            length_bytes,
-            errno: errno.into(),
-        };
+        let host = |call, errno: Errno| RegionError::Host { call, length_bytes, errno: errno.into() };
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
             // Kernels before 6.3 do not know this seal.
@@ -108,8 +94,7 @@ impl Region {
         .map_err(|errno| host("memfd_create", errno))?;
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length_bytes as u64)
             .map_err(|errno| host("fallocate", errno))?;
-        rustix::fs::fcntl_add_seals(&file, SEALS)
-            .map_err(|errno| host("fcntl(F_ADD_SEALS)", errno))?;
+        rustix::fs::fcntl_add_seals(&file, SEALS).map_err(|errno| host("fcntl(F_ADD_SEALS)", errno))?;
         let region = Region::map(file.as_fd(), length_bytes)?;
         Ok((region, file))
     }
@@ -120,19 +105,13 @@ impl Region {
     ///
     /// [`RegionError`].
     pub fn open(file: BorrowedFd<'_>, length_bytes: usize) -> Result<Region, RegionError> {
-        let host = |call, errno: Errno| RegionError::Host {
-            call,
-            length_bytes,
-            errno: errno.into(),
-        };
+        let host = |call, errno: Errno| RegionError::Host { call, length_bytes, errno: errno.into() };
         let seals = match rustix::fs::fcntl_get_seals(file) {
             // Not a kind of file that can bear seals.
             Err(Errno::INVAL) => SealFlags::empty(),
             outcome => outcome.map_err(|errno| host("fcntl(F_GET_SEALS)", errno))?,
         };
-        let size = rustix::fs::fstat(file)
-            .map_err(|errno| host("fstat", errno))?
-            .st_size;
+        let size = rustix::fs::fstat(file).map_err(|errno| host("fstat", errno))?.st_size;
         if !seals.contains(SEALS) || size != length_bytes as i64 {
             return Err(RegionError::NotSealed { length_bytes });
         }
@@ -151,17 +130,9 @@ impl Region {
                 0,
             )
         }
-        .map_err(|errno| RegionError::Host {
-            call: "mmap",
-            length_bytes,
-            errno: errno.into(),
-        })?;
+        .map_err(|errno| RegionError::Host { call: "mmap", length_bytes, errno: errno.into() })?;
         let base = NonNull::new(base.cast()).expect("the kernel maps nothing at address zero");
-        Ok(Region {
-            base,
-            length_bytes,
-            kind: Kind::Mapped,
-        })
+        Ok(Region { base, length_bytes, kind: Kind::Mapped })
     }
 
     /// Size, bytes.
@@ -175,11 +146,7 @@ impl Region {
     ///
     /// When the word is not within the region, or not aligned.
     pub fn atomic_u64(&self, offset_bytes: usize) -> &AtomicU64 {
-        assert!(
-            offset_bytes.is_multiple_of(8)
-                && self.length_bytes >= 8
-                && offset_bytes <= self.length_bytes - 8
-        );
+        assert!(offset_bytes.is_multiple_of(8) && self.length_bytes >= 8 && offset_bytes <= self.length_bytes - 8);
         // SAFETY: in bounds and aligned (the base is aligned to 128 bytes at least), alive as long as `self`; an atomic
         // may be written by anybody, in this process or another.
         unsafe { &*self.base.as_ptr().add(offset_bytes).cast::<AtomicU64>() }
@@ -206,10 +173,7 @@ impl Drop for Region {
 
 impl Debug for Region {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Region")
-            .field("length_bytes", &self.length_bytes)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Region").field("length_bytes", &self.length_bytes).finish_non_exhaustive()
     }
 }
 
@@ -233,34 +197,20 @@ mod tests {
         let (_region, file) = Region::shared("test", 4096).unwrap();
         assert_eq!(rustix::fs::ftruncate(&file, 0), Err(Errno::PERM));
         assert_eq!(rustix::fs::ftruncate(&file, 8192), Err(Errno::PERM));
-        assert_eq!(
-            rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE),
-            Err(Errno::PERM)
-        );
+        assert_eq!(rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE), Err(Errno::PERM));
     }
 
     #[test]
     fn what_is_not_sealed_or_of_another_size_is_refused() {
-        let bare =
-            rustix::fs::memfd_create("bare", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-                .unwrap();
+        let bare = rustix::fs::memfd_create("bare", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         rustix::fs::ftruncate(&bare, 4096).unwrap();
-        assert!(matches!(
-            Region::open(bare.as_fd(), 4096),
-            Err(RegionError::NotSealed { length_bytes: 4096 })
-        ));
+        assert!(matches!(Region::open(bare.as_fd(), 4096), Err(RegionError::NotSealed { length_bytes: 4096 })));
 
         let (_region, file) = Region::shared("test", 4096).unwrap();
-        assert!(matches!(
-            Region::open(file.as_fd(), 8192),
-            Err(RegionError::NotSealed { .. })
-        ));
+        assert!(matches!(Region::open(file.as_fd(), 8192), Err(RegionError::NotSealed { .. })));
 
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(matches!(
-            Region::open(socket.as_fd(), 4096),
-            Err(RegionError::NotSealed { .. })
-        ));
+        assert!(matches!(Region::open(socket.as_fd(), 4096), Err(RegionError::NotSealed { .. })));
     }
 
     #[test]

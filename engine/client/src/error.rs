@@ -30,14 +30,10 @@ pub enum ClientError {
     #[error("the cluster's service does not support this; check which service it runs")]
     Unsupported,
     /// Too few replicas answered the driver in time. The operation may or may not have been ordered, now or later.
-    #[error(
-        "too few replicas answered; the operation may still be ordered, check the order before trying again"
-    )]
+    #[error("too few replicas answered; the operation may still be ordered, check the order before trying again")]
     Unavailable,
     /// The driver is gone. Operations in flight may or may not have been ordered.
-    #[error(
-        "the driver is gone; reconnect, and check the order for operations that were in flight"
-    )]
+    #[error("the driver is gone; reconnect, and check the order for operations that were in flight")]
     Disconnected,
     /// The driver ended this session on purpose.
     #[error("the driver ended this session: {reason}; {remedy}")]
@@ -57,9 +53,7 @@ pub enum ClientError {
     #[error("the driver lost touch with the order; subscribe again from the next position")]
     SubscriptionLost,
     /// A blocking call took too long.
-    #[error(
-        "no answer within {waited:?}; the operation may still be ordered, its completion comes by `poll`"
-    )]
+    #[error("no answer within {waited:?}; the operation may still be ordered, its completion comes by `poll`")]
     TimedOut {
         /// How long it waited.
         waited: Duration,
@@ -96,8 +90,6 @@ pub enum OperationError {
     #[error("the cluster's service does not support this operation")]
     Unsupported,
     /// Too few replicas answered in time. It may or may not have been ordered, now or later.
-    #[error(
-        "too few replicas answered; the operation may still be ordered, check the order before trying again"
-    )]
+    #[error("too few replicas answered; the operation may still be ordered, check the order before trying again")]
     Unavailable,
 }

@@ -24,10 +24,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(transport: ClientSession) -> Link {
-        Link {
-            transport,
-            alive_at: Instant::now(),
-        }
+        Link { transport, alive_at: Instant::now() }
     }
 
     /// To be called when there is nothing to poll: now and then asks whether the driver lives. False when it is gone:
@@ -45,10 +42,7 @@ impl Link {
     /// Why the session is over.
     pub(crate) fn ended(&self) -> ClientError {
         match self.transport.farewell().and_then(Eviction::decode) {
-            Some(eviction) => ClientError::Evicted {
-                reason: eviction.reason(),
-                remedy: eviction.remedy(),
-            },
+            Some(eviction) => ClientError::Evicted { reason: eviction.reason(), remedy: eviction.remedy() },
             None => ClientError::Disconnected,
         }
     }
@@ -62,21 +56,14 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) fn new(timeout: Duration) -> Wait {
-        Wait {
-            since: Instant::now(),
-            timeout,
-        }
+        Wait { since: Instant::now(), timeout }
     }
 
     /// Passes some time: until there may be something to poll, or `space_bytes` to write to (zero: do not care). False
     /// when the wait's time is over.
     pub(crate) fn pause(&self, link: &mut Link, space_bytes: usize) -> bool {
         let waited = self.since.elapsed();
-        let Some(remaining) = self
-            .timeout
-            .checked_sub(waited)
-            .filter(|remaining| !remaining.is_zero())
-        else {
+        let Some(remaining) = self.timeout.checked_sub(waited).filter(|remaining| !remaining.is_zero()) else {
             return false;
         };
         if waited < YIELD_TIME {

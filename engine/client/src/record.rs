@@ -114,11 +114,7 @@ impl<'a> Request<'a> {
             Request::SubscribeFrom { position } => (KIND_SUBSCRIBE_FROM, position, &[][..]),
             Request::EndQuery { number } => (KIND_END_QUERY, number, &[][..]),
         };
-        let header = Header {
-            kind: kind.into(),
-            status: 0.into(),
-            number: number.into(),
-        };
+        let header = Header { kind: kind.into(), status: 0.into(), number: number.into() };
         ring.try_push_vectored(&[header.as_bytes(), bytes])
     }
 
@@ -131,23 +127,15 @@ impl<'a> Request<'a> {
     pub fn decode(record: &'a [u8]) -> Result<Request<'a>, RecordError> {
         let (header, bytes) = split_header(record)?;
         if header.status.get() != 0 {
-            return Err(RecordError {
-                reason: "reserved bytes are not zero",
-            });
+            return Err(RecordError { reason: "reserved bytes are not zero" });
         }
         let number = header.number.get();
         match header.kind.get() {
             KIND_OPERATION => Ok(Request::Operation { number, bytes }),
-            KIND_SUBSCRIBE_FROM if bytes.is_empty() => {
-                Ok(Request::SubscribeFrom { position: number })
-            }
+            KIND_SUBSCRIBE_FROM if bytes.is_empty() => Ok(Request::SubscribeFrom { position: number }),
             KIND_END_QUERY if bytes.is_empty() => Ok(Request::EndQuery { number }),
-            KIND_SUBSCRIBE_FROM | KIND_END_QUERY => Err(RecordError {
-                reason: "bytes follow where none belong",
-            }),
-            _ => Err(RecordError {
-                reason: "a request of unknown kind",
-            }),
+            KIND_SUBSCRIBE_FROM | KIND_END_QUERY => Err(RecordError { reason: "bytes follow where none belong" }),
+            _ => Err(RecordError { reason: "a request of unknown kind" }),
         }
     }
 }
@@ -170,18 +158,10 @@ pub enum Status {
 
 impl Status {
     fn decode(status: u32) -> Result<Status, RecordError> {
-        [
-            Status::Ok,
-            Status::TooLarge,
-            Status::Overloaded,
-            Status::Unsupported,
-            Status::Unavailable,
-        ]
-        .into_iter()
-        .find(|known| *known as u32 == status)
-        .ok_or(RecordError {
-            reason: "a result of unknown status",
-        })
+        [Status::Ok, Status::TooLarge, Status::Overloaded, Status::Unsupported, Status::Unavailable]
+            .into_iter()
+            .find(|known| *known as u32 == status)
+            .ok_or(RecordError { reason: "a result of unknown status" })
     }
 }
 
@@ -217,32 +197,13 @@ impl<'a> Response<'a> {
     #[inline]
     pub fn push(&self, ring: &mut Producer) -> Result<(), PushError> {
         match *self {
-            Response::Result {
-                number,
-                status,
-                bytes,
-            } => {
-                let header = Header {
-                    kind: KIND_RESULT.into(),
-                    status: (status as u32).into(),
-                    number: number.into(),
-                };
+            Response::Result { number, status, bytes } => {
+                let header = Header { kind: KIND_RESULT.into(), status: (status as u32).into(), number: number.into() };
                 ring.try_push_vectored(&[header.as_bytes(), bytes])
             }
-            Response::Bounds {
-                number,
-                oldest,
-                end,
-            } => {
-                let header = Header {
-                    kind: KIND_BOUNDS.into(),
-                    status: 0.into(),
-                    number: number.into(),
-                };
-                let body = BoundsBody {
-                    oldest: oldest.into(),
-                    end: end.into(),
-                };
+            Response::Bounds { number, oldest, end } => {
+                let header = Header { kind: KIND_BOUNDS.into(), status: 0.into(), number: number.into() };
+                let body = BoundsBody { oldest: oldest.into(), end: end.into() };
                 ring.try_push_vectored(&[header.as_bytes(), body.as_bytes()])
             }
         }
@@ -258,24 +219,13 @@ impl<'a> Response<'a> {
         let (header, bytes) = split_header(record)?;
         let number = header.number.get();
         match header.kind.get() {
-            KIND_RESULT => Ok(Response::Result {
-                number,
-                status: Status::decode(header.status.get())?,
-                bytes,
-            }),
+            KIND_RESULT => Ok(Response::Result { number, status: Status::decode(header.status.get())?, bytes }),
             KIND_BOUNDS => {
-                let body = BoundsBody::read_from_bytes(bytes).map_err(|_| RecordError {
-                    reason: "bounds of a wrong length",
-                })?;
-                Ok(Response::Bounds {
-                    number,
-                    oldest: body.oldest.get(),
-                    end: body.end.get(),
-                })
+                let body = BoundsBody::read_from_bytes(bytes)
+                    .map_err(|_| RecordError { reason: "bounds of a wrong length" })?;
+                Ok(Response::Bounds { number, oldest: body.oldest.get(), end: body.end.get() })
             }
-            _ => Err(RecordError {
-                reason: "a response of unknown kind",
-            }),
+            _ => Err(RecordError { reason: "a response of unknown kind" }),
         }
     }
 }
@@ -324,24 +274,17 @@ impl<'a> Notice<'a> {
     /// As [`Producer::try_push`]. [`PushError::Full`] is a slow subscriber: try again later.
     #[inline]
     pub fn push(&self, ring: &mut Producer) -> Result<(), PushError> {
-        let header =
-            |kind: u32, reason: u32, position: u64, timestamp_ns: u64, session: u64| EntryHeader {
-                kind: kind.into(),
-                reason: reason.into(),
-                position: position.into(),
-                timestamp_ns: timestamp_ns.into(),
-                session: session.into(),
-            };
+        let header = |kind: u32, reason: u32, position: u64, timestamp_ns: u64, session: u64| EntryHeader {
+            kind: kind.into(),
+            reason: reason.into(),
+            position: position.into(),
+            timestamp_ns: timestamp_ns.into(),
+            session: session.into(),
+        };
         let (header, bytes) = match *self {
-            Notice::Entry {
-                position,
-                timestamp_ns,
-                session,
-                bytes,
-            } => (
-                header(KIND_ENTRY, 0, position, timestamp_ns, session),
-                bytes,
-            ),
+            Notice::Entry { position, timestamp_ns, session, bytes } => {
+                (header(KIND_ENTRY, 0, position, timestamp_ns, session), bytes)
+            }
             Notice::Trimmed { oldest } => (header(KIND_TRIMMED, 0, oldest, 0, 0), &[][..]),
             Notice::Fault { reason } => (header(KIND_FAULT, reason as u32, 0, 0, 0), &[][..]),
         };
@@ -355,9 +298,8 @@ impl<'a> Notice<'a> {
     /// [`RecordError`].
     #[inline]
     pub fn decode(record: &'a [u8]) -> Result<Notice<'a>, RecordError> {
-        let (header, bytes) = EntryHeader::read_from_prefix(record).map_err(|_| RecordError {
-            reason: "shorter than its header",
-        })?;
+        let (header, bytes) =
+            EntryHeader::read_from_prefix(record).map_err(|_| RecordError { reason: "shorter than its header" })?;
         let position = header.position.get();
         match (header.kind.get(), header.reason.get()) {
             (KIND_ENTRY, _) => Ok(Notice::Entry {
@@ -367,26 +309,16 @@ impl<'a> Notice<'a> {
                 bytes,
             }),
             (KIND_TRIMMED, _) => Ok(Notice::Trimmed { oldest: position }),
-            (KIND_FAULT, 1) => Ok(Notice::Fault {
-                reason: FaultReason::Unsupported,
-            }),
-            (KIND_FAULT, 2) => Ok(Notice::Fault {
-                reason: FaultReason::Unavailable,
-            }),
-            (KIND_FAULT, _) => Err(RecordError {
-                reason: "a fault of unknown reason",
-            }),
-            _ => Err(RecordError {
-                reason: "a notice of unknown kind",
-            }),
+            (KIND_FAULT, 1) => Ok(Notice::Fault { reason: FaultReason::Unsupported }),
+            (KIND_FAULT, 2) => Ok(Notice::Fault { reason: FaultReason::Unavailable }),
+            (KIND_FAULT, _) => Err(RecordError { reason: "a fault of unknown reason" }),
+            _ => Err(RecordError { reason: "a notice of unknown kind" }),
         }
     }
 }
 
 fn split_header(record: &[u8]) -> Result<(Header, &[u8]), RecordError> {
-    Header::read_from_prefix(record).map_err(|_| RecordError {
-        reason: "shorter than its header",
-    })
+    Header::read_from_prefix(record).map_err(|_| RecordError { reason: "shorter than its header" })
 }
 
 #[cfg(test)]
@@ -395,10 +327,7 @@ mod tests {
 
     use super::*;
 
-    fn through_a_ring(
-        push: impl Fn(&mut Producer) -> Result<(), PushError>,
-        check: impl Fn(&[u8]),
-    ) {
+    fn through_a_ring(push: impl Fn(&mut Producer) -> Result<(), PushError>, check: impl Fn(&[u8])) {
         let (mut producer, mut consumer): (Producer, Consumer) = pair(256);
         push(&mut producer).unwrap();
         producer.publish();
@@ -408,71 +337,35 @@ mod tests {
     #[test]
     fn requests_survive_the_ring() {
         for request in [
-            Request::Operation {
-                number: 7,
-                bytes: b"set",
-            },
-            Request::Operation {
-                number: u64::MAX,
-                bytes: b"",
-            },
+            Request::Operation { number: 7, bytes: b"set" },
+            Request::Operation { number: u64::MAX, bytes: b"" },
             Request::SubscribeFrom { position: 9 },
             Request::EndQuery { number: 3 },
         ] {
-            through_a_ring(
-                |ring| request.push(ring),
-                |record| assert_eq!(Request::decode(record), Ok(request)),
-            );
+            through_a_ring(|ring| request.push(ring), |record| assert_eq!(Request::decode(record), Ok(request)));
         }
     }
 
     #[test]
     fn responses_survive_the_ring() {
         for response in [
-            Response::Result {
-                number: 7,
-                status: Status::Ok,
-                bytes: b"value",
-            },
-            Response::Result {
-                number: 8,
-                status: Status::Unavailable,
-                bytes: b"",
-            },
-            Response::Bounds {
-                number: 9,
-                oldest: 100,
-                end: 200,
-            },
+            Response::Result { number: 7, status: Status::Ok, bytes: b"value" },
+            Response::Result { number: 8, status: Status::Unavailable, bytes: b"" },
+            Response::Bounds { number: 9, oldest: 100, end: 200 },
         ] {
-            through_a_ring(
-                |ring| response.push(ring),
-                |record| assert_eq!(Response::decode(record), Ok(response)),
-            );
+            through_a_ring(|ring| response.push(ring), |record| assert_eq!(Response::decode(record), Ok(response)));
         }
     }
 
     #[test]
     fn notices_survive_the_ring() {
         for notice in [
-            Notice::Entry {
-                position: 1,
-                timestamp_ns: 2,
-                session: 3,
-                bytes: b"entry",
-            },
+            Notice::Entry { position: 1, timestamp_ns: 2, session: 3, bytes: b"entry" },
             Notice::Trimmed { oldest: 55 },
-            Notice::Fault {
-                reason: FaultReason::Unsupported,
-            },
-            Notice::Fault {
-                reason: FaultReason::Unavailable,
-            },
+            Notice::Fault { reason: FaultReason::Unsupported },
+            Notice::Fault { reason: FaultReason::Unavailable },
         ] {
-            through_a_ring(
-                |ring| notice.push(ring),
-                |record| assert_eq!(Notice::decode(record), Ok(notice)),
-            );
+            through_a_ring(|ring| notice.push(ring), |record| assert_eq!(Notice::decode(record), Ok(notice)));
         }
     }
 
@@ -480,39 +373,17 @@ mod tests {
     fn footprints_are_what_the_ring_charges() {
         let (mut producer, _consumer) = pair(1024);
         let before = producer.free_bytes().unwrap();
-        Response::Result {
-            number: 1,
-            status: Status::Ok,
-            bytes: &[0; 13],
-        }
-        .push(&mut producer)
-        .unwrap();
+        Response::Result { number: 1, status: Status::Ok, bytes: &[0; 13] }.push(&mut producer).unwrap();
         let after = producer.free_bytes().unwrap();
         assert_eq!(before - after, message_footprint_bytes(13));
-        Notice::Entry {
-            position: 0,
-            timestamp_ns: 0,
-            session: 0,
-            bytes: &[0; 5],
-        }
-        .push(&mut producer)
-        .unwrap();
-        assert_eq!(
-            after - producer.free_bytes().unwrap(),
-            entry_footprint_bytes(5)
-        );
+        Notice::Entry { position: 0, timestamp_ns: 0, session: 0, bytes: &[0; 5] }.push(&mut producer).unwrap();
+        assert_eq!(after - producer.free_bytes().unwrap(), entry_footprint_bytes(5));
     }
 
     #[test]
     fn malformed_records_are_errors_with_a_reason() {
         let header = |kind: u32, status: u32| {
-            Header {
-                kind: kind.into(),
-                status: status.into(),
-                number: 1.into(),
-            }
-            .as_bytes()
-            .to_vec()
+            Header { kind: kind.into(), status: status.into(), number: 1.into() }.as_bytes().to_vec()
         };
         for length in 0..HEADER_BYTES {
             assert!(Request::decode(&header(KIND_OPERATION, 0)[..length]).is_err());

@@ -9,8 +9,7 @@ use logothete_transport::session::{ClientSession, ConnectOptions};
 
 use crate::link::{Link, Wait};
 use crate::record::{
-    Facts, HEADER_BYTES, RecordError, Request, Response, ServiceKind, Status,
-    message_footprint_bytes,
+    Facts, HEADER_BYTES, RecordError, Request, Response, ServiceKind, Status, message_footprint_bytes,
 };
 use crate::{ClientError, OperationError, Options, Position};
 
@@ -130,15 +129,9 @@ impl Session {
     pub fn try_append(&mut self, operation: &[u8]) -> Result<u64, ClientError> {
         let limit = self.operation_bytes_max();
         if operation.len() > limit {
-            return Err(ClientError::TooLarge {
-                bytes: operation.len(),
-                limit,
-            });
+            return Err(ClientError::TooLarge { bytes: operation.len(), limit });
         }
-        self.submit(|number| Request::Operation {
-            number,
-            bytes: operation,
-        })
+        self.submit(|number| Request::Operation { number, bytes: operation })
     }
 
     /// Lets everything taken so far leave. Never blocks.
@@ -159,10 +152,7 @@ impl Session {
         self.flush();
         let mut count = 0;
         while let Some(kept) = self.kept.pop_front() {
-            each(Completion {
-                number: kept.number,
-                result: kept.result.as_deref().map_err(|error| *error),
-            });
+            each(Completion { number: kept.number, result: kept.result.as_deref().map_err(|error| *error) });
             count += 1;
         }
         count += self.take(|response| {
@@ -187,11 +177,7 @@ impl Session {
             }
             if !self.link.is_alive() {
                 // What it published before it went is still there to poll.
-                return if self.link.transport.is_idle()? {
-                    Err(self.link.ended())
-                } else {
-                    Ok(true)
-                };
+                return if self.link.transport.is_idle()? { Err(self.link.ended()) } else { Ok(true) };
             }
             if !wait.pause(&mut self.link, 0) {
                 return Ok(false);
@@ -208,13 +194,9 @@ impl Session {
     /// [`OperationError`].
     pub fn append(&mut self, operation: &[u8]) -> Result<Position, ClientError> {
         if self.facts.service != ServiceKind::Log {
-            return Err(ClientError::ApiMisuse {
-                reason: "this cluster keeps no ordered log; use `call`",
-            });
+            return Err(ClientError::ApiMisuse { reason: "this cluster keeps no ordered log; use `call`" });
         }
-        self.execute(operation, |result| {
-            position(result).ok_or(ClientError::Unsupported)
-        })?
+        self.execute(operation, |result| position(result).ok_or(ClientError::Unsupported))?
     }
 
     /// Has an operation executed and waits for its result.
@@ -234,9 +216,7 @@ impl Session {
     /// [`poll`](Session::poll).
     pub fn bounds(&mut self) -> Result<Bounds, ClientError> {
         let wait = Wait::new(self.timeout_call);
-        let number = self.submit_waiting(&wait, message_footprint_bytes(0), |number| {
-            Request::EndQuery { number }
-        })?;
+        let number = self.submit_waiting(&wait, message_footprint_bytes(0), |number| Request::EndQuery { number })?;
         self.await_number(&wait, number, |arrived| match arrived {
             Arrived::Bounds { bounds, .. } => Ok(bounds),
             Arrived::Completion(completion) => Err(failure(completion.result.err(), 0)),
@@ -244,32 +224,17 @@ impl Session {
     }
 
     /// Submits one operation, waiting for room and then for its result.
-    fn execute<R>(
-        &mut self,
-        operation: &[u8],
-        result: impl Fn(&[u8]) -> R,
-    ) -> Result<R, ClientError> {
+    fn execute<R>(&mut self, operation: &[u8], result: impl Fn(&[u8]) -> R) -> Result<R, ClientError> {
         let limit = self.operation_bytes_max();
         if operation.len() > limit {
-            return Err(ClientError::TooLarge {
-                bytes: operation.len(),
-                limit,
-            });
+            return Err(ClientError::TooLarge { bytes: operation.len(), limit });
         }
         let wait = Wait::new(self.timeout_call);
-        let request = |number| Request::Operation {
-            number,
-            bytes: operation,
-        };
-        let number =
-            self.submit_waiting(&wait, message_footprint_bytes(operation.len()), request)?;
+        let request = |number| Request::Operation { number, bytes: operation };
+        let number = self.submit_waiting(&wait, message_footprint_bytes(operation.len()), request)?;
         self.await_number(&wait, number, |arrived| match arrived {
-            Arrived::Completion(Completion {
-                result: Ok(bytes), ..
-            }) => Ok(result(bytes)),
-            Arrived::Completion(Completion {
-                result: Err(error), ..
-            }) => Err(failure(Some(error), operation.len())),
+            Arrived::Completion(Completion { result: Ok(bytes), .. }) => Ok(result(bytes)),
+            Arrived::Completion(Completion { result: Err(error), .. }) => Err(failure(Some(error), operation.len())),
             Arrived::Bounds { .. } => Err(failure(None, operation.len())),
         })?
     }
@@ -290,11 +255,7 @@ impl Session {
             Err(PushError::Full) => {
                 // The driver can only make room for what it sees; and it may be gone.
                 self.flush();
-                Err(if self.link.is_alive() {
-                    ClientError::Overloaded
-                } else {
-                    self.link.ended()
-                })
+                Err(if self.link.is_alive() { ClientError::Overloaded } else { self.link.ended() })
             }
             Err(PushError::TooLong { length, limit }) => Err(ClientError::TooLarge {
                 bytes: length.saturating_sub(HEADER_BYTES),
@@ -319,10 +280,7 @@ impl Session {
             // A driver that has no room for answers takes no requests: make room on both sides.
             self.keep_arrived()?;
             if !wait.pause(&mut self.link, footprint_bytes) {
-                return Err(ClientError::TimedOut {
-                    waited: wait.timeout(),
-                    number: None,
-                });
+                return Err(ClientError::TimedOut { waited: wait.timeout(), number: None });
             }
         }
     }
@@ -348,10 +306,7 @@ impl Session {
                 return Ok(answered);
             }
             if taken? == 0 && !wait.pause(&mut self.link, 0) {
-                return Err(ClientError::TimedOut {
-                    waited: wait.timeout(),
-                    number: Some(number),
-                });
+                return Err(ClientError::TimedOut { waited: wait.timeout(), number: Some(number) });
             }
         }
     }
@@ -385,33 +340,16 @@ impl Session {
     fn take_published(&mut self, each: &mut impl FnMut(Arrived<'_>)) -> Result<usize, ClientError> {
         let limit = self.facts.operation_bytes_max as usize;
         let mut outcome = Ok(());
-        let count =
-            self.link.transport.poll_responses(POLL_MAX, |record| {
-                match Response::decode(record) {
-                    Ok(Response::Result {
-                        number,
-                        status,
-                        bytes,
-                    }) => {
-                        each(Arrived::Completion(Completion {
-                            number,
-                            result: result(status, bytes, limit),
-                        }));
-                    }
-                    Ok(Response::Bounds {
-                        number,
-                        oldest,
-                        end,
-                    }) => {
-                        let bounds = Bounds {
-                            oldest: Position(oldest),
-                            end: Position(end),
-                        };
-                        each(Arrived::Bounds { number, bounds });
-                    }
-                    Err(error) => outcome = Err(error),
-                }
-            })?;
+        let count = self.link.transport.poll_responses(POLL_MAX, |record| match Response::decode(record) {
+            Ok(Response::Result { number, status, bytes }) => {
+                each(Arrived::Completion(Completion { number, result: result(status, bytes, limit) }));
+            }
+            Ok(Response::Bounds { number, oldest, end }) => {
+                let bounds = Bounds { oldest: Position(oldest), end: Position(end) };
+                each(Arrived::Bounds { number, bounds });
+            }
+            Err(error) => outcome = Err(error),
+        })?;
         self.outstanding = self.outstanding.saturating_sub(count as u64);
         outcome?;
         Ok(count)
@@ -435,10 +373,7 @@ impl Arrived<'_> {
 
 impl Kept {
     fn new(completion: Completion<'_>) -> Kept {
-        Kept {
-            number: completion.number,
-            result: completion.result.map(<[u8]>::to_vec),
-        }
+        Kept { number: completion.number, result: completion.result.map(<[u8]>::to_vec) }
     }
 }
 
@@ -460,17 +395,11 @@ fn failure(error: Option<OperationError>, bytes: usize) -> ClientError {
         Some(OperationError::Overloaded) => ClientError::Overloaded,
         Some(OperationError::Unsupported) => ClientError::Unsupported,
         Some(OperationError::Unavailable) => ClientError::Unavailable,
-        None => RecordError {
-            reason: "an answer to another question",
-        }
-        .into(),
+        None => RecordError { reason: "an answer to another question" }.into(),
     }
 }
 
 /// The position that is the result of an append.
 fn position(result: &[u8]) -> Option<Position> {
-    result
-        .try_into()
-        .ok()
-        .map(|bytes| Position(u64::from_le_bytes(bytes)))
+    result.try_into().ok().map(|bytes| Position(u64::from_le_bytes(bytes)))
 }

@@ -49,11 +49,7 @@ impl Subscription {
     /// # Errors
     ///
     /// [`ClientError::Connect`].
-    pub fn connect(
-        path: impl AsRef<Path>,
-        from: Position,
-        options: Options,
-    ) -> Result<Subscription, ClientError> {
+    pub fn connect(path: impl AsRef<Path>, from: Position, options: Options) -> Result<Subscription, ClientError> {
         let mut transport = ClientSession::connect(
             path,
             &ConnectOptions {
@@ -64,17 +60,11 @@ impl Subscription {
                 timeout: options.timeout_connect,
             },
         )?;
-        Request::SubscribeFrom { position: from.0 }
-            .push(&mut transport.requests)
-            .map_err(|_| ClientError::ApiMisuse {
-                reason: "the request ring holds no request; ask for a larger one",
-            })?;
+        Request::SubscribeFrom { position: from.0 }.push(&mut transport.requests).map_err(|_| {
+            ClientError::ApiMisuse { reason: "the request ring holds no request; ask for a larger one" }
+        })?;
         transport.publish();
-        Ok(Subscription {
-            link: Link::new(transport),
-            position_next: from,
-            over: None,
-        })
+        Ok(Subscription { link: Link::new(transport), position_next: from, over: None })
     }
 
     /// What the driver told about the cluster.
@@ -121,11 +111,7 @@ impl Subscription {
             }
             if !self.link.is_alive() {
                 // What it published before it went is still there to poll.
-                return if self.link.transport.is_idle()? {
-                    Err(self.link.ended())
-                } else {
-                    Ok(true)
-                };
+                return if self.link.transport.is_idle()? { Err(self.link.ended()) } else { Ok(true) };
             }
             if !wait.pause(&mut self.link, 0) {
                 return Ok(false);
@@ -144,32 +130,16 @@ impl Subscription {
                     return;
                 }
                 match Notice::decode(record) {
-                    Ok(Notice::Entry {
-                        position,
-                        timestamp_ns,
-                        session,
-                        bytes,
-                    }) => {
+                    Ok(Notice::Entry { position, timestamp_ns, session, bytes }) => {
                         if position != position_next.0 {
-                            *over = Some(Over::Malformed(RecordError {
-                                reason: "an entry out of order",
-                            }));
+                            *over = Some(Over::Malformed(RecordError { reason: "an entry out of order" }));
                             return;
                         }
-                        each(Entry {
-                            position: *position_next,
-                            timestamp_ns,
-                            session,
-                            bytes,
-                        });
+                        each(Entry { position: *position_next, timestamp_ns, session, bytes });
                         position_next.0 += 1;
                         count += 1;
                     }
-                    Ok(Notice::Trimmed { oldest }) => {
-                        *over = Some(Over::Trimmed {
-                            oldest: Position(oldest),
-                        })
-                    }
+                    Ok(Notice::Trimmed { oldest }) => *over = Some(Over::Trimmed { oldest: Position(oldest) }),
                     Ok(Notice::Fault { reason }) => *over = Some(Over::Fault(reason)),
                     Err(error) => *over = Some(Over::Malformed(error)),
                 }

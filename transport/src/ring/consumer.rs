@@ -19,13 +19,7 @@ pub struct Consumer {
 impl Consumer {
     pub(super) fn new(memory: Memory) -> Consumer {
         let record = vec![0; record_length_max(memory.capacity_bytes())].into_boxed_slice();
-        Consumer {
-            memory,
-            head: 0,
-            tail_seen: 0,
-            record,
-            fault: None,
-        }
+        Consumer { memory, head: 0, tail_seen: 0, record, fault: None }
     }
 
     /// Bytes that the ring holds, record headers included.
@@ -40,11 +34,7 @@ impl Consumer {
     ///
     /// [`RingFault`] when the producer wrote garbage. Records before it were handed on; nothing is after it.
     #[inline]
-    pub fn poll(
-        &mut self,
-        count_max: usize,
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<usize, RingFault> {
+    pub fn poll(&mut self, count_max: usize, mut each: impl FnMut(&[u8])) -> Result<usize, RingFault> {
         self.poll_while(count_max, |record| {
             each(record);
             true
@@ -58,11 +48,7 @@ impl Consumer {
     ///
     /// As [`poll`](Consumer::poll).
     #[inline]
-    pub fn poll_while(
-        &mut self,
-        count_max: usize,
-        mut each: impl FnMut(&[u8]) -> bool,
-    ) -> Result<usize, RingFault> {
+    pub fn poll_while(&mut self, count_max: usize, mut each: impl FnMut(&[u8]) -> bool) -> Result<usize, RingFault> {
         self.look_at_tail()?;
         let head_before = self.head;
         let mut count = 0;
@@ -71,15 +57,12 @@ impl Consumer {
             let available = self.tail_seen - self.head;
             let length = self.memory.read_word(self.head);
             // Compared before it is added to, so that no length can overflow; `available` is at most the capacity.
-            if length > available - RECORD_HEADER_BYTES as u64
-                || record_bytes(length as usize) as u64 > available
-            {
+            if length > available - RECORD_HEADER_BYTES as u64 || record_bytes(length as usize) as u64 > available {
                 outcome = Err(RingFault::LengthOutOfRange { length, available });
                 break;
             }
             let record = &mut self.record[..length as usize];
-            self.memory
-                .read(self.head + RECORD_HEADER_BYTES as u64, record);
+            self.memory.read(self.head + RECORD_HEADER_BYTES as u64, record);
             if !each(record) {
                 break;
             }
@@ -125,11 +108,7 @@ impl Consumer {
         let seen = self.memory.tail().load(Ordering::Acquire);
         let high = self.head + self.memory.capacity_bytes() as u64;
         let fault = if seen < self.tail_seen || seen > high {
-            RingFault::IndexOutOfRange {
-                seen,
-                low: self.tail_seen,
-                high,
-            }
+            RingFault::IndexOutOfRange { seen, low: self.tail_seen, high }
         } else if !seen.is_multiple_of(8) {
             RingFault::IndexMisaligned { seen }
         } else {

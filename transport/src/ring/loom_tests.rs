@@ -45,10 +45,7 @@ fn ring_publishes_a_batch_at_once() {
             producer.publish();
         });
         let taken = consumer.poll(8, |_| ()).unwrap();
-        assert!(
-            taken == 0 || taken == 2,
-            "saw {taken} records of a batch of two"
-        );
+        assert!(taken == 0 || taken == 2, "saw {taken} records of a batch of two");
         writer.join().unwrap();
     });
 }

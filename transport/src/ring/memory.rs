@@ -23,28 +23,14 @@ unsafe impl Send for Memory {}
 impl Memory {
     pub(super) fn new(region: &Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Memory {
         assert_capacity(capacity_bytes);
-        let end = offset_bytes
-            .checked_add(ring_bytes(capacity_bytes))
-            .expect("a ring's end is a byte offset");
-        assert!(
-            end <= region.length_bytes(),
-            "a ring that ends at byte {end} is beyond its region"
-        );
-        assert!(
-            offset_bytes.is_multiple_of(INDEX_STRIDE_BYTES),
-            "a ring at byte {offset_bytes} is not aligned"
-        );
+        let end = offset_bytes.checked_add(ring_bytes(capacity_bytes)).expect("a ring's end is a byte offset");
+        assert!(end <= region.length_bytes(), "a ring that ends at byte {end} is beyond its region");
+        assert!(offset_bytes.is_multiple_of(INDEX_STRIDE_BYTES), "a ring at byte {offset_bytes} is not aligned");
         let tail = region.atomic_u64(offset_bytes);
         let head = region.atomic_u64(offset_bytes + INDEX_STRIDE_BYTES);
         // SAFETY: the assertions above keep the whole ring, and so its data, within the region's one mapping.
         let data = unsafe { region.base().add(offset_bytes + 2 * INDEX_STRIDE_BYTES) };
-        Memory {
-            tail,
-            head,
-            data,
-            capacity_bytes,
-            _region: Arc::clone(region),
-        }
+        Memory { tail, head, data, capacity_bytes, _region: Arc::clone(region) }
     }
 
     #[inline]
@@ -81,11 +67,7 @@ impl Memory {
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.data.add(offset), bytes.len());
             } else {
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.data.add(offset), until_end);
-                std::ptr::copy_nonoverlapping(
-                    bytes.as_ptr().add(until_end),
-                    self.data,
-                    bytes.len() - until_end,
-                );
+                std::ptr::copy_nonoverlapping(bytes.as_ptr().add(until_end), self.data, bytes.len() - until_end);
             }
         }
     }
@@ -101,18 +83,10 @@ impl Memory {
         // byte is copied once, so that what is checked afterwards is what is used.
         unsafe {
             if bytes.len() <= until_end {
-                std::ptr::copy_nonoverlapping(
-                    self.data.add(offset),
-                    bytes.as_mut_ptr(),
-                    bytes.len(),
-                );
+                std::ptr::copy_nonoverlapping(self.data.add(offset), bytes.as_mut_ptr(), bytes.len());
             } else {
                 std::ptr::copy_nonoverlapping(self.data.add(offset), bytes.as_mut_ptr(), until_end);
-                std::ptr::copy_nonoverlapping(
-                    self.data,
-                    bytes.as_mut_ptr().add(until_end),
-                    bytes.len() - until_end,
-                );
+                std::ptr::copy_nonoverlapping(self.data, bytes.as_mut_ptr().add(until_end), bytes.len() - until_end);
             }
         }
     }

@@ -27,13 +27,7 @@ impl Memory {
     pub(super) fn new(capacity_bytes: usize) -> Memory {
         assert_capacity(capacity_bytes);
         let data = (0..capacity_bytes).map(|_| UnsafeCell::new(0)).collect();
-        Memory {
-            shared: Arc::new(Shared {
-                tail: AtomicU64::new(0),
-                head: AtomicU64::new(0),
-                data,
-            }),
-        }
+        Memory { shared: Arc::new(Shared { tail: AtomicU64::new(0), head: AtomicU64::new(0), data }) }
     }
 
     pub(super) fn capacity_bytes(&self) -> usize {

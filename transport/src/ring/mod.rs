@@ -103,9 +103,7 @@ pub const fn ring_bytes(capacity_bytes: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RingFault {
     /// The peer's index is ahead of what it can have reached, or behind where it has been.
-    #[error(
-        "the peer's ring index is {seen:#x} where {low:#x}..={high:#x} is possible; end this session"
-    )]
+    #[error("the peer's ring index is {seen:#x} where {low:#x}..={high:#x} is possible; end this session")]
     IndexOutOfRange {
         /// The index as read.
         seen: u64,
@@ -121,9 +119,7 @@ pub enum RingFault {
         seen: u64,
     },
     /// A record claims to be longer than what was published.
-    #[error(
-        "a ring record claims {length} bytes where {available} were published; end this session"
-    )]
+    #[error("a ring record claims {length} bytes where {available} were published; end this session")]
     LengthOutOfRange {
         /// The length as read.
         length: u64,
@@ -141,10 +137,7 @@ pub fn pair(capacity_bytes: usize) -> (Producer, Consumer) {
     #[cfg(not(loom))]
     {
         let region = std::sync::Arc::new(Region::heap(ring_bytes(capacity_bytes)));
-        (
-            producer_at(&region, 0, capacity_bytes),
-            consumer_at(&region, 0, capacity_bytes),
-        )
+        (producer_at(&region, 0, capacity_bytes), consumer_at(&region, 0, capacity_bytes))
     }
     #[cfg(loom)]
     {
@@ -159,11 +152,7 @@ pub fn pair(capacity_bytes: usize) -> (Producer, Consumer) {
 ///
 /// When the capacity is none that [`pair`] accepts, or the ring does not lie within the region on a 128-byte boundary.
 #[cfg(not(loom))]
-pub fn producer_at(
-    region: &std::sync::Arc<Region>,
-    offset_bytes: usize,
-    capacity_bytes: usize,
-) -> Producer {
+pub fn producer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Producer {
     Producer::new(memory::Memory::new(region, offset_bytes, capacity_bytes))
 }
 
@@ -173,19 +162,14 @@ pub fn producer_at(
 ///
 /// When the capacity is none that [`pair`] accepts, or the ring does not lie within the region on a 128-byte boundary.
 #[cfg(not(loom))]
-pub fn consumer_at(
-    region: &std::sync::Arc<Region>,
-    offset_bytes: usize,
-    capacity_bytes: usize,
-) -> Consumer {
+pub fn consumer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Consumer {
     Consumer::new(memory::Memory::new(region, offset_bytes, capacity_bytes))
 }
 
 /// Panics unless `capacity_bytes` is one that a ring can have: capacities are chosen on this side, never by a peer.
 fn assert_capacity(capacity_bytes: usize) {
     assert!(
-        capacity_bytes.is_power_of_two()
-            && (CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&capacity_bytes),
+        capacity_bytes.is_power_of_two() && (CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&capacity_bytes),
         "ring capacity {capacity_bytes} is no power of two within {CAPACITY_BYTES_MIN}..={CAPACITY_BYTES_MAX}"
     );
 }

@@ -11,9 +11,7 @@ pub enum PushError {
     #[error("the ring is full; try again when the consumer has taken records")]
     Full,
     /// The record can never fit.
-    #[error(
-        "a record of {length} bytes is beyond the ring's limit of {limit}; use a larger ring or split the record"
-    )]
+    #[error("a record of {length} bytes is beyond the ring's limit of {limit}; use a larger ring or split the record")]
     TooLong {
         /// The record's length, bytes.
         length: usize,
@@ -39,13 +37,7 @@ pub struct Producer {
 
 impl Producer {
     pub(super) fn new(memory: Memory) -> Producer {
-        Producer {
-            memory,
-            tail: 0,
-            tail_published: 0,
-            head_seen: 0,
-            fault: None,
-        }
+        Producer { memory, tail: 0, tail_published: 0, head_seen: 0, fault: None }
     }
 
     /// Bytes that the ring holds, record headers included.
@@ -77,14 +69,9 @@ impl Producer {
     #[inline]
     pub fn try_push_vectored(&mut self, parts: &[&[u8]]) -> Result<(), PushError> {
         // Slices lie in one address space, and a few of them cannot sum to more than it; saturating says so cheaply.
-        let length = parts
-            .iter()
-            .fold(0usize, |sum, part| sum.saturating_add(part.len()));
+        let length = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
         if length > self.record_length_max() {
-            return Err(PushError::TooLong {
-                length,
-                limit: self.record_length_max(),
-            });
+            return Err(PushError::TooLong { length, limit: self.record_length_max() });
         }
         let footprint = record_bytes(length);
         if footprint > self.free_seen_bytes() {
@@ -147,11 +134,7 @@ impl Producer {
         // SYNC: pairs with the release store in `Consumer::poll_while`: bytes behind this index are no longer read.
         let seen = self.memory.head().load(Ordering::Acquire);
         let fault = if seen < self.head_seen || seen > self.tail_published {
-            RingFault::IndexOutOfRange {
-                seen,
-                low: self.head_seen,
-                high: self.tail_published,
-            }
+            RingFault::IndexOutOfRange { seen, low: self.head_seen, high: self.tail_published }
         } else if !seen.is_multiple_of(8) {
             RingFault::IndexMisaligned { seen }
         } else {

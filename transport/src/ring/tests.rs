@@ -20,17 +20,11 @@ impl Spoiled {
         let region = Arc::new(Region::heap(ring_bytes(capacity_bytes)));
         let producer = producer_at(&region, 0, capacity_bytes);
         let consumer = consumer_at(&region, 0, capacity_bytes);
-        Spoiled {
-            region,
-            producer,
-            consumer,
-        }
+        Spoiled { region, producer, consumer }
     }
 
     fn word(&self, offset_bytes: usize, value: u64) {
-        self.region
-            .atomic_u64(offset_bytes)
-            .store(value, Ordering::SeqCst);
+        self.region.atomic_u64(offset_bytes).store(value, Ordering::SeqCst);
     }
 }
 
@@ -45,10 +39,7 @@ fn nothing_is_seen_before_it_is_published() {
     assert_eq!(consumer.poll(8, |_| ()), Ok(0));
     assert!(producer.publish());
     assert!(!producer.publish(), "there is nothing more to publish");
-    assert_eq!(
-        consumer.poll(8, |record| assert_eq!(record, b"record")),
-        Ok(1)
-    );
+    assert_eq!(consumer.poll(8, |record| assert_eq!(record, b"record")), Ok(1));
 }
 
 #[test]
@@ -70,19 +61,10 @@ fn a_full_ring_says_so_and_takes_more_after_a_poll() {
 fn the_longest_record_fills_the_ring_alone_and_longer_ones_are_refused() {
     let (mut producer, mut consumer) = pair(64);
     assert_eq!(producer.record_length_max(), 56);
-    assert_eq!(
-        producer.try_push(&[0; 57]),
-        Err(PushError::TooLong {
-            length: 57,
-            limit: 56
-        })
-    );
+    assert_eq!(producer.try_push(&[0; 57]), Err(PushError::TooLong { length: 57, limit: 56 }));
     producer.try_push(&[9; 56]).unwrap();
     producer.publish();
-    assert_eq!(
-        consumer.poll(8, |record| assert_eq!(record, [9; 56])),
-        Ok(1)
-    );
+    assert_eq!(consumer.poll(8, |record| assert_eq!(record, [9; 56])), Ok(1));
 }
 
 #[test]
@@ -105,24 +87,14 @@ fn a_hostile_producer_index_is_a_fault_and_stays_one() {
         assert_eq!(ring.consumer.poll(8, |_| ()), Ok(1));
         ring.word(TAIL, tail);
         let fault = ring.consumer.poll(8, |_| ()).unwrap_err();
-        assert!(
-            matches!(fault, RingFault::IndexOutOfRange { seen, .. } if seen == tail),
-            "{tail:#x}: {fault}"
-        );
+        assert!(matches!(fault, RingFault::IndexOutOfRange { seen, .. } if seen == tail), "{tail:#x}: {fault}");
         ring.word(TAIL, 8);
-        assert_eq!(
-            ring.consumer.is_empty(),
-            Err(fault),
-            "a repaired index is not believed"
-        );
+        assert_eq!(ring.consumer.is_empty(), Err(fault), "a repaired index is not believed");
         assert_eq!(ring.consumer.fault(), Some(fault));
     }
     let mut ring = Spoiled::new(64);
     ring.word(TAIL, 12);
-    assert_eq!(
-        ring.consumer.poll(8, |_| ()),
-        Err(RingFault::IndexMisaligned { seen: 12 })
-    );
+    assert_eq!(ring.consumer.poll(8, |_| ()), Err(RingFault::IndexMisaligned { seen: 12 }));
 }
 
 #[test]
@@ -132,17 +104,8 @@ fn a_hostile_record_length_is_a_fault() {
         ring.producer.try_push(&[1; 8]).unwrap();
         ring.producer.publish();
         ring.word(DATA, length);
-        let fault = ring
-            .consumer
-            .poll(8, |_| panic!("a record of length {length}"))
-            .unwrap_err();
-        assert_eq!(
-            fault,
-            RingFault::LengthOutOfRange {
-                length,
-                available: 16
-            }
-        );
+        let fault = ring.consumer.poll(8, |_| panic!("a record of length {length}")).unwrap_err();
+        assert_eq!(fault, RingFault::LengthOutOfRange { length, available: 16 });
     }
 }
 
@@ -171,10 +134,7 @@ fn a_hostile_consumer_index_is_a_fault_and_stays_one() {
         assert_eq!(ring.producer.free_bytes(), Ok(56));
         ring.word(HEAD, head);
         let fault = ring.producer.free_bytes().unwrap_err();
-        assert!(
-            matches!(fault, RingFault::IndexOutOfRange { seen, .. } if seen == head),
-            "{head:#x}: {fault}"
-        );
+        assert!(matches!(fault, RingFault::IndexOutOfRange { seen, .. } if seen == head), "{head:#x}: {fault}");
         ring.word(HEAD, 16);
         assert_eq!(ring.producer.try_push(&[]), Err(PushError::Fault(fault)));
         assert_eq!(ring.producer.fault(), Some(fault));
@@ -183,10 +143,7 @@ fn a_hostile_consumer_index_is_a_fault_and_stays_one() {
     ring.producer.try_push(&[]).unwrap();
     ring.producer.publish();
     ring.word(HEAD, 4);
-    assert_eq!(
-        ring.producer.free_bytes(),
-        Err(RingFault::IndexMisaligned { seen: 4 })
-    );
+    assert_eq!(ring.producer.free_bytes(), Err(RingFault::IndexMisaligned { seen: 4 }));
 }
 
 #[test]
@@ -197,9 +154,7 @@ fn a_ring_between_two_threads_keeps_order_and_content() {
         let body = [0xA5u8; 100];
         for number in 0..records {
             let length = (number % 101) as usize;
-            while let Err(error) =
-                producer.try_push_vectored(&[&number.to_le_bytes(), &body[..length]])
-            {
+            while let Err(error) = producer.try_push_vectored(&[&number.to_le_bytes(), &body[..length]]) {
                 assert_eq!(error, PushError::Full);
                 producer.publish();
                 std::thread::yield_now();
@@ -239,16 +194,10 @@ fn a_racing_scribbler_can_only_cause_faults() {
     let scribbler = std::thread::spawn(move || {
         let mut state = 0x9E37_79B9_7F4A_7C15u64;
         while !stop_scribbler.load(Ordering::Relaxed) {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let offset = (state >> 33) as usize % (ring_bytes(256) / 8) * 8;
             // Small multiples of eight pass the first checks and reach the later ones.
-            let value = if state & 1 == 0 {
-                (state >> 50) & 0xF8
-            } else {
-                state
-            };
+            let value = if state & 1 == 0 { (state >> 50) & 0xF8 } else { state };
             scribbled.atomic_u64(offset).store(value, Ordering::Relaxed);
         }
     });
@@ -257,10 +206,7 @@ fn a_racing_scribbler_can_only_cause_faults() {
         let mut consumer = consumer_at(&region, 0, 256);
         let mut producer = producer_at(&region, 0, 256);
         for _ in 0..50 {
-            if consumer
-                .poll(16, |record| assert!(record.len() <= 248))
-                .is_err()
-            {
+            if consumer.poll(16, |record| assert!(record.len() <= 248)).is_err() {
                 faults += 1;
                 break;
             }

@@ -46,10 +46,7 @@ pub(super) fn bind(path: &Path) -> Result<(OwnedFd, BoundPath), SessionError> {
         outcome => outcome.map_err(|errno| host("bind", path, errno))?,
     }
     let identity = identity(path).ok_or_else(|| host("stat", path, Errno::NOENT))?;
-    let bound = BoundPath {
-        path: path.to_owned(),
-        identity,
-    };
+    let bound = BoundPath { path: path.to_owned(), identity };
     // Nobody can connect before `listen`, so nobody can slip in before the mode is set.
     rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR).map_err(|errno| host("chmod", path, errno))?;
     rustix::net::listen(&listener, BACKLOG).map_err(|errno| host("listen", path, errno))?;
@@ -61,14 +58,9 @@ fn lock_folder(path: &Path) -> Result<OwnedFd, SessionError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let folder = rustix::fs::open(
-        folder,
-        OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|errno| host("opening the folder", path, errno))?;
-    rustix::fs::flock(&folder, FlockOperation::LockExclusive)
-        .map_err(|errno| host("flock", path, errno))?;
+    let folder = rustix::fs::open(folder, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| host("opening the folder", path, errno))?;
+    rustix::fs::flock(&folder, FlockOperation::LockExclusive).map_err(|errno| host("flock", path, errno))?;
     Ok(folder)
 }
 
@@ -93,16 +85,10 @@ fn remove_stale(path: &Path) -> Result<(), SessionError> {
         }
         Ok(()) => {
             let pid = socket::peer(probe.as_fd()).map_or(0, |peer| peer.pid);
-            Err(SessionError::DriverAlive {
-                path: path.to_owned(),
-                pid,
-            })
+            Err(SessionError::DriverAlive { path: path.to_owned(), pid })
         }
         // Its queue of connections is full: it listens.
-        Err(Errno::AGAIN) => Err(SessionError::DriverAlive {
-            path: path.to_owned(),
-            pid: 0,
-        }),
+        Err(Errno::AGAIN) => Err(SessionError::DriverAlive { path: path.to_owned(), pid: 0 }),
         Err(Errno::PROTOTYPE) => Err(occupied),
         Err(errno) => Err(host("connect", path, errno)),
     }

@@ -15,8 +15,8 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::error::{Refusal, SessionError};
 use super::socket::{self, Drained, Peer, host};
 use super::wire::{
-    FACTS_BYTES, Hello, PACKET_BYTES_MAX, SESSION_VERSION, VERDICT_EXHAUSTED, VERDICT_FORBIDDEN,
-    VERDICT_VERSION, VERDICT_WELCOME, Wanted, Welcome, version_of,
+    FACTS_BYTES, Hello, PACKET_BYTES_MAX, SESSION_VERSION, VERDICT_EXHAUSTED, VERDICT_FORBIDDEN, VERDICT_VERSION,
+    VERDICT_WELCOME, Wanted, Welcome, version_of,
 };
 use super::{FLAG_DRIVER_OFFSET, FLAG_SESSION_OFFSET};
 use crate::region::Region;
@@ -76,16 +76,9 @@ impl ClientSession {
     /// # Errors
     ///
     /// [`SessionError`], which says what is wrong at the path, or why the driver refuses.
-    pub fn connect(
-        path: impl AsRef<Path>,
-        options: &ConnectOptions,
-    ) -> Result<ClientSession, SessionError> {
+    pub fn connect(path: impl AsRef<Path>, options: &ConnectOptions) -> Result<ClientSession, SessionError> {
         let path = path.as_ref();
-        let deadline = Deadline {
-            path,
-            until: Instant::now() + options.timeout,
-            timeout: options.timeout,
-        };
+        let deadline = Deadline { path, until: Instant::now() + options.timeout, timeout: options.timeout };
         let socket = reach(&deadline)?;
         let peer = socket::peer(socket.as_fd()).map_err(|errno| host("getsockopt", path, errno))?;
         let hello = Hello::new(Wanted {
@@ -96,33 +89,17 @@ impl ClientSession {
         });
         socket::send(&socket, hello.as_bytes());
         let (welcome, file) = read_welcome(&socket, &deadline)?;
-        let malformed = |reason| SessionError::Malformed {
-            path: path.to_owned(),
-            reason,
-        };
-        let geometry = welcome
-            .geometry(options.subscribes)
-            .ok_or_else(|| malformed("its rings have impossible sizes"))?;
+        let malformed = |reason| SessionError::Malformed { path: path.to_owned(), reason };
+        let geometry =
+            welcome.geometry(options.subscribes).ok_or_else(|| malformed("its rings have impossible sizes"))?;
         let file = file.ok_or_else(|| malformed("it passed no memory"))?;
         let region = Arc::new(Region::open(file.as_fd(), geometry.region_bytes())?);
         Ok(ClientSession {
-            requests: ring::producer_at(
-                &region,
-                geometry.requests_offset(),
-                geometry.requests_bytes,
-            ),
-            responses: ring::consumer_at(
-                &region,
-                geometry.responses_offset(),
-                geometry.responses_bytes,
-            ),
-            subscription: options.subscribes.then(|| {
-                ring::consumer_at(
-                    &region,
-                    geometry.subscription_offset(),
-                    geometry.subscription_bytes,
-                )
-            }),
+            requests: ring::producer_at(&region, geometry.requests_offset(), geometry.requests_bytes),
+            responses: ring::consumer_at(&region, geometry.responses_offset(), geometry.responses_bytes),
+            subscription: options
+                .subscribes
+                .then(|| ring::consumer_at(&region, geometry.subscription_offset(), geometry.subscription_bytes)),
             region,
             socket,
             id: welcome.session(),
@@ -167,11 +144,7 @@ impl ClientSession {
     ///
     /// [`RingFault`]: the driver wrote garbage.
     #[inline]
-    pub fn poll_responses(
-        &mut self,
-        count_max: usize,
-        each: impl FnMut(&[u8]),
-    ) -> Result<usize, RingFault> {
+    pub fn poll_responses(&mut self, count_max: usize, each: impl FnMut(&[u8])) -> Result<usize, RingFault> {
         let count = self.responses.poll(count_max, each)?;
         if count > 0 {
             self.wake(WAKE_ON_SPACE);
@@ -186,11 +159,7 @@ impl ClientSession {
     ///
     /// [`RingFault`]: the driver wrote garbage.
     #[inline]
-    pub fn poll_entries(
-        &mut self,
-        count_max: usize,
-        each: impl FnMut(&[u8]),
-    ) -> Result<usize, RingFault> {
+    pub fn poll_entries(&mut self, count_max: usize, each: impl FnMut(&[u8])) -> Result<usize, RingFault> {
         let Some(subscription) = &mut self.subscription else {
             return Ok(0);
         };
@@ -205,12 +174,10 @@ impl ClientSession {
     /// until the driver is gone, or until `timeout` is over. May return early for no reason.
     pub fn sleep(&mut self, space_bytes: usize, timeout: Duration) {
         let space = if space_bytes > 0 { WAKE_ON_SPACE } else { 0 };
-        self.flag(FLAG_SESSION_OFFSET)
-            .announce(WAKE_ON_RECORDS | space);
+        self.flag(FLAG_SESSION_OFFSET).announce(WAKE_ON_RECORDS | space);
         // A fault counts as something to see to: the next poll reports it.
         let idle = self.is_idle() == Ok(true)
-            && (space_bytes == 0
-                || matches!(self.requests.free_bytes(), Ok(free) if free < space_bytes));
+            && (space_bytes == 0 || matches!(self.requests.free_bytes(), Ok(free) if free < space_bytes));
         if idle && !self.closed {
             // One second is as good as for ever: who waits longer comes back, and a lost hint costs no more than that.
             poll_readable(&self.socket, timeout.min(Duration::from_secs(1)));
@@ -279,10 +246,7 @@ impl Deadline<'_> {
         self.until
             .checked_duration_since(Instant::now())
             .filter(|remaining| !remaining.is_zero())
-            .ok_or_else(|| SessionError::TimedOut {
-                path: self.path.to_owned(),
-                waited: self.timeout,
-            })
+            .ok_or_else(|| SessionError::TimedOut { path: self.path.to_owned(), waited: self.timeout })
     }
 }
 
@@ -295,40 +259,25 @@ fn reach(deadline: &Deadline<'_>) -> Result<OwnedFd, SessionError> {
         match rustix::net::connect(&socket, &address) {
             Ok(()) => return Ok(socket),
             Err(Errno::CONNREFUSED | Errno::NOENT) => {
-                return Err(SessionError::DriverAbsent {
-                    path: path.to_owned(),
-                });
+                return Err(SessionError::DriverAbsent { path: path.to_owned() });
             }
             Err(Errno::ACCESS | Errno::PERM) => {
-                return Err(SessionError::PathDenied {
-                    path: path.to_owned(),
-                });
+                return Err(SessionError::PathDenied { path: path.to_owned() });
             }
             Err(Errno::PROTOTYPE) => {
-                return Err(SessionError::Malformed {
-                    path: path.to_owned(),
-                    reason: "its socket is of another kind",
-                });
+                return Err(SessionError::Malformed { path: path.to_owned(), reason: "its socket is of another kind" });
             }
             // The driver's queue of connections is full.
-            Err(Errno::AGAIN | Errno::INTR) => {
-                std::thread::sleep(CONNECT_RETRY.min(deadline.remaining()?))
-            }
+            Err(Errno::AGAIN | Errno::INTR) => std::thread::sleep(CONNECT_RETRY.min(deadline.remaining()?)),
             Err(errno) => return Err(host("connect", path, errno)),
         }
     }
 }
 
 /// Waits for the driver's answer to the hello, and the descriptor that comes with it.
-fn read_welcome(
-    socket: &OwnedFd,
-    deadline: &Deadline<'_>,
-) -> Result<(Welcome, Option<OwnedFd>), SessionError> {
+fn read_welcome(socket: &OwnedFd, deadline: &Deadline<'_>) -> Result<(Welcome, Option<OwnedFd>), SessionError> {
     let path = deadline.path;
-    let malformed = |reason| SessionError::Malformed {
-        path: path.to_owned(),
-        reason,
-    };
+    let malformed = |reason| SessionError::Malformed { path: path.to_owned(), reason };
     loop {
         poll_readable(socket, deadline.remaining()?);
         let mut packet = [0u8; PACKET_BYTES_MAX];
@@ -358,24 +307,14 @@ fn read_welcome(
             None => return Err(malformed("its answer is not one of ours")),
             Some(SESSION_VERSION) => {}
             Some(driver) => {
-                return Err(SessionError::Version {
-                    path: path.to_owned(),
-                    driver,
-                });
+                return Err(SessionError::Version { path: path.to_owned(), driver });
             }
         }
-        let welcome = Welcome::read_from_bytes(packet)
-            .map_err(|_| malformed("its answer has a wrong length"))?;
-        let refused = |refusal| SessionError::Refused {
-            path: path.to_owned(),
-            refusal,
-        };
+        let welcome = Welcome::read_from_bytes(packet).map_err(|_| malformed("its answer has a wrong length"))?;
+        let refused = |refusal| SessionError::Refused { path: path.to_owned(), refusal };
         return match welcome.verdict() {
             VERDICT_WELCOME => Ok((welcome, file)),
-            VERDICT_VERSION => Err(SessionError::Version {
-                path: path.to_owned(),
-                driver: SESSION_VERSION,
-            }),
+            VERDICT_VERSION => Err(SessionError::Version { path: path.to_owned(), driver: SESSION_VERSION }),
             VERDICT_FORBIDDEN => Err(refused(Refusal::Forbidden)),
             VERDICT_EXHAUSTED => Err(refused(Refusal::Exhausted)),
             _ => Err(malformed("its verdict is unknown")),

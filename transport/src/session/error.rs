@@ -40,9 +40,7 @@ pub enum SessionError {
         reason: &'static str,
     },
     /// A driver that lives holds the path.
-    #[error(
-        "{path} is served by a driver that runs (process {pid}); stop it, or choose another session path"
-    )]
+    #[error("{path} is served by a driver that runs (process {pid}); stop it, or choose another session path")]
     DriverAlive {
         /// The path.
         path: PathBuf,
@@ -88,9 +86,7 @@ pub enum SessionError {
         reason: &'static str,
     },
     /// The driver did not greet in time.
-    #[error(
-        "the driver at {path} did not answer within {waited:?}; it may be stopped or overloaded"
-    )]
+    #[error("the driver at {path} did not answer within {waited:?}; it may be stopped or overloaded")]
     TimedOut {
         /// The path.
         path: PathBuf,

@@ -20,8 +20,8 @@ use super::error::SessionError;
 use super::server::{Link, ServerSession};
 use super::socket::{self, Drained, Peer, host};
 use super::wire::{
-    FACTS_BYTES, Hello, HelloError, PACKET_BYTES_MAX, VERDICT_EXHAUSTED, VERDICT_FORBIDDEN,
-    VERDICT_VERSION, Wanted, Welcome,
+    FACTS_BYTES, Hello, HelloError, PACKET_BYTES_MAX, VERDICT_EXHAUSTED, VERDICT_FORBIDDEN, VERDICT_VERSION, Wanted,
+    Welcome,
 };
 use crate::ring::{CAPACITY_BYTES_MAX, CAPACITY_BYTES_MIN};
 
@@ -63,11 +63,7 @@ impl Default for ListenerConfig {
     fn default() -> ListenerConfig {
         ListenerConfig {
             // Room for some thousand small operations in flight, and for a subscriber that is away for a moment.
-            geometry: Geometry {
-                requests_bytes: 256 << 10,
-                responses_bytes: 256 << 10,
-                subscription_bytes: 1 << 20,
-            },
+            geometry: Geometry { requests_bytes: 256 << 10, responses_bytes: 256 << 10, subscription_bytes: 1 << 20 },
             ring_bytes_min: 4 << 10,
             ring_bytes_max: 16 << 20,
             sessions_max: 64,
@@ -173,15 +169,9 @@ impl Listener {
         }
         let path = path.as_ref();
         let (socket, bound) = bind::bind(path)?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(|errno| host("epoll_create", path, errno))?;
-        epoll::add(
-            &epoll,
-            &socket,
-            epoll::EventData::new_u64(TOKEN_LISTENER),
-            epoll::EventFlags::IN,
-        )
-        .map_err(|errno| host("epoll_ctl", path, errno))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| host("epoll_create", path, errno))?;
+        epoll::add(&epoll, &socket, epoll::EventData::new_u64(TOKEN_LISTENER), epoll::EventFlags::IN)
+            .map_err(|errno| host("epoll_ctl", path, errno))?;
         let spare = rustix::io::fcntl_dupfd_cloexec(&socket, 0).ok();
         Ok(Listener {
             session_next: config.session_first,
@@ -231,21 +221,13 @@ impl Listener {
     /// Sleeps until a client arrives, rings or leaves, or `timeout` is over: for a driver that waits for nothing else.
     pub fn wait(&self, timeout: Duration) {
         let timeout = Timespec::try_from(timeout).ok();
-        let _ = rustix::event::poll(
-            &mut [PollFd::new(&self.epoll, PollFlags::IN)],
-            timeout.as_ref(),
-        );
+        let _ = rustix::event::poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], timeout.as_ref());
     }
 
     fn look(&mut self) {
-        let mut events = [epoll::Event {
-            flags: epoll::EventFlags::empty(),
-            data: epoll::EventData::new_u64(0),
-        }; EVENTS_MAX];
-        let zero = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut events =
+            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; EVENTS_MAX];
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         // Interrupted by a signal: the next look will see it.
         let count = epoll::wait(&self.epoll, &mut events[..], Some(&zero)).unwrap_or(0);
         for event in &events[..count] {
@@ -254,29 +236,21 @@ impl Listener {
                 self.take_connections();
             } else if let Some(index) = self.open.iter().position(|(open, _)| *open == token) {
                 self.hear(index, flags);
-            } else if let Some(index) = self
-                .pending
-                .iter()
-                .position(|pending| pending.token == token)
-            {
+            } else if let Some(index) = self.pending.iter().position(|pending| pending.token == token) {
                 self.greet(index);
             }
         }
         if !self.pending.is_empty() {
             let (now, timeout) = (Instant::now(), self.config.timeout_hello);
             let before = self.pending.len();
-            self.pending
-                .retain(|pending| now.duration_since(pending.since) < timeout);
+            self.pending.retain(|pending| now.duration_since(pending.since) < timeout);
             self.counters.hello_missing += (before - self.pending.len()) as u64;
         }
     }
 
     fn take_connections(&mut self) {
         for _ in 0..ACCEPT_MAX {
-            match rustix::net::accept_with(
-                &self.socket,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            ) {
+            match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(connection) => self.admit(connection),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
@@ -310,14 +284,7 @@ impl Listener {
         let token = self.token_next;
         self.token_next += 1;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        if epoll::add(
-            &self.epoll,
-            &connection,
-            epoll::EventData::new_u64(token),
-            flags,
-        )
-        .is_err()
-        {
+        if epoll::add(&self.epoll, &connection, epoll::EventData::new_u64(token), flags).is_err() {
             self.counters.host_failed += 1;
             return;
         }
@@ -325,23 +292,14 @@ impl Listener {
             self.pending.remove(0);
             self.counters.hello_missing += 1;
         }
-        self.pending.push(Pending {
-            token,
-            socket: connection,
-            peer,
-            since: Instant::now(),
-        });
+        self.pending.push(Pending { token, socket: connection, peer, since: Instant::now() });
         self.greet(self.pending.len() - 1);
     }
 
     /// Reads a pending connection's hello, if it is there, and answers it.
     fn greet(&mut self, index: usize) {
         let mut packet = [0u8; PACKET_BYTES_MAX];
-        let length = match rustix::net::recv(
-            &self.pending[index].socket,
-            &mut packet[..],
-            RecvFlags::DONTWAIT,
-        ) {
+        let length = match rustix::net::recv(&self.pending[index].socket, &mut packet[..], RecvFlags::DONTWAIT) {
             Err(Errno::AGAIN | Errno::INTR) => return,
             Ok((length, _)) => length.min(packet.len()),
             Err(_) => 0,
@@ -351,10 +309,7 @@ impl Listener {
             Ok(wanted) => self.welcome(pending, wanted),
             Err(HelloError::Version(_)) => {
                 self.counters.refused_version += 1;
-                socket::send(
-                    &pending.socket,
-                    Welcome::refusal(VERDICT_VERSION).as_bytes(),
-                );
+                socket::send(&pending.socket, Welcome::refusal(VERDICT_VERSION).as_bytes());
             }
             Err(HelloError::Malformed) => self.counters.hello_missing += 1,
         }
@@ -362,10 +317,7 @@ impl Listener {
 
     fn welcome(&mut self, pending: Pending, wanted: Wanted) {
         let geometry = self.bounded(wanted);
-        let link = Arc::new(Link {
-            socket: pending.socket,
-            closed: AtomicBool::new(false),
-        });
+        let link = Arc::new(Link { socket: pending.socket, closed: AtomicBool::new(false) });
         let session = if self.open.len() < self.config.sessions_max {
             ServerSession::new(Arc::clone(&link), self.session_next, pending.peer, geometry).ok()
         } else {
@@ -404,9 +356,7 @@ impl Listener {
         let capacity = |wanted_bytes: u32, default_bytes: usize| match wanted_bytes as usize {
             0 => default_bytes,
             // The bounds are powers of two, so rounding up to one stays within them.
-            bytes => bytes
-                .clamp(self.config.ring_bytes_min, self.config.ring_bytes_max)
-                .next_power_of_two(),
+            bytes => bytes.clamp(self.config.ring_bytes_min, self.config.ring_bytes_max).next_power_of_two(),
         };
         let default = self.config.geometry;
         Geometry {

@@ -81,11 +81,7 @@ impl Geometry {
 
     /// Bytes of the whole region. Each capacity is at most [`CAPACITY_BYTES_MAX`](crate::ring::CAPACITY_BYTES_MAX).
     fn region_bytes(&self) -> usize {
-        let subscription = if self.subscription_bytes == 0 {
-            0
-        } else {
-            ring_bytes(self.subscription_bytes)
-        };
+        let subscription = if self.subscription_bytes == 0 { 0 } else { ring_bytes(self.subscription_bytes) };
         self.subscription_offset() + subscription
     }
 }

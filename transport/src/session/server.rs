@@ -54,23 +54,10 @@ impl ServerSession {
         let (region, file) = Region::shared("logothete-session", geometry.region_bytes())?;
         let region = Arc::new(region);
         let session = ServerSession {
-            requests: ring::consumer_at(
-                &region,
-                geometry.requests_offset(),
-                geometry.requests_bytes,
-            ),
-            responses: ring::producer_at(
-                &region,
-                geometry.responses_offset(),
-                geometry.responses_bytes,
-            ),
-            subscription: (geometry.subscription_bytes > 0).then(|| {
-                ring::producer_at(
-                    &region,
-                    geometry.subscription_offset(),
-                    geometry.subscription_bytes,
-                )
-            }),
+            requests: ring::consumer_at(&region, geometry.requests_offset(), geometry.requests_bytes),
+            responses: ring::producer_at(&region, geometry.responses_offset(), geometry.responses_bytes),
+            subscription: (geometry.subscription_bytes > 0)
+                .then(|| ring::producer_at(&region, geometry.subscription_offset(), geometry.subscription_bytes)),
             region,
             link,
             id,
@@ -102,11 +89,7 @@ impl ServerSession {
     ///
     /// [`RingFault`]: the client wrote garbage. [`evict`](ServerSession::evict) it.
     #[inline]
-    pub fn poll_requests(
-        &mut self,
-        count_max: usize,
-        each: impl FnMut(&[u8]) -> bool,
-    ) -> Result<usize, RingFault> {
+    pub fn poll_requests(&mut self, count_max: usize, each: impl FnMut(&[u8]) -> bool) -> Result<usize, RingFault> {
         let count = self.requests.poll_while(count_max, each)?;
         if count > 0 {
             self.wake(WAKE_ON_SPACE);
@@ -132,26 +115,18 @@ impl ServerSession {
     /// Either way [`cancel_sleep`](ServerSession::cancel_sleep) follows, after the sleep or instead of it.
     pub fn prepare_sleep(&mut self, interest: Interest) -> bool {
         let wants_space = interest.responses_free_bytes > 0 || interest.subscription_free_bytes > 0;
-        let records = if interest.requests {
-            WAKE_ON_RECORDS
-        } else {
-            0
-        };
+        let records = if interest.requests { WAKE_ON_RECORDS } else { 0 };
         let space = if wants_space { WAKE_ON_SPACE } else { 0 };
         if records | space == 0 {
             return true;
         }
         self.flag(FLAG_DRIVER_OFFSET).announce(records | space);
         let full = |ring: &mut Producer, wanted_bytes: usize| {
-            wanted_bytes == 0
-                || matches!(ring.free_bytes(), Ok(free_bytes) if free_bytes < wanted_bytes)
+            wanted_bytes == 0 || matches!(ring.free_bytes(), Ok(free_bytes) if free_bytes < wanted_bytes)
         };
         (!interest.requests || self.requests.is_empty() == Ok(true))
             && full(&mut self.responses, interest.responses_free_bytes)
-            && self
-                .subscription
-                .as_mut()
-                .is_none_or(|ring| full(ring, interest.subscription_free_bytes))
+            && self.subscription.as_mut().is_none_or(|ring| full(ring, interest.subscription_free_bytes))
     }
 
     /// The driver is awake: the client need not ring.
@@ -162,10 +137,7 @@ impl ServerSession {
     /// The fault that ended this session's rings, if the client wrote garbage into one.
     pub fn fault(&self) -> Option<RingFault> {
         let subscription = self.subscription.as_ref().and_then(Producer::fault);
-        self.requests
-            .fault()
-            .or(self.responses.fault())
-            .or(subscription)
+        self.requests.fault().or(self.responses.fault()).or(subscription)
     }
 
     /// Ends the session and tells the client why, in at most

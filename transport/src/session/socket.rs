@@ -34,9 +34,7 @@ pub(super) fn address(path: &Path) -> Result<SocketAddrUnix, SessionError> {
     SocketAddrUnix::new(path).map_err(|errno| SessionError::PathInvalid {
         path: path.to_owned(),
         reason: match errno {
-            Errno::NAMETOOLONG => {
-                "it is longer than the 107 bytes that the system allows; choose a shorter one"
-            }
+            Errno::NAMETOOLONG => "it is longer than the 107 bytes that the system allows; choose a shorter one",
             _ => "it contains a zero byte",
         },
     })
@@ -44,21 +42,13 @@ pub(super) fn address(path: &Path) -> Result<SocketAddrUnix, SessionError> {
 
 /// A failed call, with the path that it was made for.
 pub(super) fn host(call: &'static str, path: &Path, errno: Errno) -> SessionError {
-    SessionError::Host {
-        call,
-        path: path.to_owned(),
-        source: errno.into(),
-    }
+    SessionError::Host { call, path: path.to_owned(), source: errno.into() }
 }
 
 /// Who is at the other end.
 pub(super) fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     // rustix has this call too, but takes a process number of zero (a peer in another namespace) for impossible.
-    let mut credentials = libc::ucred {
-        pid: 0,
-        uid: 0,
-        gid: 0,
-    };
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `credentials`, which is that long and plain integers.
     let status = unsafe {
@@ -73,10 +63,7 @@ pub(super) fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     if status != 0 {
         return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
-    Ok(Peer {
-        pid: u32::try_from(credentials.pid).unwrap_or(0),
-        uid: credentials.uid,
-    })
+    Ok(Peer { pid: u32::try_from(credentials.pid).unwrap_or(0), uid: credentials.uid })
 }
 
 /// Sends one packet, or does not: where it cannot be sent the peer has unread packets enough to be awake, or is gone,

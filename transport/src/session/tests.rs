@@ -10,11 +10,7 @@ use crate::ring::PushError;
 /// Ends any wait of these tests, not a measure of anything.
 const LIMIT: Duration = Duration::from_secs(20);
 
-const NO_INTEREST: Interest = Interest {
-    requests: false,
-    responses_free_bytes: 0,
-    subscription_free_bytes: 0,
-};
+const NO_INTEREST: Interest = Interest { requests: false, responses_free_bytes: 0, subscription_free_bytes: 0 };
 
 struct Host {
     _folder: tempfile::TempDir,
@@ -25,10 +21,7 @@ impl Host {
     fn new() -> Host {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session");
-        Host {
-            _folder: folder,
-            path,
-        }
+        Host { _folder: folder, path }
     }
 
     fn listen(&self) -> Listener {
@@ -40,11 +33,7 @@ impl Host {
     }
 
     /// Opens a session, both ends of it.
-    fn open(
-        &self,
-        listener: &mut Listener,
-        options: ConnectOptions,
-    ) -> (ServerSession, ClientSession) {
+    fn open(&self, listener: &mut Listener, options: ConnectOptions) -> (ServerSession, ClientSession) {
         let path = self.path.clone();
         let client = std::thread::spawn(move || ClientSession::connect(path, &options));
         let server = await_some(listener, |listener| listener.accept());
@@ -60,10 +49,7 @@ impl Host {
 }
 
 /// Tries until there is something, with sleeps on the listener's descriptor in between.
-fn await_some<T>(
-    listener: &mut Listener,
-    mut attempt: impl FnMut(&mut Listener) -> Option<T>,
-) -> T {
+fn await_some<T>(listener: &mut Listener, mut attempt: impl FnMut(&mut Listener) -> Option<T>) -> T {
     let until = Instant::now() + LIMIT;
     loop {
         if let Some(value) = attempt(listener) {
@@ -92,18 +78,10 @@ fn await_closed(client: &mut ClientSession) {
 #[test]
 fn records_travel_all_three_rings() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig {
-        facts: [7; FACTS_BYTES],
-        session_first: 40,
-        ..Default::default()
-    });
-    let (mut server, mut client) = host.open(
-        &mut listener,
-        ConnectOptions {
-            subscribes: true,
-            ..ConnectOptions::default()
-        },
-    );
+    let mut listener =
+        host.listen_with(ListenerConfig { facts: [7; FACTS_BYTES], session_first: 40, ..Default::default() });
+    let (mut server, mut client) =
+        host.open(&mut listener, ConnectOptions { subscribes: true, ..ConnectOptions::default() });
     assert_eq!((server.id(), client.id()), (40, 40));
     assert_eq!(client.facts(), &[7; FACTS_BYTES]);
     assert_eq!(server.peer().pid, std::process::id());
@@ -117,32 +95,17 @@ fn records_travel_all_three_rings() {
     });
     assert_eq!(taken, Ok(1));
     server.responses.try_push(b"response").unwrap();
-    server
-        .subscription
-        .as_mut()
-        .unwrap()
-        .try_push(b"entry")
-        .unwrap();
+    server.subscription.as_mut().unwrap().try_push(b"entry").unwrap();
     server.publish();
-    assert_eq!(
-        client.poll_responses(8, |response| assert_eq!(response, b"response")),
-        Ok(1)
-    );
-    assert_eq!(
-        client.poll_entries(8, |entry| assert_eq!(entry, b"entry")),
-        Ok(1)
-    );
+    assert_eq!(client.poll_responses(8, |response| assert_eq!(response, b"response")), Ok(1));
+    assert_eq!(client.poll_entries(8, |entry| assert_eq!(entry, b"entry")), Ok(1));
     assert_eq!(client.is_idle(), Ok(true));
 }
 
 #[test]
 fn wanted_sizes_are_rounded_and_bounded() {
     let host = Host::new();
-    let config = ListenerConfig {
-        ring_bytes_min: 4096,
-        ring_bytes_max: 1 << 20,
-        ..Default::default()
-    };
+    let config = ListenerConfig { ring_bytes_min: 4096, ring_bytes_max: 1 << 20, ..Default::default() };
     let mut listener = host.listen_with(config);
     let options = ConnectOptions {
         requests_bytes: 1,
@@ -154,26 +117,19 @@ fn wanted_sizes_are_rounded_and_bounded() {
     let (server, client) = host.open(&mut listener, options);
     assert_eq!(client.requests.capacity_bytes(), 4096);
     assert_eq!(server.responses.capacity_bytes(), 8192);
-    assert_eq!(
-        server.subscription.as_ref().unwrap().capacity_bytes(),
-        1 << 20
-    );
+    assert_eq!(server.subscription.as_ref().unwrap().capacity_bytes(), 1 << 20);
 }
 
 #[test]
 fn a_client_that_leaves_is_noticed_and_makes_room() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig {
-        sessions_max: 1,
-        ..Default::default()
-    });
+    let mut listener = host.listen_with(ListenerConfig { sessions_max: 1, ..Default::default() });
     let (server, client) = host.open(&mut listener, ConnectOptions::default());
     assert!(server.is_alive());
 
     // The one session there may be is taken.
     let path = host.path.clone();
-    let refused =
-        std::thread::spawn(move || ClientSession::connect(path, &ConnectOptions::default()));
+    let refused = std::thread::spawn(move || ClientSession::connect(path, &ConnectOptions::default()));
     let refused = loop {
         assert!(listener.accept().is_none());
         if refused.is_finished() {
@@ -181,13 +137,7 @@ fn a_client_that_leaves_is_noticed_and_makes_room() {
         }
         listener.wait(Duration::from_millis(20));
     };
-    assert!(matches!(
-        refused,
-        Err(SessionError::Refused {
-            refusal: Refusal::Exhausted,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(SessionError::Refused { refusal: Refusal::Exhausted, .. })));
 
     drop(client);
     await_dead(&mut listener, &server);
@@ -208,10 +158,7 @@ fn a_session_that_the_driver_drops_ends_at_the_client_after_its_last_records() {
     drop(server);
     await_closed(&mut client);
     assert_eq!(client.farewell(), None);
-    assert_eq!(
-        client.poll_responses(8, |response| assert_eq!(response, b"last")),
-        Ok(1)
-    );
+    assert_eq!(client.poll_responses(8, |response| assert_eq!(response, b"last")), Ok(1));
     await_some(&mut listener, |listener| {
         listener.accept();
         (listener.counters().closed == 1).then_some(())
@@ -257,45 +204,24 @@ fn a_sleeping_client_is_woken_by_an_answer_and_an_awake_one_is_left_alone() {
 #[test]
 fn a_sleeping_driver_is_woken_by_a_request_and_by_room() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig {
-        ring_bytes_min: 4096,
-        ..Default::default()
-    });
-    let options = ConnectOptions {
-        responses_bytes: 4096,
-        ..ConnectOptions::default()
-    };
+    let mut listener = host.listen_with(ListenerConfig { ring_bytes_min: 4096, ..Default::default() });
+    let options = ConnectOptions { responses_bytes: 4096, ..ConnectOptions::default() };
     let (mut server, mut client) = host.open(&mut listener, options);
 
-    assert!(
-        server.prepare_sleep(Interest {
-            requests: true,
-            ..NO_INTEREST
-        }),
-        "there is nothing to do"
-    );
+    assert!(server.prepare_sleep(Interest { requests: true, ..NO_INTEREST }), "there is nothing to do");
     client.requests.try_push(b"wake").unwrap();
     client.publish();
     await_readable(&listener);
     server.cancel_sleep();
     assert!(listener.accept().is_none());
-    assert!(
-        !server.prepare_sleep(Interest {
-            requests: true,
-            ..NO_INTEREST
-        }),
-        "there is a request"
-    );
+    assert!(!server.prepare_sleep(Interest { requests: true, ..NO_INTEREST }), "there is a request");
     server.cancel_sleep();
     assert_eq!(server.poll_requests(8, |_| true), Ok(1));
 
     while server.responses.try_push(&[0; 100]).is_ok() {}
     assert_eq!(server.responses.try_push(&[0; 100]), Err(PushError::Full));
     server.publish();
-    let interest = Interest {
-        responses_free_bytes: 1024,
-        ..NO_INTEREST
-    };
+    let interest = Interest { responses_free_bytes: 1024, ..NO_INTEREST };
     assert!(server.prepare_sleep(interest), "there is no room");
     assert!(client.poll_responses(64, |_| ()).unwrap() > 0);
     await_readable(&listener);
@@ -309,28 +235,15 @@ fn a_sleeping_driver_is_woken_by_a_request_and_by_room() {
 fn await_readable(listener: &Listener) {
     let timeout = rustix::event::Timespec::try_from(LIMIT).unwrap();
     let waker = listener.waker_fd();
-    let mut polled = [rustix::event::PollFd::new(
-        &waker,
-        rustix::event::PollFlags::IN,
-    )];
-    assert_eq!(
-        rustix::event::poll(&mut polled, Some(&timeout)),
-        Ok(1),
-        "the driver was not woken"
-    );
+    let mut polled = [rustix::event::PollFd::new(&waker, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)), Ok(1), "the driver was not woken");
 }
 
 #[test]
 fn a_client_that_waits_for_room_is_woken_when_requests_are_taken() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig {
-        ring_bytes_min: 4096,
-        ..Default::default()
-    });
-    let options = ConnectOptions {
-        requests_bytes: 4096,
-        ..ConnectOptions::default()
-    };
+    let mut listener = host.listen_with(ListenerConfig { ring_bytes_min: 4096, ..Default::default() });
+    let options = ConnectOptions { requests_bytes: 4096, ..ConnectOptions::default() };
     let (mut server, mut client) = host.open(&mut listener, options);
     while client.requests.try_push(&[0; 100]).is_ok() {}
     client.publish();
@@ -370,10 +283,8 @@ fn a_flood_of_bells_and_empty_packets_harms_only_its_sender() {
 #[test]
 fn connections_without_a_proper_hello_are_dropped() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig {
-        timeout_hello: Duration::from_millis(10),
-        ..Default::default()
-    });
+    let mut listener =
+        host.listen_with(ListenerConfig { timeout_hello: Duration::from_millis(10), ..Default::default() });
     let silent = host.connect_bare();
     let noisy = host.connect_bare();
     socket::send(&noisy, b"GET / HTTP/1.1");
@@ -403,8 +314,7 @@ fn another_version_is_refused_by_name_on_both_sides() {
         (listener.counters().refused_version == 1).then_some(())
     });
     let mut answer = [0u8; 128];
-    let (_, length) =
-        rustix::net::recv(&old, &mut answer[..], rustix::net::RecvFlags::DONTWAIT).unwrap();
+    let (_, length) = rustix::net::recv(&old, &mut answer[..], rustix::net::RecvFlags::DONTWAIT).unwrap();
     assert!(length >= 12);
     assert_eq!(answer[..8], *b"LOGOSESS");
     assert_eq!(answer[8..12], SESSION_VERSION.to_le_bytes());
@@ -413,9 +323,7 @@ fn another_version_is_refused_by_name_on_both_sides() {
     // A driver of another version, as this client meets it.
     let (driver, _bound) = bind::bind(&host.path).unwrap();
     let path = host.path.clone();
-    let client = std::thread::spawn(move || {
-        ClientSession::connect(path, &ConnectOptions::default()).map(|_| ())
-    });
+    let client = std::thread::spawn(move || ClientSession::connect(path, &ConnectOptions::default()).map(|_| ()));
     let until = Instant::now() + LIMIT;
     let connection = loop {
         match rustix::net::accept(&driver) {
@@ -426,10 +334,7 @@ fn another_version_is_refused_by_name_on_both_sides() {
     };
     socket::send(&connection, &hello);
     let error = client.join().unwrap().unwrap_err();
-    assert!(
-        matches!(error, SessionError::Version { driver, .. } if driver == SESSION_VERSION + 1),
-        "{error}"
-    );
+    assert!(matches!(error, SessionError::Version { driver, .. } if driver == SESSION_VERSION + 1), "{error}");
 }
 
 #[test]
@@ -439,13 +344,8 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     drop(UnixListener::bind(&host.path).unwrap());
     assert!(host.path.exists());
     let listener = host.listen();
-    let error = Listener::bind(&host.path, ListenerConfig::default())
-        .err()
-        .unwrap();
-    assert!(
-        matches!(error, SessionError::DriverAlive { pid, .. } if pid == std::process::id()),
-        "{error}"
-    );
+    let error = Listener::bind(&host.path, ListenerConfig::default()).err().unwrap();
+    assert!(matches!(error, SessionError::DriverAlive { pid, .. } if pid == std::process::id()), "{error}");
     assert!(host.path.exists(), "the loser removes nothing");
     drop(listener);
     assert!(!host.path.exists(), "nothing is left behind");
@@ -455,38 +355,25 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 fn what_is_no_session_socket_is_left_alone() {
     let host = Host::new();
     std::fs::write(&host.path, "precious").unwrap();
-    let error = Listener::bind(&host.path, ListenerConfig::default())
-        .err()
-        .unwrap();
+    let error = Listener::bind(&host.path, ListenerConfig::default()).err().unwrap();
     assert!(matches!(error, SessionError::PathInvalid { .. }), "{error}");
     assert_eq!(std::fs::read(&host.path).unwrap(), b"precious");
 
     let other = host.path.with_file_name("other");
     let _stream = UnixListener::bind(&other).unwrap();
-    let error = Listener::bind(&other, ListenerConfig::default())
-        .err()
-        .unwrap();
+    let error = Listener::bind(&other, ListenerConfig::default()).err().unwrap();
     assert!(matches!(error, SessionError::PathInvalid { .. }), "{error}");
-    let error = ClientSession::connect(&other, &ConnectOptions::default())
-        .err()
-        .unwrap();
+    let error = ClientSession::connect(&other, &ConnectOptions::default()).err().unwrap();
     assert!(matches!(error, SessionError::Malformed { .. }), "{error}");
 }
 
 #[test]
 fn paths_that_cannot_be_are_errors_with_a_mend() {
     let host = Host::new();
-    let error = ClientSession::connect(&host.path, &ConnectOptions::default())
-        .err()
-        .unwrap();
-    assert!(
-        matches!(error, SessionError::DriverAbsent { .. }),
-        "{error}"
-    );
+    let error = ClientSession::connect(&host.path, &ConnectOptions::default()).err().unwrap();
+    assert!(matches!(error, SessionError::DriverAbsent { .. }), "{error}");
     let long = host.path.with_file_name("x".repeat(200));
-    let error = Listener::bind(&long, ListenerConfig::default())
-        .err()
-        .unwrap();
+    let error = Listener::bind(&long, ListenerConfig::default()).err().unwrap();
     assert!(error.to_string().contains("107 bytes"), "{error}");
 }
 
@@ -494,10 +381,7 @@ fn paths_that_cannot_be_are_errors_with_a_mend() {
 fn a_driver_that_does_not_answer_is_a_timeout() {
     let host = Host::new();
     let _listener = host.listen();
-    let options = ConnectOptions {
-        timeout: Duration::from_millis(20),
-        ..ConnectOptions::default()
-    };
+    let options = ConnectOptions { timeout: Duration::from_millis(20), ..ConnectOptions::default() };
     let error = ClientSession::connect(&host.path, &options).err().unwrap();
     assert!(matches!(error, SessionError::TimedOut { .. }), "{error}");
 }

@@ -137,15 +137,8 @@ impl Welcome {
     }
 
     pub(super) fn refusal(verdict: u32) -> Welcome {
-        let geometry = Geometry {
-            requests_bytes: 0,
-            responses_bytes: 0,
-            subscription_bytes: 0,
-        };
-        Welcome {
-            verdict: verdict.into(),
-            ..Welcome::new(0, geometry, [0; FACTS_BYTES])
-        }
+        let geometry = Geometry { requests_bytes: 0, responses_bytes: 0, subscription_bytes: 0 };
+        Welcome { verdict: verdict.into(), ..Welcome::new(0, geometry, [0; FACTS_BYTES]) }
     }
 
     pub(super) fn verdict(&self) -> u32 {
@@ -160,8 +153,7 @@ impl Welcome {
     pub(super) fn geometry(&self, subscribes: bool) -> Option<Geometry> {
         let capacity = |bytes: U32| {
             let bytes = bytes.get() as usize;
-            (bytes.is_power_of_two() && (CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&bytes))
-                .then_some(bytes)
+            (bytes.is_power_of_two() && (CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&bytes)).then_some(bytes)
         };
         let subscription_bytes = match (subscribes, self.subscription_bytes.get()) {
             (false, 0) => 0,
@@ -189,23 +181,13 @@ mod tests {
 
     #[test]
     fn a_hello_survives_the_wire() {
-        let wanted = Wanted {
-            subscribes: true,
-            requests_bytes: 1,
-            responses_bytes: 2,
-            subscription_bytes: 3,
-        };
+        let wanted = Wanted { subscribes: true, requests_bytes: 1, responses_bytes: 2, subscription_bytes: 3 };
         assert_eq!(Hello::decode(Hello::new(wanted).as_bytes()), Ok(wanted));
     }
 
     #[test]
     fn a_hello_of_another_version_is_told_from_garbage() {
-        let wanted = Wanted {
-            subscribes: false,
-            requests_bytes: 0,
-            responses_bytes: 0,
-            subscription_bytes: 0,
-        };
+        let wanted = Wanted { subscribes: false, requests_bytes: 0, responses_bytes: 0, subscription_bytes: 0 };
         let mut later = Hello::new(wanted);
         later.version = 9.into();
         let mut longer = later.as_bytes().to_vec();
@@ -214,46 +196,20 @@ mod tests {
 
         let bytes = Hello::new(wanted);
         for length in 0..size_of::<Hello>() {
-            assert_eq!(
-                Hello::decode(&bytes.as_bytes()[..length]),
-                Err(HelloError::Malformed),
-                "{length} bytes"
-            );
+            assert_eq!(Hello::decode(&bytes.as_bytes()[..length]), Err(HelloError::Malformed), "{length} bytes");
         }
-        assert_eq!(
-            Hello::decode(&[0; size_of::<Hello>()]),
-            Err(HelloError::Malformed)
-        );
+        assert_eq!(Hello::decode(&[0; size_of::<Hello>()]), Err(HelloError::Malformed));
     }
 
     #[test]
     fn a_welcome_with_impossible_rings_is_refused() {
-        let good = Geometry {
-            requests_bytes: 4096,
-            responses_bytes: 4096,
-            subscription_bytes: 0,
-        };
+        let good = Geometry { requests_bytes: 4096, responses_bytes: 4096, subscription_bytes: 0 };
         let welcome = |geometry| Welcome::new(1, geometry, [0; FACTS_BYTES]);
         assert_eq!(welcome(good).geometry(false), Some(good));
         assert_eq!(welcome(good).geometry(true), None);
-        assert_eq!(
-            welcome(Geometry {
-                subscription_bytes: 4096,
-                ..good
-            })
-            .geometry(false),
-            None
-        );
+        assert_eq!(welcome(Geometry { subscription_bytes: 4096, ..good }).geometry(false), None);
         for capacity in [0, 8, 4095, 4097, CAPACITY_BYTES_MAX * 2] {
-            assert_eq!(
-                welcome(Geometry {
-                    requests_bytes: capacity,
-                    ..good
-                })
-                .geometry(false),
-                None,
-                "{capacity}"
-            );
+            assert_eq!(welcome(Geometry { requests_bytes: capacity, ..good }).geometry(false), None, "{capacity}");
         }
     }
 }

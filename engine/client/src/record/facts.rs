@@ -103,17 +103,13 @@ impl Eviction {
     /// Reads a farewell; `None` when it is none that this version knows.
     pub fn decode(farewell: &[u8]) -> Option<Eviction> {
         let number = u32::from_le_bytes(farewell.try_into().ok()?);
-        [Eviction::Malformed, Eviction::Stalled, Eviction::Stopping]
-            .into_iter()
-            .find(|known| *known as u32 == number)
+        [Eviction::Malformed, Eviction::Stalled, Eviction::Stopping].into_iter().find(|known| *known as u32 == number)
     }
 
     /// What happened, for a person.
     pub fn reason(self) -> &'static str {
         match self {
-            Eviction::Malformed => {
-                "this program wrote what no correct client writes into the shared memory"
-            }
+            Eviction::Malformed => "this program wrote what no correct client writes into the shared memory",
             Eviction::Stalled => "this program did not read its responses or entries for too long",
             Eviction::Stopping => "the driver stops",
         }
@@ -122,9 +118,7 @@ impl Eviction {
     /// What to do about it, for a person.
     pub fn remedy(self) -> &'static str {
         match self {
-            Eviction::Malformed => {
-                "look for a stray write, or for one session used by two threads or processes"
-            }
+            Eviction::Malformed => "look for a stray write, or for one session used by two threads or processes",
             Eviction::Stalled => "poll more often, ask for larger rings, and reconnect",
             Eviction::Stopping => "reconnect when it runs again",
         }
@@ -137,17 +131,8 @@ mod tests {
 
     #[test]
     fn facts_survive_the_welcome() {
-        for service in [
-            ServiceKind::Log,
-            ServiceKind::KeyValue,
-            ServiceKind::Null,
-            ServiceKind::Other(77),
-        ] {
-            let facts = Facts {
-                service,
-                operation_bytes_max: 1024,
-                result_bytes_max: 4096,
-            };
+        for service in [ServiceKind::Log, ServiceKind::KeyValue, ServiceKind::Null, ServiceKind::Other(77)] {
+            let facts = Facts { service, operation_bytes_max: 1024, result_bytes_max: 4096 };
             assert_eq!(Facts::decode(&facts.encode()), facts);
         }
     }

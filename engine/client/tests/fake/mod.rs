@@ -9,8 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use logothete_client::record::{
-    Eviction, Facts, FaultReason, Notice, Request, Response, ServiceKind, Status,
-    message_footprint_bytes,
+    Eviction, Facts, FaultReason, Notice, Request, Response, ServiceKind, Status, message_footprint_bytes,
 };
 use logothete_transport::ring::PushError;
 use logothete_transport::session::{Interest, Listener, ListenerConfig, ServerSession};
@@ -73,14 +72,8 @@ impl FakeDriver {
         let listener = Listener::bind(path, config(&behaviour)).unwrap();
         let (seen, stop) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
         let (seen_by_it, stop_seen) = (Arc::clone(&seen), Arc::clone(&stop));
-        let thread =
-            std::thread::spawn(move || serve(listener, behaviour, &seen_by_it, &stop_seen));
-        FakeDriver {
-            path: path.to_owned(),
-            seen,
-            stop,
-            thread: Some(thread),
-        }
+        let thread = std::thread::spawn(move || serve(listener, behaviour, &seen_by_it, &stop_seen));
+        FakeDriver { path: path.to_owned(), seen, stop, thread: Some(thread) }
     }
 }
 
@@ -99,11 +92,7 @@ pub fn config(behaviour: &Behaviour) -> ListenerConfig {
         operation_bytes_max: behaviour.operation_bytes_max,
         result_bytes_max: behaviour.operation_bytes_max,
     };
-    ListenerConfig {
-        facts: facts.encode(),
-        ring_bytes_min: 4096,
-        ..ListenerConfig::default()
-    }
+    ListenerConfig { facts: facts.encode(), ring_bytes_min: 4096, ..ListenerConfig::default() }
 }
 
 struct Served {
@@ -126,20 +115,12 @@ struct Logged {
 
 /// Serves until told to stop.
 pub fn serve(mut listener: Listener, behaviour: Behaviour, seen: &Seen, stop: &AtomicBool) {
-    let mut log: Vec<Logged> = (0..behaviour.entries)
-        .map(|position| Logged {
-            session: 0,
-            bytes: position.to_le_bytes().to_vec(),
-        })
-        .collect();
+    let mut log: Vec<Logged> =
+        (0..behaviour.entries).map(|position| Logged { session: 0, bytes: position.to_le_bytes().to_vec() }).collect();
     let mut sessions: Vec<Served> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         while let Some(session) = listener.accept() {
-            sessions.push(Served {
-                session,
-                follows: None,
-                over: false,
-            });
+            sessions.push(Served { session, follows: None, over: false });
         }
         sessions.retain(|served| served.session.is_alive());
         let mut work = 0;
@@ -153,16 +134,12 @@ pub fn serve(mut listener: Listener, behaviour: Behaviour, seen: &Seen, stop: &A
         while index < sessions.len() {
             if sessions[index].over || sessions[index].session.fault().is_some() {
                 seen.evicted.fetch_add(1, Ordering::Relaxed);
-                sessions
-                    .swap_remove(index)
-                    .session
-                    .evict(&Eviction::Malformed.encode());
+                sessions.swap_remove(index).session.evict(&Eviction::Malformed.encode());
             } else {
                 index += 1;
             }
         }
-        seen.sessions
-            .store(sessions.len() as u64, Ordering::Relaxed);
+        seen.sessions.store(sessions.len() as u64, Ordering::Relaxed);
         if work == 0 {
             sleep(&listener, &mut sessions, &log, &behaviour);
         }
@@ -182,11 +159,7 @@ fn answer(served: &mut Served, log: &mut Vec<Logged>, behaviour: &Behaviour, see
     let Ok(free_bytes) = session.responses.free_bytes() else {
         return 0;
     };
-    let room = if behaviour.deaf {
-        0
-    } else {
-        free_bytes / room_for_one(behaviour)
-    };
+    let room = if behaviour.deaf { 0 } else { free_bytes / room_for_one(behaviour) };
     let id = session.id();
     let mut answers: Vec<(u64, Answer)> = Vec::new();
     let (follows, over) = (&mut served.follows, &mut served.over);
@@ -234,13 +207,9 @@ fn follow(served: &mut Served, log: &[Logged], behaviour: &Behaviour) -> usize {
         return 0;
     };
     let notice = if behaviour.service != ServiceKind::Log {
-        Some(Notice::Fault {
-            reason: FaultReason::Unsupported,
-        })
+        Some(Notice::Fault { reason: FaultReason::Unsupported })
     } else if position < behaviour.oldest {
-        Some(Notice::Trimmed {
-            oldest: behaviour.oldest,
-        })
+        Some(Notice::Trimmed { oldest: behaviour.oldest })
     } else {
         None
     };
@@ -274,11 +243,8 @@ fn sleep(listener: &Listener, sessions: &mut [Served], log: &[Logged], behaviour
     let mut idle = true;
     for served in sessions.iter_mut() {
         let room = room_for_one(behaviour);
-        let has_room =
-            matches!(served.session.responses.free_bytes(), Ok(free_bytes) if free_bytes >= room);
-        let behind = served
-            .follows
-            .is_some_and(|position| position < log.len() as u64);
+        let has_room = matches!(served.session.responses.free_bytes(), Ok(free_bytes) if free_bytes >= room);
+        let behind = served.follows.is_some_and(|position| position < log.len() as u64);
         idle &= served.session.prepare_sleep(Interest {
             requests: has_room && !behaviour.deaf,
             responses_free_bytes: if has_room { 0 } else { room },

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendFlags, SocketAddrUnix, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags,
+    SocketAddrUnix, SocketType,
 };
 
 /// Offset of the request ring's producer index in the region.
@@ -43,13 +43,9 @@ impl RawClient {
         let mut welcome = [0u8; 128];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let message = rustix::net::recvmsg(
-            &socket,
-            &mut [IoSliceMut::new(&mut welcome)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .unwrap();
+        let message =
+            rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut welcome)], &mut control, RecvFlags::CMSG_CLOEXEC)
+                .unwrap();
         assert_eq!((message.bytes, welcome[12]), (72, 0), "a welcome");
         let file = control
             .drain()
@@ -71,12 +67,7 @@ impl RawClient {
             )
         }
         .unwrap();
-        RawClient {
-            socket,
-            base: base.cast(),
-            length_bytes,
-            requests_bytes: 4096,
-        }
+        RawClient { socket, base: base.cast(), length_bytes, requests_bytes: 4096 }
     }
 
     pub fn length_bytes(&self) -> usize {
@@ -101,11 +92,7 @@ impl RawClient {
 
     /// Wakes the driver, asleep or not.
     pub fn ring_bell(&self) {
-        let _ = rustix::net::send(
-            &self.socket,
-            &[1],
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        let _ = rustix::net::send(&self.socket, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     /// Blocks until the driver's next packet, or its end: the farewell's code.
