@@ -1,8 +1,7 @@
-//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters,
-//! cores.
+//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters, cores.
 //!
-//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides whom
-//! to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
+//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides
+//! whom to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
 //! (mapped memory, sockets, rings); everything above can then forbid `unsafe` and stay deterministic.
 //!
 //! The rooms:
@@ -10,8 +9,10 @@
 //! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
 //! - [`datagram`]: sending and receiving datagrams in batches, over io_uring or over `recvmmsg`/`sendmmsg`.
 //! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
-//! - [`ring`]: records between one producer and one consumer, in one process or in memory that two share.
-//! - [`region`] and [`session`]: that memory, and how an application and its driver come to share it.
+//! - [`ring`]: records from one producer to one consumer, between threads or between processes that need not trust each
+//!   other.
+//! - `region`: the memory that rings lie in, sealed and shared, or this process's own.
+//! - `session`: how an application and the driver of its host find each other, share a region, wake one another, part.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
 //! - [`error`]: what an operating system refused, and what to do about it.
@@ -22,17 +23,11 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p logothete-transport --release ring
 //! ```
 
-#[cfg(not(loom))]
 pub mod cores;
-#[cfg(not(loom))]
 pub mod counters;
-#[cfg(not(loom))]
 pub mod datagram;
-#[cfg(not(loom))]
 pub mod error;
-#[cfg(not(loom))]
 pub mod multicast;
-#[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]
 pub mod region;

@@ -195,7 +195,7 @@ impl Listener {
     }
 
     /// Readable while a client has arrived, rung or left, until [`accept`](Listener::accept) has seen to it. To be
-    /// polled, never read: a driver that sleeps waits for it together with its network sockets.
+    /// polled (reading it does nothing): a driver that sleeps waits for it together with its network sockets.
     pub fn waker_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
