@@ -17,6 +17,6 @@ pub mod history;
 pub mod latency;
 pub mod load;
 //NP
-//PL
+pub mod plot;
 pub mod processes;
 pub mod report;
