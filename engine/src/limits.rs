@@ -1,0 +1,120 @@
+//! Every number of the system, with its derivation. Assertions at the end tie them together.
+
+/// The most replicas of a cluster: an audience is a bitmap of 16 bits, and 16 is the largest `3f+1` that fits.
+pub const REPLICAS_MAX: usize = 16;
+
+/// The most clients (drivers and the operator): the tables that hold a client's requests and replies are sized at start.
+pub const CLIENTS_MAX: usize = 256;
+
+/// A datagram on an Ethernet of 1500 bytes: less 20 of IPv4 and 8 of UDP.
+pub const DATAGRAM_BYTES_DEFAULT: usize = 1472;
+
+/// A datagram on a loopback device, whose MTU is 65536: large enough to make a datagram's cost vanish in its operations', small
+/// enough that a receive batch of 64 stays in a second-level cache's reach.
+pub const DATAGRAM_BYTES_LOOPBACK: usize = 32 * 1024;
+
+/// The largest datagram that can be configured: the UDP limit of 65507 rounded down to whole pages.
+pub const DATAGRAM_BYTES_MAX: usize = 60 * 1024;
+
+/// The smallest datagram that can be configured: IPv6's least MTU less 40 of IPv6 and 8 of UDP.
+pub const DATAGRAM_BYTES_MIN: usize = 1232;
+
+/// The most requests in a batch; a pre-prepare's fetch bitmap has a bit for each.
+pub const BATCH_REQUESTS_MAX: usize = 256;
+
+/// The most operations in a request: bounds the work that one request can cause.
+pub const REQUEST_OPERATIONS_MAX: usize = 2048;
+
+/// The most bytes of request packets that one batch names: what a replica may have to fetch before it can vote.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The most bytes that one replica keeps in request bodies, all clients together.
+pub const BODIES_BYTES_MAX: usize = 256 << 20;
+
+/// The widest window `L`: a status message has a bit for each number of it.
+pub const WINDOW_MAX: u64 = 512;
+
+/// A backup that was not heard from for this long no longer holds the primary back.
+pub const PEER_SILENT_NS: u64 = 1_000_000_000;
+
+/// A backup that is behind and made no progress for this long no longer holds the primary back, however much it talks: otherwise one
+/// faulty backup could stop the cluster.
+pub const PEER_STAGNANT_NS: u64 = 2_000_000_000;
+
+/// Status messages while there is nothing to complain about: a heartbeat, four in [`PEER_SILENT_NS`].
+pub const STATUS_IDLE_NS: u64 = 250_000_000;
+
+/// A replica without progress for this long, while it knows of work, says so with a status message: some twenty times an ordering round on
+/// one busy host.
+pub const STATUS_STUCK_NS: u64 = 3_000_000;
+
+/// The longest wait between status messages of a stuck replica: their distance doubles from [`STATUS_STUCK_NS`] to this.
+pub const STATUS_STUCK_MAX_NS: u64 = 100_000_000;
+
+/// A replica answers one peer's status messages no more often than this.
+pub const STATUS_ANSWER_NS: u64 = 1_000_000;
+
+/// The most bytes of one answer to a status message.
+pub const STATUS_ANSWER_BYTES: usize = 24 * 1024;
+
+/// The wait before a body is asked for again, from the next replica.
+pub const FETCH_RETRY_NS: u64 = 2_000_000;
+
+/// The most bytes of bodies that one peer is sent in each [`FETCH_REFILL_NS`]: a few of the largest packets always fit.
+pub const FETCH_ANSWER_BYTES: usize = 512 * 1024;
+
+/// How often a peer's allowance of bodies is renewed.
+pub const FETCH_REFILL_NS: u64 = 2_000_000;
+
+/// A held proposal (ahead of this replica's clock) is looked at again after this.
+pub const HELD_RETRY_NS: u64 = 5_000_000;
+
+/// A replica is *stalled* when it knows of work and has executed nothing for this long: shown by `status`.
+pub const STALLED_NS: u64 = 1_000_000_000;
+
+/// Counters of one sender's packets that the replay window remembers below the highest: more than a receive buffer can hold out of order.
+pub const REPLAY_WINDOW_PACKETS: u64 = 4096;
+
+/// The first retransmission of a request when no round trip was measured yet.
+pub const RETRANSMIT_INITIAL_NS: u64 = 50_000_000;
+
+/// The shortest wait before a retransmission: a scheduler's slice or two on a shared host.
+pub const RETRANSMIT_MIN_NS: u64 = 10_000_000;
+
+/// The longest wait before a retransmission.
+pub const RETRANSMIT_MAX_NS: u64 = 1_000_000_000;
+
+/// Announcements to a peer without a session are sent again after this, doubling to [`ANNOUNCE_MAX_NS`].
+pub const ANNOUNCE_NS: u64 = 20_000_000;
+
+/// The longest wait between announcements to a peer that does not answer.
+pub const ANNOUNCE_MAX_NS: u64 = 1_000_000_000;
+
+/// Announcements to one peer are never closer together: a handshake takes two of each side.
+pub const ANNOUNCE_PACE_NS: u64 = 500_000;
+
+/// One more announcement's signature may be checked after this: at some 60 µs a check that is at most 6 % of a core.
+pub const ANNOUNCE_CHECK_NS: u64 = 1_000_000;
+
+/// Checks that may follow each other at once: the handshakes of a whole cluster that starts together.
+pub const ANNOUNCE_CHECKS_BURST: u32 = 128;
+
+/// Log streams and open questions of one client at a replica.
+pub const STREAMS_MAX: usize = 64;
+
+/// The most bytes of log runs that one follow asks for.
+pub const FOLLOW_CREDIT_BYTES_MAX: usize = 256 * 1024;
+
+const _: () = {
+    assert!(REPLICAS_MAX % 3 == 1);
+    assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
+    assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);
+    // A batch can always name one request of the largest size.
+    assert!(BATCH_BYTES_MAX >= DATAGRAM_BYTES_MAX && FETCH_ANSWER_BYTES >= DATAGRAM_BYTES_MAX);
+    // Four heartbeats may be lost before a live backup stops counting.
+    assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
+    assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
+    // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
+    assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
+    assert!(WINDOW_MAX % 64 == 0 && BATCH_REQUESTS_MAX % 64 == 0);
+};

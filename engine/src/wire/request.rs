@@ -1,0 +1,81 @@
+//! Requests: what a client asks to have ordered.
+//!
+//! ```text
+//!  0       2        4              8             16        24
+//!  +-------+--------+--------------+-------------+---------+-------------------------------
+//!  |client | zero   | operations   | incarnation | number  |  operations (see `operation`)
+//!  +-------+--------+--------------+-------------+---------+-------------------------------
+//! ```
+//!
+//! A request is named (client, incarnation, number); number 0 opens an incarnation and carries no operations (`protocol.md CL-2`).
+//! Its digest is over the whole message, and a packet carries one request only, so the packet's body digest is the request's.
+
+use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
+use super::operation::Operations;
+use crate::limits;
+use crate::numbers::{ClientId, Incarnation, RequestNumber};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RequestLayout {
+    client: U16,
+    reserved: U16,
+    operation_count: U32,
+    incarnation: U64,
+    number: U64,
+}
+
+/// The bytes of a request message before its operations.
+pub const REQUEST_OVERHEAD_BYTES: usize = MESSAGE_HEADER_BYTES + size_of::<RequestLayout>();
+
+/// A name under which a request is known: unique in the cluster's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestName {
+    /// Whose request.
+    pub client: ClientId,
+    /// Of which start of the client.
+    pub incarnation: Incarnation,
+    /// Which one.
+    pub number: RequestNumber,
+}
+
+/// A request, its operations checked for shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its name; the client in it must still be compared with the packet's sender.
+    pub name: RequestName,
+    /// What to execute, in order.
+    pub operations: Operations<'a>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn decode(layout: &'a [u8]) -> Result<Self, Malformed> {
+        let (fields, operations) = RequestLayout::ref_from_prefix(layout).map_err(|_| Malformed::Short)?;
+        let count = fields.operation_count.get() as usize;
+        if fields.reserved.get() != 0 || count > limits::REQUEST_OPERATIONS_MAX {
+            return Err(Malformed::Field);
+        }
+        let opens = fields.number.get() == RequestNumber::OPEN.0;
+        if opens != (count == 0) {
+            return Err(Malformed::Field);
+        }
+        Ok(Self {
+            name: RequestName { client: ClientId(fields.client.get()), incarnation: Incarnation(fields.incarnation.get()), number: RequestNumber(fields.number.get()) },
+            operations: Operations::parse(operations, count).map_err(|_| Malformed::Length)?,
+        })
+    }
+}
+
+/// Appends a request message whose operations are already encoded.
+pub fn append(out: &mut Vec<u8>, name: RequestName, operation_count: usize, operations: &[u8]) {
+    let fields = RequestLayout {
+        client: name.client.0.into(),
+        reserved: 0.into(),
+        operation_count: (operation_count as u32).into(),
+        incarnation: name.incarnation.0.into(),
+        number: name.number.0.into(),
+    };
+    message::append(out, Kind::Request, &[fields.as_bytes(), operations]);
+}

@@ -1,0 +1,130 @@
+//! What repairs a lossy network: status messages, and fetches of request bodies (`protocol.md RT-1`).
+
+use super::message::{self, Kind};
+use crate::limits;
+use crate::numbers::{SequenceNumber, View};
+use logothete_crypto::Digest;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// A bit for each number of the widest window.
+const WINDOW_WORDS: usize = limits::WINDOW_MAX as usize / 64;
+/// A bit for each request of the largest batch.
+const BATCH_WORDS: usize = limits::BATCH_REQUESTS_MAX / 64;
+
+/// Bits for the sequence numbers that follow a replica's last executed one.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct WindowBits([U64; WINDOW_WORDS]);
+
+impl WindowBits {
+    /// Sets the bit of the number `offset` above the first.
+    pub fn set(&mut self, offset: usize) {
+        let word = &mut self.0[offset / 64];
+        word.set(word.get() | 1 << (offset % 64));
+    }
+
+    /// Whether the bit is set; `false` beyond the widest window.
+    pub fn contains(&self, offset: usize) -> bool {
+        self.0.get(offset / 64).is_some_and(|word| word.get() & (1 << (offset % 64)) != 0)
+    }
+}
+
+/// Status(v, h, last executed, what the window lacks).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Status {
+    view: U64,
+    stable: U64,
+    executed: U64,
+    /// Numbers above `executed` whose pre-prepare is missing; bit 0 is `executed + 1`.
+    pub lacks_proposal: WindowBits,
+    /// Numbers above `executed` that have not prepared here.
+    pub lacks_prepared: WindowBits,
+    /// Numbers above `executed` that have not committed here.
+    pub lacks_committed: WindowBits,
+}
+
+impl Status {
+    /// A status that lacks nothing.
+    pub fn new(view: View, stable: SequenceNumber, executed: SequenceNumber) -> Self {
+        let none = WindowBits::default();
+        Self { view: view.0.into(), stable: stable.0.into(), executed: executed.0.into(), lacks_proposal: none, lacks_prepared: none, lacks_committed: none }
+    }
+
+    /// The sender's view.
+    pub fn view(&self) -> View {
+        View(self.view.get())
+    }
+
+    /// The sender's last stable checkpoint.
+    pub fn stable(&self) -> SequenceNumber {
+        SequenceNumber(self.stable.get())
+    }
+
+    /// The last batch that the sender executed.
+    pub fn executed(&self) -> SequenceNumber {
+        SequenceNumber(self.executed.get())
+    }
+
+    /// Appends it.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        message::append(out, Kind::Status, &[self.as_bytes()]);
+    }
+}
+
+/// Fetch(v, s, D, which): request bodies of a proposed batch that the sender lacks.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Fetch {
+    sequence: U64,
+    /// The batch.
+    pub digest: Digest,
+    missing: [U64; BATCH_WORDS],
+}
+
+impl Fetch {
+    /// Asks for no body of a batch yet.
+    pub fn new(sequence: SequenceNumber, digest: Digest) -> Self {
+        Self { sequence: sequence.0.into(), digest, missing: [0.into(); BATCH_WORDS] }
+    }
+
+    /// Asks for the body of the batch's request at `index`.
+    pub fn set(&mut self, index: usize) {
+        let word = &mut self.missing[index / 64];
+        word.set(word.get() | 1 << (index % 64));
+    }
+
+    /// Whether the body at `index` is asked for.
+    pub fn contains(&self, index: usize) -> bool {
+        self.missing.get(index / 64).is_some_and(|word| word.get() & (1 << (index % 64)) != 0)
+    }
+
+    /// The batch's place.
+    pub fn sequence(&self) -> SequenceNumber {
+        SequenceNumber(self.sequence.get())
+    }
+
+    /// Appends it.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        message::append(out, Kind::Fetch, &[self.as_bytes()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_where_they_were_set() {
+        let mut bits = WindowBits::default();
+        for offset in [0, 63, 64, 511] {
+            bits.set(offset);
+        }
+        let set: Vec<_> = (0..2000).filter(|&offset| bits.contains(offset)).collect();
+        assert_eq!(set, [0, 63, 64, 511]);
+        let mut fetch = Fetch::new(SequenceNumber(4), Digest::default());
+        fetch.set(255);
+        assert!(fetch.contains(255) && !fetch.contains(254) && !fetch.contains(4000));
+    }
+}
