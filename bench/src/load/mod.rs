@@ -21,9 +21,7 @@ mod workload;
 use std::time::Duration;
 
 pub use clock::{Clock, MonotonicClock};
-pub use collect::{
-    Background, Collected, Collector, LoadResult, Phase, Progress, Second, Slice, SliceSink,
-};
+pub use collect::{Background, Collected, Collector, LoadResult, Phase, Progress, Second, Slice, SliceSink};
 pub use generator::{Figures, Generator};
 pub use target::{Failure, Failures, Refusal, Target};
 pub use workload::{LogWorkload, NullWorkload, Workload};
@@ -117,7 +115,6 @@ pub fn run<T: Target, W: Workload, H: std::io::Write>(
     let collector = Collector::new(outlets.intervals_keep, outlets.on_progress);
     let mut background = Background::start(collector)?;
     let clock = MonotonicClock::start();
-    let figures = Generator::new(targets, workload, options, &clock, outlets.history)
-        .run(stop, &mut background);
+    let figures = Generator::new(targets, workload, options, &clock, outlets.history).run(stop, &mut background);
     Ok(figures.with(background.finish()))
 }

@@ -25,12 +25,8 @@ struct Unique {
 impl Unique {
     /// `payload_bytes` of filling whose first eight hold the serial number, its low bytes when there are fewer.
     fn new(payload_bytes: usize, serial_first: u64) -> Self {
-        let mut unique = Self {
-            serial: serial_first,
-            bytes: (0..payload_bytes)
-                .map(|at| b'a' + (at % 26) as u8)
-                .collect(),
-        };
+        let mut unique =
+            Self { serial: serial_first, bytes: (0..payload_bytes).map(|at| b'a' + (at % 26) as u8).collect() };
         unique.stamp();
         unique
     }
@@ -84,10 +80,7 @@ pub struct NullWorkload {
 impl NullWorkload {
     /// Payloads of `payload_bytes`; the service is set up to answer with `reply_bytes`.
     pub fn new(payload_bytes: usize, reply_bytes: usize) -> Self {
-        Self {
-            payload: Unique::new(payload_bytes, 0),
-            reply_bytes,
-        }
+        Self { payload: Unique::new(payload_bytes, 0), reply_bytes }
     }
 }
 
