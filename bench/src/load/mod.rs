@@ -15,6 +15,7 @@
 mod clock;
 mod collect;
 mod generator;
+mod session;
 mod target;
 mod workload;
 
@@ -23,8 +24,9 @@ use std::time::Duration;
 pub use clock::{Clock, MonotonicClock};
 pub use collect::{Background, Collected, Collector, LoadResult, Phase, Progress, Second, Slice, SliceSink};
 pub use generator::{Figures, Generator};
+pub use session::connect;
 pub use target::{Failure, Failures, Refusal, Target};
-pub use workload::{LogWorkload, NullWorkload, Workload};
+pub use workload::{KeyValueWorkload, LogWorkload, NullWorkload, Workload};
 
 use crate::history::HistoryWriter;
 

@@ -48,8 +48,8 @@ pub enum Failure {
     Disconnected,
     /// The driver ended the session.
     Evicted,
-    /// The session gave the operation up after its deadline.
-    TimedOut,
+    /// Too few replicas answered the driver in time.
+    Unavailable,
     /// The result is not one that this operation can have.
     WrongResult,
     /// No answer came until the run's own bound.
@@ -68,7 +68,7 @@ impl Failure {
         Failure::Unsupported,
         Failure::Disconnected,
         Failure::Evicted,
-        Failure::TimedOut,
+        Failure::Unavailable,
         Failure::WrongResult,
         Failure::NotAnswered,
         Failure::NotSent,
@@ -83,7 +83,7 @@ impl Failure {
             Failure::Unsupported => "unsupported",
             Failure::Disconnected => "disconnected",
             Failure::Evicted => "evicted",
-            Failure::TimedOut => "timed_out",
+            Failure::Unavailable => "unavailable",
             Failure::WrongResult => "wrong_result",
             Failure::NotAnswered => "not_answered",
             Failure::NotSent => "not_sent",

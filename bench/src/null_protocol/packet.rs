@@ -385,6 +385,37 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_those_of_the_engine() {
+        use logothete_engine::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
+        use logothete_engine::wire::agreement::{BatchEntry, Vote, append_pre_prepare};
+        use logothete_engine::wire::reply::{REPLY_OVERHEAD_BYTES, Reply};
+        use logothete_engine::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName};
+        use logothete_engine::wire::{operation, packet};
+
+        assert_eq!((HEADER_BYTES, ENTRY_BYTES), (packet::HEADER_BYTES, packet::ENTRY_BYTES));
+        assert_eq!(MESSAGE_BYTES + REQUEST_BYTES, REQUEST_OVERHEAD_BYTES);
+        assert_eq!(MESSAGE_BYTES + REPLY_BYTES, REPLY_OVERHEAD_BYTES);
+        assert_eq!(OPERATION_BYTES, operation::OPERATION_HEADER_BYTES);
+        let (client, incarnation, number) = (ClientId(0), Incarnation(1), RequestNumber(2));
+        let name = RequestName { client, incarnation, number };
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            bytes.len()
+        };
+        let entries = [BatchEntry::new(name, Default::default()); 3];
+        let (view, sequence) = (View(0), SequenceNumber(1));
+        let operations = [0; 2 * (OPERATION_BYTES + 8)];
+        assert_eq!(written(&|out| request::append(out, name, 2, &operations)), request_bytes(2, 8));
+        assert_eq!(written(&|out| append_pre_prepare(out, view, sequence, 9, &entries)), pre_prepare_bytes(3));
+        let vote = Vote::new(view, sequence, Default::default());
+        assert_eq!(written(&|out| vote.append_prepare(out)), vote_bytes());
+        let results = [0; 2 * (RESULT_BYTES + 8)];
+        let reply = Reply { view, sequence, incarnation, number, results: &results };
+        assert_eq!(written(&|out| reply.append(out)), reply_bytes(2, 8));
+    }
+
+    #[test]
     fn foreign_and_damaged_datagrams_are_told_apart() {
         let good = packet(&[request(1, 1, 8)]);
         assert!(PacketView::of_run(&good, RUN + 1).is_none());

@@ -320,9 +320,9 @@ mod tests {
         assert_eq!(fault(&|r| r.operations_acknowledged = 0), ReportFault::Nothing);
         let failed = fault(&|r| {
             r.operations_failed = 3;
-            r.failures.push(FailureCount { failure: Failure::TimedOut, operations: 3 });
+            r.failures.push(FailureCount { failure: Failure::Unavailable, operations: 3 });
         });
-        assert_eq!(failed.to_string(), "3 operations failed: 3 timed_out");
+        assert_eq!(failed.to_string(), "3 operations failed: 3 unavailable");
         assert!(matches!(fault(&|r| r.warmup_operations_failed = 1), ReportFault::Failed { failed: 1, .. }));
     }
 
