@@ -1,1 +1,7 @@
-//! Placeholder
+//! The replication engine: the protocol, the services it replicates and the parts that put them on threads.
+#![forbid(unsafe_code)]
+
+pub mod limits;
+pub mod numbers;
+pub mod service;
+pub mod wire;

@@ -60,8 +60,11 @@ pub const STATUS_ANSWER_BYTES: usize = 24 * 1024;
 /// The wait before a body is asked for again, from the next replica.
 pub const FETCH_RETRY_NS: u64 = 2_000_000;
 
-/// The most bytes of bodies that answer one fetch.
-pub const FETCH_ANSWER_BYTES: usize = 256 * 1024;
+/// The most bytes of bodies that one peer is sent in each [`FETCH_REFILL_NS`]: a few of the largest packets always fit.
+pub const FETCH_ANSWER_BYTES: usize = 512 * 1024;
+
+/// How often a peer's allowance of bodies is renewed.
+pub const FETCH_REFILL_NS: u64 = 2_000_000;
 
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;
@@ -87,15 +90,27 @@ pub const ANNOUNCE_NS: u64 = 20_000_000;
 /// The longest wait between announcements to a peer that does not answer.
 pub const ANNOUNCE_MAX_NS: u64 = 1_000_000_000;
 
-/// Signatures of one peer's announcements are checked no more often than this (a check costs some 60 µs).
-pub const ANNOUNCE_CHECK_NS: u64 = 5_000_000;
+/// Announcements to one peer are never closer together: a handshake takes two of each side.
+pub const ANNOUNCE_PACE_NS: u64 = 500_000;
+
+/// One more announcement's signature may be checked after this: at some 60 µs a check that is at most 6 % of a core.
+pub const ANNOUNCE_CHECK_NS: u64 = 1_000_000;
+
+/// Checks that may follow each other at once: the handshakes of a whole cluster that starts together.
+pub const ANNOUNCE_CHECKS_BURST: u32 = 128;
+
+/// Log streams and open questions of one client at a replica.
+pub const STREAMS_MAX: usize = 64;
+
+/// The most bytes of log runs that one follow asks for.
+pub const FOLLOW_CREDIT_BYTES_MAX: usize = 256 * 1024;
 
 const _: () = {
     assert!(REPLICAS_MAX % 3 == 1);
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
     assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);
     // A batch can always name one request of the largest size.
-    assert!(BATCH_BYTES_MAX >= DATAGRAM_BYTES_MAX);
+    assert!(BATCH_BYTES_MAX >= DATAGRAM_BYTES_MAX && FETCH_ANSWER_BYTES >= DATAGRAM_BYTES_MAX);
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);

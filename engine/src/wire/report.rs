@@ -3,7 +3,7 @@
 use super::message::{self, Kind};
 use logothete_crypto::Digest;
 use zerocopy::little_endian::{U16, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// ReportQuery(nonce).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -46,13 +46,18 @@ pub struct ReportReply {
     pub log_end: U64,
     /// The replicas heard from in the last second, itself included: one bit each.
     pub peers_reachable: U16,
-    /// 1 when it knows of work and makes no progress.
-    pub stalled: u8,
+    /// How it gets on ([`crate::replica::Progress`]).
+    pub progress: u8,
     /// Zero.
     pub reserved: [u8; 5],
 }
 
 impl ReportReply {
+    /// An answer in which everything is zero yet.
+    pub fn empty(nonce: u64) -> Self {
+        Self { nonce: nonce.into(), ..Self::new_zeroed() }
+    }
+
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
         message::append(out, Kind::ReportReply, &[self.as_bytes()]);

@@ -1,0 +1,222 @@
+//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at.
+
+use super::replay::ReplayWindow;
+use crate::limits::REPLICAS_MAX;
+use crate::numbers::Principal;
+use crate::wire::packet::{HEADER_BYTES, PacketParts};
+use crate::wire::{Malformed, Messages};
+use logothete_crypto::{Digest, KeyRing, TagError, digest};
+use std::ops::Range;
+
+/// A packet whose sender is proven: what the replica and the client take.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthenticatedPacket<'a> {
+    facts: PacketFacts,
+    datagram: &'a [u8],
+}
+
+/// What the verifier found, apart from the bytes: so that a packet can go to another thread as a descriptor with its frame.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketFacts {
+    sender: Principal,
+    body_bytes: usize,
+    body_digest: Digest,
+    relayed: bool,
+}
+
+impl PacketFacts {
+    /// The packet again, over the datagram that was verified.
+    ///
+    /// # Panics
+    /// If the datagram is shorter than the one verified.
+    pub fn packet(self, datagram: &[u8]) -> AuthenticatedPacket<'_> {
+        assert!(datagram.len() >= HEADER_BYTES + self.body_bytes, "facts go with the datagram that they are of");
+        AuthenticatedPacket { facts: self, datagram }
+    }
+}
+
+impl<'a> AuthenticatedPacket<'a> {
+    /// Whose key verified.
+    pub fn sender(&self) -> Principal {
+        self.facts.sender
+    }
+
+    /// The whole datagram, vector included.
+    pub fn datagram(&self) -> &'a [u8] {
+        self.datagram
+    }
+
+    /// The messages as bytes.
+    pub fn body(&self) -> &'a [u8] {
+        &self.datagram[self.body_range()]
+    }
+
+    /// Where in the datagram they are.
+    pub fn body_range(&self) -> Range<usize> {
+        HEADER_BYTES..HEADER_BYTES + self.facts.body_bytes
+    }
+
+    /// The digest of the body.
+    pub fn body_digest(&self) -> Digest {
+        self.facts.body_digest
+    }
+
+    /// Whether a replica passed on a client's packet: it may be an old one, and counts only where it was asked for.
+    pub fn relayed(&self) -> bool {
+        self.facts.relayed
+    }
+
+    /// What was found of it, to go with its frame.
+    pub fn facts(&self) -> PacketFacts {
+        self.facts
+    }
+
+    /// The messages, decoded one by one.
+    pub fn messages(&self) -> Messages<'a> {
+        Messages::new(self.body(), self.facts.sender)
+    }
+}
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)*) => {
+        /// Why a datagram was dropped before its messages were looked at. Each is a counter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Refused {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl Refused {
+            /// Every reason, in the order of their counters.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// How reports name it.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// No packet of this version.
+    Malformed => "malformed",
+    /// Of another cluster.
+    ClusterOther => "other cluster",
+    /// From a principal that the cluster does not have, or from this process itself.
+    SenderUnknown => "sender unknown",
+    /// Not for this process.
+    NotAddressed => "not addressed",
+    /// Of an epoch that is not established: announcements are due.
+    NoSession => "no session",
+    /// Under a key that is no longer, or not yet, valid: announcements are due.
+    KeyStale => "key stale",
+    /// Seen already, or too old to know.
+    Replayed => "replayed",
+    /// The tag is wrong.
+    TagBad => "tag bad",
+}
+
+/// How often each reason occurred.
+#[derive(Clone, Debug)]
+pub struct RefusedCounters([u64; Refused::ALL.len()]);
+
+impl RefusedCounters {
+    /// How often it occurred.
+    pub fn of(&self, reason: Refused) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// Verifies what arrives at one process.
+#[derive(Debug)]
+pub struct Verifier {
+    own: Principal,
+    cluster: u64,
+    replicas: Box<[ReplayWindow]>,
+    clients: Box<[ReplayWindow]>,
+    refused: RefusedCounters,
+}
+
+impl Verifier {
+    /// For a principal of a cluster with so many replicas and clients.
+    pub fn new(own: Principal, cluster: u64, replicas: usize, clients: usize) -> Self {
+        assert!(replicas <= REPLICAS_MAX);
+        let windows = |count| (0..count).map(|_| ReplayWindow::new()).collect();
+        let refused = RefusedCounters([0; Refused::ALL.len()]);
+        Self { own, cluster, replicas: windows(replicas), clients: windows(clients), refused }
+    }
+
+    /// Verifies a datagram. `relayed`: it is a client's packet, but it came from a replica; such a packet neither consults nor moves
+    /// the replay window.
+    ///
+    /// # Errors
+    /// The reason, counted, together with the sender that the header claims where there is one worth an announcement.
+    pub fn verify<'a>(
+        &mut self,
+        keys: &KeyRing,
+        datagram: &'a [u8],
+        relayed: impl FnOnce(Principal) -> bool,
+    ) -> Result<AuthenticatedPacket<'a>, (Refused, Option<Principal>)> {
+        self.check(keys, datagram, relayed).inspect_err(|(reason, _)| self.refused.0[*reason as usize] += 1)
+    }
+
+    /// How often what was refused.
+    pub fn refused(&self) -> &RefusedCounters {
+        &self.refused
+    }
+
+    fn check<'a>(
+        &mut self,
+        keys: &KeyRing,
+        datagram: &'a [u8],
+        relayed: impl FnOnce(Principal) -> bool,
+    ) -> Result<AuthenticatedPacket<'a>, (Refused, Option<Principal>)> {
+        let parts = PacketParts::parse(datagram).map_err(|_: Malformed| (Refused::Malformed, None))?;
+        if parts.header.cluster.get() != self.cluster {
+            return Err((Refused::ClusterOther, None));
+        }
+        let sender = Principal::from_code(parts.header.sender.get());
+        let window = match sender {
+            Principal::Replica(id) => self.replicas.get_mut(usize::from(id.0)),
+            Principal::Client(id) => self.clients.get_mut(usize::from(id.0)),
+        };
+        let Some(window) = window.filter(|_| sender != self.own) else {
+            return Err((Refused::SenderUnknown, None));
+        };
+        let position = match self.own {
+            Principal::Replica(id) => parts.audience.position_of_replica(id),
+            Principal::Client(id) => parts.audience.position_of_client(id),
+        };
+        let Some(entry) = position.and_then(|position| parts.entry(position)) else {
+            return Err((Refused::NotAddressed, None));
+        };
+        let (epoch, counter) = (parts.header.epoch.get(), parts.header.counter.get());
+        if keys.established(sender.code()) != Some(epoch) {
+            return Err((Refused::NoSession, Some(sender)));
+        }
+        let relayed = relayed(sender);
+        if !relayed && !window.is_new(epoch, counter) {
+            return Err((Refused::Replayed, None));
+        }
+        let body_digest = digest(parts.body);
+        let authenticated = parts.authenticated_digest(&body_digest);
+        match keys.verify(sender.code(), epoch, counter, &authenticated, entry) {
+            Ok(()) => {}
+            Err(TagError::NoSession) => return Err((Refused::NoSession, Some(sender))),
+            Err(TagError::StaleKey) => return Err((Refused::KeyStale, Some(sender))),
+            Err(TagError::BadTag) => return Err((Refused::TagBad, None)),
+        }
+        if !relayed {
+            window.mark(epoch, counter);
+        }
+        let facts = PacketFacts { sender, body_bytes: parts.body.len(), body_digest, relayed };
+        Ok(AuthenticatedPacket { facts, datagram })
+    }
+}

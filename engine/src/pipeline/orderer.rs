@@ -1,0 +1,151 @@
+//! The agents that order and execute: the replica's state machine, and the service behind it. They share a thread in every
+//! arrangement so far, because an executed batch is what lets the next one be proposed.
+
+use super::outbox::Outbox;
+use super::reader::Reader;
+use super::{Core, ReplicaFacts};
+use crate::authentication::AuthenticatedPacket;
+use crate::numbers::{Principal, SequenceNumber};
+use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
+use crate::service::{OrderedRequest, Results, Service};
+use crate::wire::Message;
+
+/// Events kept for whoever asks; older ones are dropped.
+const EVENTS_MAX: usize = 256;
+
+/// A replica with its service.
+pub struct Orderer {
+    replica: Replica,
+    executor: Executor,
+    reader: Reader,
+    output: Output,
+    doing: Output,
+    events: Vec<Event>,
+}
+
+impl Orderer {
+    /// In the initial state. `reply_bytes_max`: the room for the results of one request.
+    pub fn new(config: ReplicaConfig, service: Box<dyn Service>, clients: usize, reply_bytes_max: usize) -> Self {
+        Self {
+            replica: Replica::new(config),
+            executor: Executor::new(service, reply_bytes_max),
+            reader: Reader::new(clients),
+            output: Output::new(),
+            doing: Output::new(),
+            events: Vec::with_capacity(EVENTS_MAX),
+        }
+    }
+
+    /// The replica.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.events.drain(..)
+    }
+
+    /// Does what the replica asked for; what follows from that waits in `output`.
+    fn do_actions(&mut self, outbox: &mut Outbox) {
+        std::mem::swap(&mut self.output, &mut self.doing);
+        for action in self.doing.actions() {
+            match action {
+                Action::Send { audience, bytes } => outbox.add(*audience, self.doing.message(bytes.clone())),
+                Action::Relay { to, body } => outbox.relay(*to, self.replica.request_packet(*body)),
+                Action::Execute { sequence, timestamp_ns, requests } => {
+                    for request in self.doing.requests(requests.clone()) {
+                        let message = request.body.map(|body| self.replica.request_message(body));
+                        let results = self.executor.execute(*sequence, *timestamp_ns, request, message);
+                        self.replica.on_executed(*sequence, request, results, &mut self.output);
+                    }
+                }
+                Action::Checkpoint { .. } => {
+                    self.replica.on_state_digest(self.executor.service.digest(), &mut self.output);
+                }
+                Action::Event(event) => {
+                    if self.events.len() < EVENTS_MAX {
+                        self.events.push(*event);
+                    }
+                }
+            }
+        }
+        self.doing.clear();
+    }
+}
+
+impl Core for Orderer {
+    fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) {
+        self.replica.on_packet(now, packet, &mut self.output);
+        if let Principal::Client(_) = packet.sender() {
+            self.reader.on_packet(packet);
+        }
+    }
+
+    fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        loop {
+            self.replica.on_duty_end(now, &mut self.output);
+            if self.output.actions().is_empty() {
+                break;
+            }
+            self.do_actions(outbox);
+        }
+        if self.reader.has_questions() {
+            let (replica, service) = (&self.replica, &mut self.executor.service);
+            self.reader.answer_reports(outbox, |report| {
+                let digest = replica.state_digest(service.digest());
+                super::reader::fill_report(report, replica, now, facts, digest);
+            });
+        }
+        if let Some(log) = self.executor.service.ordered_log() {
+            self.reader.serve(log, outbox);
+        }
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        self.replica.deadline_ns()
+    }
+}
+
+/// Runs the service on one request after the other.
+pub struct Executor {
+    service: Box<dyn Service>,
+    results: Box<[u8]>,
+}
+
+impl Executor {
+    /// With room for the results of one request.
+    pub fn new(service: Box<dyn Service>, reply_bytes_max: usize) -> Self {
+        Self { service, results: vec![0; reply_bytes_max].into() }
+    }
+
+    /// The service.
+    pub fn service(&mut self) -> &mut dyn Service {
+        &mut *self.service
+    }
+
+    /// Executes a request; `message` is `None` for one that opens an incarnation, which has no results.
+    pub fn execute(
+        &mut self,
+        sequence: SequenceNumber,
+        timestamp_ns: u64,
+        request: &ScheduledRequest,
+        message: Option<&[u8]>,
+    ) -> &[u8] {
+        let Some(message) = message else { return &[] };
+        let Ok(Message::Request(decoded)) = Message::decode(message, Principal::Client(request.name.client)) else {
+            panic!("a request is kept only after it was decoded")
+        };
+        let mut results = Results::new(&mut self.results, decoded.operations.count());
+        let ordered = OrderedRequest {
+            sequence: sequence.0,
+            timestamp_ns,
+            client: request.name.client.0,
+            digest: request.digest,
+            message,
+            operations: decoded.operations,
+        };
+        self.service.execute(&ordered, &mut results);
+        results.finish()
+    }
+}

@@ -1,0 +1,188 @@
+//! The agent that answers readers: subscribers of the ordered log, and the operator's questions (`protocol.md SU-1` to `SU-3`). It reads
+//! committed state only, and changes nothing.
+
+use super::ReplicaFacts;
+use super::outbox::Outbox;
+use crate::authentication::AuthenticatedPacket;
+use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
+use crate::numbers::{ClientId, Principal};
+use crate::replica::{Now, Replica};
+use crate::service::OrderedLog;
+use crate::wire::report::ReportReply;
+use crate::wire::subscription::{ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run, append_runs};
+use crate::wire::{Audience, Message};
+use logothete_crypto::Digest;
+
+/// Bytes of runs in one message; it leaves room for the packet's own parts at every datagram size.
+const RUNS_BYTES_RESERVED: usize = RUNS_OVERHEAD_BYTES;
+
+#[derive(Debug)]
+struct Following {
+    client: ClientId,
+    stream: u32,
+    from: u64,
+    credit_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Question {
+    client: ClientId,
+    stream: u32,
+    position: u64,
+}
+
+/// Who reads what.
+#[derive(Debug)]
+pub(super) struct Reader {
+    followings: Vec<Following>,
+    questions: Vec<Question>,
+    reports: Vec<(ClientId, u64)>,
+    followings_max: usize,
+    end_served: u64,
+    changed: bool,
+    runs: Vec<u8>,
+    message: Vec<u8>,
+}
+
+impl Reader {
+    /// For so many clients.
+    pub(super) fn new(clients: usize) -> Self {
+        Self {
+            followings: Vec::new(),
+            questions: Vec::new(),
+            reports: Vec::new(),
+            followings_max: clients * STREAMS_MAX,
+            end_served: 0,
+            changed: false,
+            runs: Vec::new(),
+            message: Vec::new(),
+        }
+    }
+
+    /// Takes a client's questions; everything else in the packet is others' business.
+    pub(super) fn on_packet(&mut self, packet: &AuthenticatedPacket<'_>) {
+        let Principal::Client(client) = packet.sender() else { return };
+        for (message, _) in packet.messages().flatten() {
+            match message {
+                Message::Follow(follow) => {
+                    let credit_bytes = (follow.credit_bytes.get() as usize).min(FOLLOW_CREDIT_BYTES_MAX);
+                    let following =
+                        Following { client, stream: follow.stream.get(), from: follow.from.get(), credit_bytes };
+                    let same = |held: &&mut Following| held.client == client && held.stream == following.stream;
+                    match self.followings.iter_mut().find(same) {
+                        Some(held) => *held = following,
+                        None if self.followings.len() < self.followings_max => self.followings.push(following),
+                        None => {}
+                    }
+                    self.changed = true;
+                }
+                Message::ChainQuery(query) => {
+                    let question = Question { client, stream: query.stream.get(), position: query.position.get() };
+                    let same = |held: &&mut Question| held.client == client && held.stream == question.stream;
+                    match self.questions.iter_mut().find(same) {
+                        Some(held) => *held = question,
+                        None if self.questions.len() < self.followings_max => self.questions.push(question),
+                        None => {}
+                    }
+                    self.changed = true;
+                }
+                Message::ReportQuery(query) if self.reports.len() < self.followings_max => {
+                    self.reports.push((client, query.nonce.get()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the operator waits for an answer.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// Answers the operator; `fill` knows how the replica fares.
+    pub(super) fn answer_reports(&mut self, outbox: &mut Outbox, mut fill: impl FnMut(&mut ReportReply)) {
+        for (client, nonce) in self.reports.drain(..) {
+            let mut report = ReportReply::empty(nonce);
+            fill(&mut report);
+            self.message.clear();
+            report.append(&mut self.message);
+            outbox.add(Audience::Client(client), &self.message);
+        }
+    }
+
+    /// Sends what is there to those who wait for it.
+    pub(super) fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox) {
+        if log.end() == self.end_served && !self.changed {
+            return;
+        }
+        (self.end_served, self.changed) = (log.end(), false);
+        let (message, runs) = (&mut self.message, &mut self.runs);
+        self.followings.retain_mut(|following| {
+            while following.serve(log, outbox, runs, message) {}
+            following.credit_bytes > 0
+        });
+        self.questions.retain(|question| {
+            if question.position > log.end() {
+                return true;
+            }
+            message.clear();
+            ChainAnswer {
+                stream: question.stream.into(),
+                reserved: 0.into(),
+                position: question.position.into(),
+                chain: log.chain_at(question.position).unwrap_or_default(),
+            }
+            .append(message);
+            outbox.add(Audience::Client(question.client), message);
+            false
+        });
+    }
+}
+
+impl Following {
+    /// Sends one message of runs; `false` when there is nothing more to send now, or no credit.
+    fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox, runs: &mut Vec<u8>, message: &mut Vec<u8>) -> bool {
+        if self.credit_bytes == 0 || self.from >= log.end() {
+            return false;
+        }
+        let audience = Audience::Client(self.client);
+        let room = outbox.room(audience) - RUNS_BYTES_RESERVED;
+        runs.clear();
+        message.clear();
+        let Ok(available) = log.runs_from(self.from) else {
+            // Trimmed: an empty message says from where on there is something, and ends the following.
+            append_runs(message, self.stream, log.oldest(), self.from, Digest::default(), 0, &[]);
+            outbox.add(audience, message);
+            self.credit_bytes = 0;
+            return false;
+        };
+        let (mut count, mut first) = (0, None);
+        for run in available {
+            if runs.len() + RUN_OVERHEAD_BYTES + run.message.len() > room {
+                break;
+            }
+            first.get_or_insert((run.position_first, run.chain_before));
+            append_run(runs, run.timestamp_ns, run.message);
+            self.from = run.position_end();
+            count += 1;
+        }
+        let (position, chain) = first.expect("every run fits a packet: the limits on requests see to it");
+        append_runs(message, self.stream, log.oldest(), position, chain, count, runs);
+        outbox.add(audience, message);
+        self.credit_bytes = self.credit_bytes.saturating_sub(runs.len());
+        true
+    }
+}
+
+/// Writes how a replica fares.
+pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now, facts: &ReplicaFacts, digest: Digest) {
+    report.view = replica.view().0.into();
+    report.executed = replica.executed().0.into();
+    report.checkpoint_stable = replica.stable().0.into();
+    report.state_digest = digest;
+    report.datagrams_sent = facts.datagrams_sent.into();
+    report.datagrams_received = facts.datagrams_received.into();
+    report.rejects = (facts.refused + replica.rejects().total()).into();
+    report.peers_reachable = replica.peers_reachable(now).0.into();
+    report.progress = replica.progress(now) as u8;
+}

@@ -1,0 +1,112 @@
+//! The baseline: the same service, packets and transport behind one server, with no protocol. What a replicated cluster is
+//! measured against (PBFT-99 section 7).
+
+use super::outbox::Outbox;
+use super::orderer::Executor;
+use super::reader::Reader;
+use super::{Core, ReplicaFacts};
+use crate::authentication::AuthenticatedPacket;
+use crate::limits::BODIES_BYTES_MAX;
+use crate::numbers::{Principal, RequestNumber, SequenceNumber, View};
+use crate::replica::bodies::Bodies;
+use crate::replica::clients::{Admission, Clients};
+use crate::replica::{Now, ScheduledRequest};
+use crate::service::Service;
+use crate::wire::reply::Reply;
+use crate::wire::request::RequestName;
+use crate::wire::{Audience, Message};
+
+/// One server.
+pub struct Unreplicated {
+    clients: Clients,
+    bodies: Bodies,
+    executor: Executor,
+    reader: Reader,
+    executed: SequenceNumber,
+    timestamp_ns: u64,
+    resend: Vec<RequestName>,
+    message: Vec<u8>,
+}
+
+impl Unreplicated {
+    /// In the initial state.
+    pub fn new(clients: usize, client_window: u64, service: Box<dyn Service>, reply_bytes_max: usize) -> Self {
+        Self {
+            clients: Clients::new(clients, client_window),
+            bodies: Bodies::new(BODIES_BYTES_MAX),
+            executor: Executor::new(service, reply_bytes_max),
+            reader: Reader::new(clients),
+            executed: SequenceNumber(0),
+            timestamp_ns: 0,
+            resend: Vec::new(),
+            message: Vec::new(),
+        }
+    }
+
+    fn reply(&mut self, name: RequestName, outbox: &mut Outbox) {
+        if let Some((sequence, results)) = self.clients.reply(name) {
+            self.message.clear();
+            Reply { view: View(0), sequence, incarnation: name.incarnation, number: name.number, results }
+                .append(&mut self.message);
+            outbox.add(Audience::Client(name.client), &self.message);
+        }
+    }
+}
+
+impl Core for Unreplicated {
+    fn on_packet(&mut self, _now: Now, packet: &AuthenticatedPacket<'_>) {
+        let Principal::Client(from) = packet.sender() else { return };
+        self.reader.on_packet(packet);
+        let Some(Ok((Message::Request(request), _))) = packet.messages().next() else { return };
+        if request.name.client != from || !self.clients.knows(from) {
+            return;
+        }
+        match self.clients.admission(request.name, &self.bodies) {
+            Admission::New => {
+                let (range, digest) = (packet.body_range(), packet.body_digest());
+                if let Some(body) = self.bodies.store(packet.datagram(), range, request.name, digest) {
+                    self.clients.hold(request.name, body, &mut self.bodies);
+                }
+            }
+            Admission::Executed => self.resend.push(request.name),
+            Admission::Waits(_) | Admission::Superseded(_) | Admission::BeyondWindow => {}
+        }
+    }
+
+    fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        while let Some(body) = self.clients.next_to_propose(&self.bodies, |_| true) {
+            let (name, digest) = (self.bodies.name(body), self.bodies.digest(body));
+            self.bodies.retain(body);
+            assert!(self.clients.schedule(name, &mut self.bodies), "what is next in order is executed");
+            self.executed = self.executed.next();
+            self.timestamp_ns = now.wall_ns.max(self.timestamp_ns + 1);
+            let request = ScheduledRequest { name, digest, body: Some(body) };
+            let message = (name.number != RequestNumber::OPEN).then(|| self.bodies.message(body));
+            let results = self.executor.execute(self.executed, self.timestamp_ns, &request, message);
+            self.clients.keep_reply(name, self.executed, results);
+            self.bodies.release(body);
+            self.reply(name, outbox);
+        }
+        while let Some(name) = self.resend.pop() {
+            self.reply(name, outbox);
+        }
+        if self.reader.has_questions() {
+            let (executed, digest) = (self.executed, self.executor.service().digest());
+            self.reader.answer_reports(outbox, |report| {
+                report.executed = executed.0.into();
+                report.state_digest = digest;
+                report.datagrams_sent = facts.datagrams_sent.into();
+                report.datagrams_received = facts.datagrams_received.into();
+                report.rejects = facts.refused.into();
+                report.peers_reachable = 1.into();
+            });
+        }
+        if let Some(log) = self.executor.service().ordered_log() {
+            self.reader.serve(log, outbox);
+        }
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        u64::MAX
+    }
+}

@@ -1,0 +1,187 @@
+//! Request bodies: the clients' packets as they arrived, copied once from the receive frame, kept while a slot of the log or a client's
+//! queue refers to them (`protocol.md CK-3`).
+//!
+//! Packets are kept whole, tags included, because whoever fetches one must check its own tag. They live in slabs by size, so that a long log
+//! of short packets does not cost a full frame each. A slab that was used once is used again: in the steady state nothing is allocated.
+
+use crate::wire::request::{REQUEST_OVERHEAD_BYTES, RequestName};
+use logothete_crypto::Digest;
+use std::ops::Range;
+
+/// Slab sizes are powers of two, from 256 bytes to 64 KiB: at most half of one is waste.
+const CLASS_SMALLEST_SHIFT: u32 = 8;
+const CLASSES: usize = 9;
+
+/// A body in the store. Copies do not count: the store's references do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BodyRef {
+    class: u8,
+    index: u32,
+}
+
+#[derive(Debug)]
+struct Body {
+    slab: Box<[u8]>,
+    packet_bytes: usize,
+    message: Range<usize>,
+    name: Option<RequestName>,
+    digest: Digest,
+    references: u32,
+}
+
+#[derive(Debug, Default)]
+struct Class {
+    bodies: Vec<Body>,
+    free: Vec<u32>,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Bodies {
+    classes: [Class; CLASSES],
+    bytes_held: usize,
+    bytes_max: usize,
+}
+
+impl Bodies {
+    /// A store that holds at most so many bytes of slabs.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { classes: Default::default(), bytes_held: 0, bytes_max }
+    }
+
+    /// Copies a packet in, with one reference; `None` when there is no room.
+    pub fn store(&mut self, packet: &[u8], message: Range<usize>, name: RequestName, digest: Digest) -> Option<BodyRef> {
+        assert!(message.len() >= REQUEST_OVERHEAD_BYTES && message.end <= packet.len());
+        let class = packet.len().next_power_of_two().ilog2().saturating_sub(CLASS_SMALLEST_SHIFT) as usize;
+        let size = 1usize << (class as u32 + CLASS_SMALLEST_SHIFT);
+        if self.bytes_held + size > self.bytes_max {
+            return None;
+        }
+        let slabs = self.classes.get_mut(class)?;
+        let index = match slabs.free.pop() {
+            Some(index) => index,
+            None => {
+                let slab = vec![0; size].into_boxed_slice();
+                slabs.bodies.push(Body {
+                    slab,
+                    packet_bytes: 0,
+                    message: 0..0,
+                    name: None,
+                    digest: Digest::default(),
+                    references: 0,
+                });
+                (slabs.bodies.len() - 1) as u32
+            }
+        };
+        let body = &mut slabs.bodies[index as usize];
+        assert_eq!(body.references, 0, "a free slab is referred to by nobody");
+        body.slab[..packet.len()].copy_from_slice(packet);
+        body.packet_bytes = packet.len();
+        body.message = message;
+        body.name = Some(name);
+        body.digest = digest;
+        body.references = 1;
+        self.bytes_held += size;
+        Some(BodyRef { class: class as u8, index })
+    }
+
+    /// One reference more.
+    pub fn retain(&mut self, reference: BodyRef) {
+        self.body_mut(reference).references += 1;
+    }
+
+    /// One reference less; the last frees the slab.
+    pub fn release(&mut self, reference: BodyRef) {
+        let body = self.body_mut(reference);
+        body.references -= 1;
+        if body.references == 0 {
+            self.bytes_held -= 1usize << (u32::from(reference.class) + CLASS_SMALLEST_SHIFT);
+            self.classes[usize::from(reference.class)].free.push(reference.index);
+        }
+    }
+
+    /// The client's packet.
+    pub fn packet(&self, reference: BodyRef) -> &[u8] {
+        let body = self.body(reference);
+        &body.slab[..body.packet_bytes]
+    }
+
+    /// The request message in it.
+    pub fn message(&self, reference: BodyRef) -> &[u8] {
+        let body = self.body(reference);
+        &body.slab[body.message.clone()]
+    }
+
+    /// The digest of the request message.
+    pub fn digest(&self, reference: BodyRef) -> Digest {
+        self.body(reference).digest
+    }
+
+    /// The request's name.
+    pub fn name(&self, reference: BodyRef) -> RequestName {
+        self.body(reference).name.expect("a body in use has a name")
+    }
+
+    /// The packet's size.
+    pub fn packet_bytes(&self, reference: BodyRef) -> usize {
+        self.body(reference).packet_bytes
+    }
+
+    fn body(&self, reference: BodyRef) -> &Body {
+        let body = &self.classes[usize::from(reference.class)].bodies[reference.index as usize];
+        assert!(body.references > 0, "a body is looked at only while it is referred to");
+        body
+    }
+
+    fn body_mut(&mut self, reference: BodyRef) -> &mut Body {
+        let body = &mut self.classes[usize::from(reference.class)].bodies[reference.index as usize];
+        assert!(body.references > 0, "a body is counted only while it is referred to");
+        body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::{ClientId, Incarnation, RequestNumber};
+
+    fn name(number: u64) -> RequestName {
+        RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) }
+    }
+
+    #[test]
+    fn a_body_lives_until_its_last_reference_goes() {
+        let mut bodies = Bodies::new(1 << 16);
+        let packet: Vec<u8> = (0..200).map(|byte| byte as u8).collect();
+        let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32])).unwrap();
+        bodies.retain(first);
+        bodies.release(first);
+        assert_eq!(bodies.packet(first), packet);
+        assert_eq!(bodies.message(first), &packet[48..120]);
+        assert_eq!(bodies.name(first), name(1));
+        bodies.release(first);
+        // The slab is used again, and nothing of the first packet shows.
+        let second = bodies.store(&packet[..150], 48..100, name(2), Digest([2; 32])).unwrap();
+        assert_eq!(second, first);
+        assert_eq!(bodies.packet(second).len(), 150);
+    }
+
+    #[test]
+    fn the_bound_is_on_slabs_in_use() {
+        let mut bodies = Bodies::new(1024);
+        let packet = [0; 400];
+        let held: Vec<_> = (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default()).unwrap()).collect();
+        assert!(bodies.store(&packet, 48..100, name(9), Digest::default()).is_none());
+        bodies.release(held[0]);
+        assert!(bodies.store(&packet, 48..100, name(9), Digest::default()).is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "while it is referred to")]
+    fn a_released_body_is_not_looked_at() {
+        let mut bodies = Bodies::new(1 << 16);
+        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default()).unwrap();
+        bodies.release(body);
+        bodies.packet(body);
+    }
+}

@@ -1,0 +1,377 @@
+//! The client table: for each client its incarnation, the last request executed and the last replies (all three part of the replicated
+//! state), and the requests that wait (which are not).
+//!
+//! *Exactly once, in the client's order* (`protocol.md CL-3`): a request is executed if it is of the client's incarnation and numbered
+//! one above the last; anything else in a batch is a no-op, at every replica alike.
+
+use super::bodies::{Bodies, BodyRef};
+use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
+use crate::wire::request::RequestName;
+use logothete_crypto::{Digest, DigestWriter};
+
+/// Requests that wait are held so many client windows ahead of the last executed one: a replica that is behind still
+/// collects what the others order meanwhile.
+const WAITING_WINDOWS: u64 = 4;
+
+/// A reply that can be sent again.
+#[derive(Debug, Default)]
+struct CachedReply {
+    number: RequestNumber,
+    sequence: SequenceNumber,
+    results: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct ClientState {
+    // Replicated: the same at every replica after the same sequence number.
+    incarnation: Incarnation,
+    last: RequestNumber,
+    replies: Box<[CachedReply]>,
+    // Local.
+    waiting: Box<[Option<BodyRef>]>,
+    opening: Option<BodyRef>,
+    proposed: (Incarnation, RequestNumber),
+}
+
+/// What is to be done with a request that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is new: keep its body and call [`Clients::hold`].
+    New,
+    /// It waits already, with this body.
+    Waits(BodyRef),
+    /// It is executed.
+    Executed,
+    /// Its incarnation is over; this is the current one.
+    Superseded(Incarnation),
+    /// It is further ahead than the client may be.
+    BeyondWindow,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Clients {
+    states: Box<[ClientState]>,
+    served_last: usize,
+}
+
+impl Clients {
+    /// A table for so many clients, each with `window` requests outstanding at most.
+    pub fn new(count: usize, window: u64) -> Self {
+        let state = |_| ClientState {
+            incarnation: Incarnation(0),
+            last: RequestNumber(0),
+            replies: (0..window).map(|_| CachedReply::default()).collect(),
+            waiting: vec![None; (window * WAITING_WINDOWS) as usize].into(),
+            opening: None,
+            proposed: (Incarnation(0), RequestNumber(0)),
+        };
+        Self { states: (0..count).map(state).collect(), served_last: 0 }
+    }
+
+    /// Whether the cluster has this client.
+    pub fn knows(&self, client: ClientId) -> bool {
+        usize::from(client.0) < self.states.len()
+    }
+
+    /// What is to be done with a request of a known client.
+    pub fn admission(&self, name: RequestName, bodies: &Bodies) -> Admission {
+        let state = &self.states[usize::from(name.client.0)];
+        if name.incarnation < state.incarnation {
+            return Admission::Superseded(state.incarnation);
+        }
+        if name.incarnation == state.incarnation && name.number <= state.last {
+            return Admission::Executed;
+        }
+        let held = if name.number == RequestNumber::OPEN {
+            state.opening
+        } else {
+            // Of a later incarnation nothing is executed here yet.
+            let last = if name.incarnation == state.incarnation { state.last } else { RequestNumber(0) };
+            if name.number.0 - last.0 > state.waiting.len() as u64 {
+                return Admission::BeyondWindow;
+            }
+            state.waiting[state.waiting_index(name.number)]
+        };
+        match held {
+            Some(body) if bodies.name(body) == name => Admission::Waits(body),
+            // A later incarnation takes the place of an earlier; what it displaces can only have become a no-op.
+            Some(body) if bodies.name(body).incarnation > name.incarnation => {
+                Admission::Superseded(bodies.name(body).incarnation)
+            }
+            _ => Admission::New,
+        }
+    }
+
+    /// Keeps a new request until it is executed; takes over the body's reference.
+    pub fn hold(&mut self, name: RequestName, body: BodyRef, bodies: &mut Bodies) {
+        let state = &mut self.states[usize::from(name.client.0)];
+        let place = if name.number == RequestNumber::OPEN {
+            &mut state.opening
+        } else {
+            let index = state.waiting_index(name.number);
+            &mut state.waiting[index]
+        };
+        if let Some(displaced) = place.replace(body) {
+            bodies.release(displaced);
+        }
+    }
+
+    /// The body of a request that waits, if it has this digest.
+    pub fn waiting_body(&self, name: RequestName, digest: &Digest, bodies: &Bodies) -> Option<BodyRef> {
+        let state = self.states.get(usize::from(name.client.0))?;
+        let held =
+            if name.number == RequestNumber::OPEN { state.opening } else { state.waiting[state.waiting_index(name.number)] };
+        held.filter(|body| bodies.name(*body) == name && bodies.digest(*body) == *digest)
+    }
+
+    /// The next request to propose, and marks it proposed: one of each client in turn, in each client's order (`protocol.md NC-2`).
+    pub fn next_to_propose(&mut self, bodies: &Bodies, fits: impl Fn(BodyRef) -> bool) -> Option<BodyRef> {
+        let count = self.states.len();
+        for step in 1..=count {
+            let at = (self.served_last + step) % count;
+            if let Some(body) = self.states[at].candidate(bodies)
+                && fits(body)
+            {
+                let name = bodies.name(body);
+                self.states[at].proposed = (name.incarnation, name.number);
+                self.served_last = at;
+                return Some(body);
+            }
+        }
+        None
+    }
+
+    /// Whether a request waits that is the next in its client's order and could be proposed by a primary that had proposed
+    /// nothing yet: work that this replica knows of.
+    pub fn work_waits(&self, bodies: &Bodies) -> bool {
+        self.states.iter().any(|state| {
+            state.opening.is_some() || state.next_waiting((state.incarnation, state.last), bodies).is_some()
+        })
+    }
+
+    /// Decides on a request of a committed batch, in the batch's order: whether it is executed. If so, it is no longer
+    /// waiting, and its reply is due.
+    pub fn schedule(&mut self, name: RequestName, bodies: &mut Bodies) -> bool {
+        let Some(state) = self.states.get_mut(usize::from(name.client.0)) else { return false };
+        if name.number == RequestNumber::OPEN {
+            if name.incarnation <= state.incarnation {
+                return false;
+            }
+            state.incarnation = name.incarnation;
+            state.last = RequestNumber::OPEN;
+            for reply in &mut state.replies {
+                reply.number = RequestNumber(0);
+                reply.sequence = SequenceNumber(0);
+                reply.results.clear();
+            }
+            state.release_before(name.incarnation, bodies);
+            return true;
+        }
+        if name.incarnation != state.incarnation || name.number != state.last.next() {
+            return false;
+        }
+        state.last = name.number;
+        let index = state.waiting_index(name.number);
+        if let Some(body) = state.waiting[index].take_if(|body| bodies.name(*body) == name) {
+            bodies.release(body);
+        }
+        true
+    }
+
+    /// Keeps the results of a request that was scheduled. Results of a superseded incarnation are dropped.
+    pub fn keep_reply(&mut self, name: RequestName, sequence: SequenceNumber, results: &[u8]) {
+        let state = &mut self.states[usize::from(name.client.0)];
+        if state.incarnation != name.incarnation {
+            return;
+        }
+        let index = state.reply_index(name.number);
+        let reply = &mut state.replies[index];
+        reply.number = name.number;
+        reply.sequence = sequence;
+        reply.results.clear();
+        reply.results.extend_from_slice(results);
+    }
+
+    /// The reply to a request that is executed, if it is still held.
+    pub fn reply(&self, name: RequestName) -> Option<(SequenceNumber, &[u8])> {
+        let state = &self.states[usize::from(name.client.0)];
+        let reply = &state.replies[state.reply_index(name.number)];
+        let held = state.incarnation == name.incarnation && reply.number == name.number && reply.sequence.0 > 0;
+        held.then_some((reply.sequence, &reply.results[..]))
+    }
+
+    /// Writes the replicated part in a canonical form: clients in order, replies in the order of their places.
+    pub fn digest_into(&self, writer: &mut DigestWriter) {
+        writer.update(&(self.states.len() as u64).to_le_bytes());
+        for state in &self.states {
+            writer.update(&state.incarnation.0.to_le_bytes());
+            writer.update(&state.last.0.to_le_bytes());
+            for reply in &state.replies {
+                writer.update(&reply.number.0.to_le_bytes());
+                writer.update(&reply.sequence.0.to_le_bytes());
+                writer.update(&(reply.results.len() as u64).to_le_bytes());
+                writer.update(&reply.results);
+            }
+        }
+    }
+}
+
+impl ClientState {
+    fn waiting_index(&self, number: RequestNumber) -> usize {
+        (number.0 % self.waiting.len() as u64) as usize
+    }
+
+    fn reply_index(&self, number: RequestNumber) -> usize {
+        (number.0 % self.replies.len() as u64) as usize
+    }
+
+    fn next_waiting(&self, after: (Incarnation, RequestNumber), bodies: &Bodies) -> Option<BodyRef> {
+        let next = after.1.next();
+        self.waiting[self.waiting_index(next)].filter(|body| {
+            let name = bodies.name(*body);
+            name.incarnation == after.0 && name.number == next
+        })
+    }
+
+    fn candidate(&self, bodies: &Bodies) -> Option<BodyRef> {
+        let proposed = self.proposed.max((self.incarnation, self.last));
+        match self.opening {
+            Some(body) if bodies.name(body).incarnation > proposed.0 => Some(body),
+            _ => self.next_waiting(proposed, bodies),
+        }
+    }
+
+    /// Lets go of what an incarnation's opening makes void.
+    fn release_before(&mut self, incarnation: Incarnation, bodies: &mut Bodies) {
+        if let Some(body) = self.opening.take_if(|body| bodies.name(*body).incarnation <= incarnation) {
+            bodies.release(body);
+        }
+        for place in &mut self.waiting {
+            if let Some(body) = place.take_if(|body| bodies.name(*body).incarnation < incarnation) {
+                bodies.release(body);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: ClientId = ClientId(0);
+
+    fn name(incarnation: u64, number: u64) -> RequestName {
+        RequestName { client: CLIENT, incarnation: Incarnation(incarnation), number: RequestNumber(number) }
+    }
+
+    struct Table {
+        clients: Clients,
+        bodies: Bodies,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            Self { clients: Clients::new(2, 4), bodies: Bodies::new(1 << 20) }
+        }
+
+        fn arrive(&mut self, name: RequestName) -> Admission {
+            let admission = self.clients.admission(name, &self.bodies);
+            if admission == Admission::New {
+                let body = self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32])).unwrap();
+                self.clients.hold(name, body, &mut self.bodies);
+            }
+            admission
+        }
+
+        fn execute(&mut self, name: RequestName) -> bool {
+            self.clients.schedule(name, &mut self.bodies)
+        }
+
+        fn propose(&mut self) -> Option<RequestName> {
+            self.clients.next_to_propose(&self.bodies, |_| true).map(|body| self.bodies.name(body))
+        }
+    }
+
+    /// `protocol.md CL-3`: in the client's order, each once.
+    #[test]
+    fn requests_execute_once_and_in_order() {
+        let mut table = Table::new();
+        assert!(table.execute(name(5, 0)));
+        assert!(!table.execute(name(5, 2)), "out of order");
+        assert!(table.execute(name(5, 1)));
+        assert!(!table.execute(name(5, 1)), "twice");
+        assert!(table.execute(name(5, 2)));
+        assert!(!table.execute(name(4, 3)), "an older incarnation");
+        assert!(!table.execute(name(5, 0)), "the same incarnation opened again");
+        assert!(table.execute(name(6, 0)));
+        assert!(!table.execute(name(5, 3)));
+        assert!(table.execute(name(6, 1)));
+        assert!(!table.execute(RequestName { client: ClientId(9), ..name(1, 0) }), "an unknown client");
+    }
+
+    #[test]
+    fn a_primary_proposes_in_the_clients_order_and_each_once() {
+        let mut table = Table::new();
+        assert_eq!(table.arrive(name(5, 2)), Admission::New);
+        assert_eq!(table.propose(), None, "its incarnation is not open");
+        assert_eq!(table.arrive(name(5, 0)), Admission::New);
+        assert_eq!(table.propose(), Some(name(5, 0)));
+        assert_eq!(table.propose(), None, "number 1 is missing");
+        assert_eq!(table.arrive(name(5, 1)), Admission::New);
+        assert!(matches!(table.arrive(name(5, 1)), Admission::Waits(_)));
+        assert_eq!((table.propose(), table.propose(), table.propose()), (Some(name(5, 1)), Some(name(5, 2)), None));
+        for number in 0..=2 {
+            assert!(table.execute(name(5, number)));
+        }
+        assert_eq!(table.arrive(name(5, 1)), Admission::Executed);
+        assert_eq!(table.arrive(name(4, 9)), Admission::Superseded(Incarnation(5)));
+        assert_eq!(table.arrive(name(5, 2 + 16)), Admission::New);
+        assert_eq!(table.arrive(name(5, 2 + 17)), Admission::BeyondWindow);
+    }
+
+    #[test]
+    fn clients_take_turns() {
+        let mut table = Table::new();
+        for client in [0, 1] {
+            for number in 0..3 {
+                table.arrive(RequestName { client: ClientId(client), ..name(1, number) });
+            }
+        }
+        let order: Vec<_> = std::iter::from_fn(|| table.propose()).map(|name| name.client.0).collect();
+        assert_eq!(order, [1, 0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn replies_are_held_for_a_window_and_forgotten_by_a_new_incarnation() {
+        let mut table = Table::new();
+        table.execute(name(5, 0));
+        for number in 1..=6 {
+            assert!(table.execute(name(5, number)));
+            table.clients.keep_reply(name(5, number), SequenceNumber(number), &[number as u8]);
+        }
+        assert_eq!(table.clients.reply(name(5, 2)), None);
+        assert_eq!(table.clients.reply(name(5, 3)), Some((SequenceNumber(3), &[3u8][..])));
+        table.execute(name(6, 0));
+        assert_eq!(table.clients.reply(name(5, 6)), None);
+        assert_eq!(table.clients.reply(name(6, 6)), None);
+    }
+
+    #[test]
+    fn the_digest_sees_replies_and_numbers_but_not_what_waits() {
+        let digest = |table: &Table| {
+            let mut writer = DigestWriter::new("test");
+            table.clients.digest_into(&mut writer);
+            writer.finish()
+        };
+        let mut table = Table::new();
+        let empty = digest(&table);
+        table.arrive(name(5, 0));
+        assert_eq!(digest(&table), empty);
+        table.execute(name(5, 0));
+        let opened = digest(&table);
+        assert_ne!(opened, empty);
+        table.clients.keep_reply(name(5, 0), SequenceNumber(1), b"");
+        assert_ne!(digest(&table), opened);
+    }
+}

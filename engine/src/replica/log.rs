@@ -1,0 +1,250 @@
+//! The log: one slot a sequence number, for the window and for the one before it.
+//!
+//! ```text
+//!        h - L              h                h + L
+//!   ------|-----------------|-----------------|------
+//!         | kept for others |     window      |
+//! ```
+//!
+//! Agreement happens in the window `h < s ≤ h + L` only. What is stable stays for one more window, because the primary is never more than one
+//! window ahead of a live backup (`protocol.md BP-1`): so whatever that backup lacks is still here.
+
+use super::bodies::{Bodies, BodyRef};
+use crate::limits::REPLICAS_MAX;
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::agreement::BatchEntry;
+use logothete_crypto::Digest;
+
+/// One replica, one vote: the first counts (`protocol.md NC-6`).
+#[derive(Debug)]
+pub struct Votes {
+    from: ReplicaSet,
+    digests: [Digest; REPLICAS_MAX],
+}
+
+/// What became of a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteOutcome {
+    /// It is the replica's first.
+    Counted,
+    /// The replica said the same before.
+    Repeated,
+    /// The replica said something else before.
+    Contradicts,
+}
+
+impl Votes {
+    pub(super) fn new() -> Self {
+        Self { from: ReplicaSet::EMPTY, digests: [Digest::default(); REPLICAS_MAX] }
+    }
+
+    /// Records a vote.
+    pub fn record(&mut self, from: ReplicaId, digest: Digest) -> VoteOutcome {
+        let held = &mut self.digests[usize::from(from.0)];
+        if self.from.insert(from) {
+            *held = digest;
+            VoteOutcome::Counted
+        } else if *held == digest {
+            VoteOutcome::Repeated
+        } else {
+            VoteOutcome::Contradicts
+        }
+    }
+
+    /// How many distinct replicas voted for a digest.
+    pub fn matching(&self, digest: &Digest) -> usize {
+        self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest).count()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.from = ReplicaSet::EMPTY;
+    }
+}
+
+/// A proposal for a number: a pre-prepare as it was received, or made.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal {
+    /// The view in which it was made.
+    pub view: View,
+    /// The primary's clock.
+    pub timestamp_ns: u64,
+    /// The batch.
+    pub digest: Digest,
+}
+
+/// How far the agreement on a number is; it only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nothing is accepted; a proposal may be held.
+    #[default]
+    Empty,
+    /// A proposal is accepted, and voted for.
+    PrePrepared,
+    /// `2f` prepares match it.
+    Prepared,
+    /// `2f+1` commits match it.
+    Committed,
+}
+
+/// Everything about one sequence number.
+#[derive(Debug)]
+pub struct Slot {
+    sequence: SequenceNumber,
+    /// The first proposal of the view.
+    pub proposal: Option<Proposal>,
+    /// The batch of the proposal.
+    pub entries: Vec<BatchEntry>,
+    /// The bodies that its entries name, as far as they are here.
+    pub bodies: Vec<Option<BodyRef>>,
+    /// How many of them are not here.
+    pub bodies_missing: usize,
+    /// Prepares by sender.
+    pub prepares: Votes,
+    /// Commits by sender.
+    pub commits: Votes,
+    /// How far it is.
+    pub stage: Stage,
+    /// When missing bodies are asked for next.
+    pub fetch_at_ns: u64,
+    /// How often they were asked for.
+    pub fetch_tries: u32,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            sequence: SequenceNumber(0),
+            proposal: None,
+            entries: Vec::new(),
+            bodies: Vec::new(),
+            bodies_missing: 0,
+            prepares: Votes::new(),
+            commits: Votes::new(),
+            stage: Stage::Empty,
+            fetch_at_ns: 0,
+            fetch_tries: 0,
+        }
+    }
+
+    fn reset(&mut self, sequence: SequenceNumber, bodies: &mut Bodies) {
+        self.sequence = sequence;
+        self.proposal = None;
+        self.entries.clear();
+        self.bodies.drain(..).flatten().for_each(|body| bodies.release(body));
+        self.bodies_missing = 0;
+        self.prepares.clear();
+        self.commits.clear();
+        self.stage = Stage::Empty;
+        self.fetch_at_ns = 0;
+        self.fetch_tries = 0;
+    }
+}
+
+/// The slots.
+#[derive(Debug)]
+pub struct Log {
+    slots: Box<[Slot]>,
+    window: u64,
+    stable: SequenceNumber,
+}
+
+impl Log {
+    /// An empty log with a window of `L` numbers.
+    pub fn new(window: u64) -> Self {
+        let slots = (0..2 * window).map(|_| Slot::new()).collect();
+        let mut log = Self { slots, window, stable: SequenceNumber(0) };
+        for sequence in 1..=2 * window {
+            let at = log.index(SequenceNumber(sequence));
+            log.slots[at].sequence = SequenceNumber(sequence);
+        }
+        log
+    }
+
+    /// The last stable checkpoint, `h`.
+    pub fn stable(&self) -> SequenceNumber {
+        self.stable
+    }
+
+    /// The width of the window, `L`.
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// Whether agreement on a number may go on: `h < s ≤ h + L`.
+    pub fn in_window(&self, sequence: SequenceNumber) -> bool {
+        sequence > self.stable && sequence.0 - self.stable.0 <= self.window
+    }
+
+    /// The slot of a number in the window, or of one that is kept for others.
+    pub fn slot(&self, sequence: SequenceNumber) -> Option<&Slot> {
+        Some(&self.slots[self.index(sequence)]).filter(|slot| slot.sequence == sequence)
+    }
+
+    /// The same, to change.
+    pub fn slot_mut(&mut self, sequence: SequenceNumber) -> Option<&mut Slot> {
+        let at = self.index(sequence);
+        Some(&mut self.slots[at]).filter(|slot| slot.sequence == sequence)
+    }
+
+    /// Moves `h` up, and empties the slots that fall out below.
+    ///
+    /// # Panics
+    /// If `h` would go back: a broken invariant of this replica.
+    pub fn truncate(&mut self, stable: SequenceNumber, bodies: &mut Bodies) {
+        assert!(stable >= self.stable, "the stable checkpoint never goes back");
+        // Slots in use are numbered (h - L, h + L]; a ring of 2L holds exactly them.
+        let top = |stable: SequenceNumber| stable.0.max(self.window) + self.window;
+        let (from, to) = (top(self.stable), top(stable));
+        self.stable = stable;
+        for sequence in from.max(to.saturating_sub(2 * self.window)) + 1..=to {
+            let at = self.index(SequenceNumber(sequence));
+            self.slots[at].reset(SequenceNumber(sequence), bodies);
+        }
+    }
+
+    fn index(&self, sequence: SequenceNumber) -> usize {
+        (sequence.0 % self.slots.len() as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vote_counts_once_and_the_first_counts() {
+        let mut votes = Votes::new();
+        let (a, b) = (Digest([1; 32]), Digest([2; 32]));
+        assert_eq!(votes.record(ReplicaId(1), a), VoteOutcome::Counted);
+        assert_eq!(votes.record(ReplicaId(1), a), VoteOutcome::Repeated);
+        assert_eq!(votes.record(ReplicaId(1), b), VoteOutcome::Contradicts);
+        assert_eq!(votes.record(ReplicaId(2), b), VoteOutcome::Counted);
+        assert_eq!((votes.matching(&a), votes.matching(&b)), (1, 1));
+    }
+
+    #[test]
+    fn the_window_and_one_more_are_kept() {
+        let (window, mut bodies) = (8, Bodies::new(1 << 16));
+        let mut log = Log::new(window);
+        let mut stable = 0;
+        for step in [4, 4, 8, 1, 20, 4] {
+            for sequence in stable + 1..=stable + window {
+                let slot = log.slot_mut(SequenceNumber(sequence)).unwrap();
+                slot.stage = Stage::Committed;
+                assert!(log.in_window(SequenceNumber(sequence)));
+            }
+            assert!(!log.in_window(SequenceNumber(stable)) && !log.in_window(SequenceNumber(stable + window + 1)));
+            stable += step;
+            log.truncate(SequenceNumber(stable), &mut bodies);
+            assert_eq!(log.stable().0, stable);
+            // What is above is still as it was, what fell out is gone, what is new is empty.
+            for sequence in (stable + 1).saturating_sub(window).max(1)..=stable + window {
+                assert!(log.slot(SequenceNumber(sequence)).is_some(), "{sequence} at {stable}");
+            }
+            if stable > window {
+                assert!(log.slot(SequenceNumber(stable - window)).is_none());
+            }
+            assert_eq!(log.slot(SequenceNumber(stable + window)).unwrap().stage, Stage::Empty);
+        }
+    }
+}

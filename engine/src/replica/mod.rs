@@ -1,0 +1,285 @@
+//! The protocol as a pure state machine: what one replica does about what it is told.
+//!
+//! *For*: deciding, from authenticated packets and the time, what is sent, executed and kept. *Enters*: packets that the verifier
+//! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
+//! an allocation in the steady state. The same type runs in production and under the scenario files.
+//!
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`.
+//!
+//! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
+
+pub mod bodies;
+mod checkpoint;
+pub mod clients;
+pub mod log;
+mod normal_case;
+pub mod output;
+mod peers;
+mod proposal;
+pub mod quorum;
+pub mod reject;
+mod requests;
+mod retransmission;
+
+pub use output::{Action, Event, Output, ScheduledRequest};
+pub use quorum::Quorum;
+pub use reject::{Reject, RejectCounters};
+
+use crate::authentication::AuthenticatedPacket;
+use crate::limits;
+use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::{Audience, Message};
+use bodies::{Bodies, BodyRef};
+use checkpoint::Checkpoints;
+use clients::Clients;
+use log::Log;
+use logothete_crypto::Digest;
+use peers::Peers;
+use retransmission::Pulse;
+
+/// The time, as the host gives it: the core has no clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Nanoseconds since some moment; never goes back. All time-outs are by it.
+    pub monotonic_ns: u64,
+    /// Nanoseconds since 1970; may jump. Batches are stamped with it.
+    pub wall_ns: u64,
+}
+
+/// What is fixed at the start of a replica.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplicaConfig {
+    /// Which replica this is.
+    pub id: ReplicaId,
+    /// The cluster's quorums.
+    pub quorum: Quorum,
+    /// How many clients there are.
+    pub clients: usize,
+    /// A checkpoint every so many batches, `K`; the window is `L = 2K`.
+    pub checkpoint_interval: u64,
+    /// How many batches the primary has in flight.
+    pub pipeline_depth: u64,
+    /// The most requests of a batch.
+    pub batch_requests_max: usize,
+    /// How many requests a client may have outstanding, `W`.
+    pub client_window: u64,
+    /// How far a proposal's timestamp may be ahead of this replica's clock.
+    pub clock_bound_ns: u64,
+    /// The most bytes of request bodies held.
+    pub bodies_bytes_max: usize,
+}
+
+/// How a replica gets on, as it sees it itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Progress {
+    /// It executes what it knows of.
+    Normal = 0,
+    /// It knows of work and has executed nothing for [`limits::STALLED_NS`].
+    Stalled = 1,
+    /// What it lacks is no longer in the others' logs.
+    FellBehind = 2,
+}
+
+/// One replica.
+#[derive(Debug)]
+pub struct Replica {
+    config: ReplicaConfig,
+    view: View,
+    log: Log,
+    bodies: Bodies,
+    clients: Clients,
+    peers: Peers,
+    checkpoints: Checkpoints,
+    rejects: RejectCounters,
+    pulse: Pulse,
+    /// The highest number below which every proposal is accepted.
+    accepted: SequenceNumber,
+    /// The last number handed to execution.
+    executed: SequenceNumber,
+    /// The time given to the service with `executed`.
+    executed_timestamp_ns: u64,
+    /// The highest number that any authentic message of the window named.
+    highest_seen: SequenceNumber,
+    /// As primary: the last number proposed, and its timestamp.
+    proposed: SequenceNumber,
+    proposed_timestamp_ns: u64,
+    /// Numbers whose bodies are not all here.
+    incomplete: Vec<SequenceNumber>,
+    /// When the oldest held proposal is looked at again.
+    held_until_ns: Option<u64>,
+    /// What this replica lacks is no longer in the others' logs.
+    fell_behind: bool,
+}
+
+impl Replica {
+    /// A replica in the initial state: view 0, nothing ordered.
+    ///
+    /// # Panics
+    /// If the configuration contradicts itself; it was checked when it was read.
+    pub fn new(config: ReplicaConfig) -> Self {
+        let window = 2 * config.checkpoint_interval;
+        assert!(usize::from(config.id.0) < config.quorum.replicas());
+        assert!(config.checkpoint_interval >= 1 && window <= limits::WINDOW_MAX);
+        assert!((1..=window).contains(&config.pipeline_depth));
+        assert!((1..=limits::BATCH_REQUESTS_MAX).contains(&config.batch_requests_max));
+        assert!((1..=limits::CLIENTS_MAX).contains(&config.clients) && config.client_window >= 1);
+        Self {
+            config,
+            view: View(0),
+            log: Log::new(window),
+            bodies: Bodies::new(config.bodies_bytes_max),
+            clients: Clients::new(config.clients, config.client_window),
+            peers: Peers::new(config.quorum.replicas()),
+            checkpoints: Checkpoints::new(config.checkpoint_interval),
+            rejects: RejectCounters::new(),
+            pulse: Pulse::default(),
+            accepted: SequenceNumber(0),
+            executed: SequenceNumber(0),
+            executed_timestamp_ns: 0,
+            highest_seen: SequenceNumber(0),
+            proposed: SequenceNumber(0),
+            proposed_timestamp_ns: 0,
+            incomplete: Vec::with_capacity(window as usize),
+            held_until_ns: None,
+            fell_behind: false,
+        }
+    }
+
+    /// Takes an authenticated packet: every message in it, in order.
+    pub fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>, output: &mut Output) {
+        if let Principal::Replica(from) = packet.sender() {
+            self.peers.heard(from, now.monotonic_ns);
+        }
+        for message in packet.messages() {
+            let outcome = match message {
+                Ok((message, bytes)) => self.on_message(now, packet, message, bytes, output),
+                Err(_) => Err(Reject::Malformed),
+            };
+            if let Err(reason) = outcome {
+                self.rejects.count(reason);
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        now: Now,
+        packet: &AuthenticatedPacket<'_>,
+        message: Message<'_>,
+        bytes: &[u8],
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        match (packet.sender(), message) {
+            (Principal::Client(from), Message::Request(request)) => {
+                self.on_request(from, &request, packet, bytes, output)
+            }
+            (Principal::Replica(from), Message::PrePrepare(proposal)) => self.on_pre_prepare(now, from, &proposal, output),
+            (Principal::Replica(from), Message::Prepare(vote)) => self.on_prepare(from, vote, output),
+            (Principal::Replica(from), Message::Commit(vote)) => self.on_commit(from, vote, output),
+            (Principal::Replica(from), Message::Checkpoint(vote)) => self.on_checkpoint(now, from, vote, output),
+            (Principal::Replica(from), Message::Status(status)) => self.on_status(now, from, status, output),
+            (Principal::Replica(from), Message::Fetch(fetch)) => self.on_fetch(now, from, fetch, output),
+            // Everything else is for readers of the state or for clients, not for the agreement.
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a duty cycle: proposes what has come together, asks for what is missing, and does what is due. To be called after the
+    /// packets of a cycle, and when [`Replica::deadline_ns`] has come.
+    pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
+        self.accept_in_order(now, output);
+        self.propose(now, output);
+        self.fetch_missing(now, output);
+        self.send_status(now, output);
+    }
+
+    /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
+    pub fn deadline_ns(&self) -> u64 {
+        self.pulse.due_ns.min(self.fetch_due_ns()).min(self.held_until_ns.unwrap_or(u64::MAX))
+    }
+
+    /// A request that was scheduled for execution has been executed.
+    pub fn on_executed(&mut self, sequence: SequenceNumber, request: &ScheduledRequest, results: &[u8], output: &mut Output) {
+        self.clients.keep_reply(request.name, sequence, results);
+        self.send_reply(request.name, output);
+    }
+
+    /// The view that this replica is in.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Whether it is its view's primary.
+    pub fn is_primary(&self) -> bool {
+        self.primary() == self.config.id
+    }
+
+    /// The last number executed.
+    pub fn executed(&self) -> SequenceNumber {
+        self.executed
+    }
+
+    /// The last stable checkpoint, `h`.
+    pub fn stable(&self) -> SequenceNumber {
+        self.log.stable()
+    }
+
+    /// How often what was rejected.
+    pub fn rejects(&self) -> &RejectCounters {
+        &self.rejects
+    }
+
+    /// The replicas heard from of late, this one included.
+    pub fn peers_reachable(&self, now: Now) -> ReplicaSet {
+        let mut set = self.peers.live(now.monotonic_ns);
+        set.insert(self.config.id);
+        set
+    }
+
+    /// How the replica gets on.
+    pub fn progress(&self, now: Now) -> Progress {
+        let stuck = |since| now.monotonic_ns.saturating_sub(since) >= limits::STALLED_NS;
+        if self.fell_behind {
+            Progress::FellBehind
+        } else if self.pulse.stuck_since_ns.is_some_and(stuck) {
+            Progress::Stalled
+        } else {
+            Progress::Normal
+        }
+    }
+
+    /// The request message of a scheduled request.
+    pub fn request_message(&self, body: BodyRef) -> &[u8] {
+        self.bodies.message(body)
+    }
+
+    /// The client's packet that an [`Action::Relay`] names.
+    pub fn request_packet(&self, body: BodyRef) -> &[u8] {
+        self.bodies.packet(body)
+    }
+
+    /// The digest of the batch that this replica committed at a number, while the log holds it.
+    pub fn committed_batch(&self, sequence: SequenceNumber) -> Option<Digest> {
+        let slot = self.log.slot(sequence)?;
+        (slot.stage == log::Stage::Committed).then_some(slot.proposal?.digest)
+    }
+
+    /// The primary of the view (`protocol.md NC-1`).
+    fn primary(&self) -> ReplicaId {
+        ReplicaId((self.view.0 % self.config.quorum.replicas() as u64) as u8)
+    }
+
+    /// All other replicas.
+    fn others(&self) -> Audience {
+        others(&self.config)
+    }
+
+    fn only(id: ReplicaId) -> Audience {
+        Audience::Replicas(ReplicaSet::only(id))
+    }
+}
+
+fn others(config: &ReplicaConfig) -> Audience {
+    Audience::Replicas(ReplicaSet::first(config.quorum.replicas()).without(config.id))
+}

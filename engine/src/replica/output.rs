@@ -1,0 +1,148 @@
+//! What the core asks its host to do: actions, in order, in a buffer that the host owns.
+
+use super::bodies::BodyRef;
+use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::wire::Audience;
+use crate::wire::request::RequestName;
+use logothete_crypto::Digest;
+use std::ops::Range;
+
+/// One thing to do. Actions are done in the order in which they stand.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a message; [`Output::message`] has its bytes. Messages for one audience share packets.
+    Send {
+        /// To whom.
+        audience: Audience,
+        /// Where its bytes are.
+        bytes: Range<usize>,
+    },
+    /// Send a client's original packet, tags and all, to a replica that asked for it.
+    Relay {
+        /// Who asked.
+        to: ReplicaId,
+        /// Whose packet.
+        body: BodyRef,
+    },
+    /// Execute a batch; [`Output::requests`] has its requests.
+    Execute {
+        /// The batch's place.
+        sequence: SequenceNumber,
+        /// The time that the service sees.
+        timestamp_ns: u64,
+        /// Its requests.
+        requests: Range<usize>,
+    },
+    /// Take the digest of the state as it is now, and return it with `Replica::on_state_digest`.
+    Checkpoint {
+        /// The number just executed.
+        sequence: SequenceNumber,
+    },
+    /// Something that a person may want to know.
+    Event(Event),
+}
+
+/// A request to execute.
+#[derive(Clone, Copy, Debug)]
+pub struct ScheduledRequest {
+    /// Its name.
+    pub name: RequestName,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its body; `None` opens an incarnation, and executes nothing.
+    pub body: Option<BodyRef>,
+}
+
+/// What happened, as data; formatting is the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A checkpoint became stable.
+    Stable(SequenceNumber),
+    /// A replica contradicted itself: two authenticated messages for one view and number.
+    Contradiction {
+        /// Which replica.
+        replica: ReplicaId,
+        /// About which number.
+        sequence: SequenceNumber,
+    },
+    /// `2f+1` replicas agree on a state that is not this replica's.
+    Diverged(SequenceNumber),
+    /// `f+1` replicas are so far ahead that what this one lacks is no longer kept.
+    FellBehind {
+        /// The checkpoint that they vouch for.
+        checkpoint: SequenceNumber,
+    },
+}
+
+/// The core's outputs of one call after the other, until the host clears them.
+#[derive(Debug)]
+pub struct Output {
+    actions: Vec<Action>,
+    bytes: Vec<u8>,
+    requests: Vec<ScheduledRequest>,
+}
+
+impl Output {
+    /// A buffer with room for a duty cycle; it grows where one needs more, and keeps what it grew.
+    pub fn new() -> Self {
+        Self { actions: Vec::with_capacity(1024), bytes: Vec::with_capacity(1 << 18), requests: Vec::with_capacity(1024) }
+    }
+
+    /// The actions so far.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// The bytes of a message to send.
+    pub fn message(&self, bytes: Range<usize>) -> &[u8] {
+        &self.bytes[bytes]
+    }
+
+    /// The requests of a batch to execute.
+    pub fn requests(&self, requests: Range<usize>) -> &[ScheduledRequest] {
+        &self.requests[requests]
+    }
+
+    /// Forgets everything: all of it was done.
+    pub fn clear(&mut self) {
+        self.actions.clear();
+        self.bytes.clear();
+        self.requests.clear();
+    }
+
+    /// Adds a message, written by `append`.
+    pub fn send(&mut self, audience: Audience, append: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        append(&mut self.bytes);
+        self.actions.push(Action::Send { audience, bytes: start..self.bytes.len() });
+    }
+
+    pub(super) fn relay(&mut self, to: ReplicaId, body: BodyRef) {
+        self.actions.push(Action::Relay { to, body });
+    }
+
+    pub(super) fn execute(
+        &mut self,
+        sequence: SequenceNumber,
+        timestamp_ns: u64,
+        requests: impl Iterator<Item = ScheduledRequest>,
+    ) {
+        let start = self.requests.len();
+        self.requests.extend(requests);
+        self.actions.push(Action::Execute { sequence, timestamp_ns, requests: start..self.requests.len() });
+    }
+
+    pub(super) fn checkpoint(&mut self, sequence: SequenceNumber) {
+        self.actions.push(Action::Checkpoint { sequence });
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.actions.push(Action::Event(event));
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,170 @@
+//! What this replica knows of the others: who is there, and how far each says that it is.
+
+use crate::limits::{FETCH_REFILL_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATUS_ANSWER_NS};
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    heard_ns: Option<u64>,
+    executed: SequenceNumber,
+    progress_ns: u64,
+    answered_ns: Option<u64>,
+    stable: SequenceNumber,
+    fetched_since_ns: u64,
+    fetched_bytes: usize,
+}
+
+/// The others.
+#[derive(Debug)]
+pub struct Peers {
+    peers: [Peer; REPLICAS_MAX],
+    count: usize,
+}
+
+impl Peers {
+    pub(super) fn new(count: usize) -> Self {
+        Self { peers: [Peer::default(); REPLICAS_MAX], count }
+    }
+
+    /// An authentic packet of a peer arrived.
+    pub(super) fn heard(&mut self, id: ReplicaId, now_ns: u64) {
+        let peer = &mut self.peers[usize::from(id.0)];
+        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_SILENT_NS) {
+            // It is new, or back: its time to make progress begins now.
+            peer.progress_ns = now_ns;
+        }
+        peer.heard_ns = Some(now_ns);
+    }
+
+    /// A peer says that it has executed up to `executed`; this replica has up to `own`.
+    pub(super) fn progressed(&mut self, id: ReplicaId, executed: SequenceNumber, own: SequenceNumber, now_ns: u64) {
+        let peer = &mut self.peers[usize::from(id.0)];
+        if executed > peer.executed || executed >= own {
+            peer.progress_ns = now_ns;
+        }
+        peer.executed = peer.executed.max(executed);
+    }
+
+    /// The peers heard from in the last [`PEER_SILENT_NS`].
+    pub(super) fn live(&self, now_ns: u64) -> ReplicaSet {
+        let mut set = ReplicaSet::EMPTY;
+        for id in self.ids() {
+            if self.is_live(id, now_ns) {
+                set.insert(id);
+            }
+        }
+        set
+    }
+
+    /// The least executed number among the live peers that make progress and are not below `beyond_help`: the primary
+    /// stays within a window of it (`protocol.md BP-1`). `None` when there is no such peer.
+    pub(super) fn slowest(
+        &self,
+        own: SequenceNumber,
+        beyond_help: SequenceNumber,
+        now_ns: u64,
+    ) -> Option<SequenceNumber> {
+        self.ids()
+            .filter(|id| self.is_live(*id, now_ns))
+            .map(|id| &self.peers[usize::from(id.0)])
+            .filter(|peer| peer.executed >= beyond_help)
+            .filter(|peer| peer.executed >= own || now_ns.saturating_sub(peer.progress_ns) < PEER_STAGNANT_NS)
+            .map(|peer| peer.executed)
+            .min()
+    }
+
+    /// Whether a peer's status may be answered now; counts as answered if so.
+    pub(super) fn may_answer(&mut self, id: ReplicaId, now_ns: u64) -> bool {
+        let peer = &mut self.peers[usize::from(id.0)];
+        let may = peer.answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= STATUS_ANSWER_NS);
+        if may {
+            peer.answered_ns = Some(now_ns);
+        }
+        may
+    }
+
+    /// A peer says that its stable checkpoint is `stable`.
+    pub(super) fn stabilised(&mut self, id: ReplicaId, stable: SequenceNumber) {
+        let peer = &mut self.peers[usize::from(id.0)];
+        peer.stable = peer.stable.max(stable);
+    }
+
+    /// The highest stable checkpoint that `weak` peers claim to have reached, so that a correct one has.
+    pub(super) fn stable_of_weak_quorum(&self, weak: usize) -> SequenceNumber {
+        let mut claims = [SequenceNumber(0); REPLICAS_MAX];
+        for (claim, peer) in claims.iter_mut().zip(&self.peers) {
+            *claim = peer.stable;
+        }
+        claims.sort_unstable();
+        claims[REPLICAS_MAX - weak]
+    }
+
+    /// How many bytes of bodies a peer may be sent now, of `bytes_max` each [`FETCH_REFILL_NS`].
+    pub(super) fn fetch_allowance(&mut self, id: ReplicaId, bytes_max: usize, now_ns: u64) -> usize {
+        let peer = &mut self.peers[usize::from(id.0)];
+        if now_ns.saturating_sub(peer.fetched_since_ns) >= FETCH_REFILL_NS {
+            peer.fetched_since_ns = now_ns;
+            peer.fetched_bytes = 0;
+        }
+        bytes_max.saturating_sub(peer.fetched_bytes)
+    }
+
+    /// A peer was sent bytes of bodies.
+    pub(super) fn fetch_spent(&mut self, id: ReplicaId, bytes: usize) {
+        self.peers[usize::from(id.0)].fetched_bytes += bytes;
+    }
+
+    fn is_live(&self, id: ReplicaId, now_ns: u64) -> bool {
+        let heard = self.peers[usize::from(id.0)].heard_ns;
+        heard.is_some_and(|heard| now_ns.saturating_sub(heard) < PEER_SILENT_NS)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        (0..self.count as u8).map(ReplicaId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// `protocol.md BP-1`, both halves: a live backup holds the primary back, a silent or a stagnant one does not.
+    #[test]
+    fn only_live_peers_that_progress_hold_back() {
+        let mut peers = Peers::new(4);
+        let own = SequenceNumber(100);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0), None);
+        peers.heard(ReplicaId(1), 0);
+        peers.heard(ReplicaId(2), 0);
+        peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
+        peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), SECOND / 2), Some(SequenceNumber(40)));
+        // Silent: forgotten after a second.
+        peers.heard(ReplicaId(1), SECOND);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), SECOND), Some(SequenceNumber(100)));
+        // Back, and talking without moving: waited for, but not for ever.
+        peers.heard(ReplicaId(2), 2 * SECOND);
+        peers.heard(ReplicaId(1), 2 * SECOND);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 2 * SECOND), Some(SequenceNumber(40)));
+        for step in 4..10 {
+            peers.heard(ReplicaId(2), step * SECOND / 2);
+            peers.heard(ReplicaId(1), step * SECOND / 2);
+        }
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 9 * SECOND / 2), Some(SequenceNumber(100)));
+        // Moving again.
+        peers.progressed(ReplicaId(2), SequenceNumber(41), own, 9 * SECOND / 2);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 9 * SECOND / 2), Some(SequenceNumber(41)));
+        assert_eq!(peers.live(9 * SECOND / 2).count(), 2);
+    }
+
+    #[test]
+    fn answers_are_paced() {
+        let mut peers = Peers::new(4);
+        assert!(peers.may_answer(ReplicaId(1), 5));
+        assert!(!peers.may_answer(ReplicaId(1), 5 + STATUS_ANSWER_NS - 1));
+        assert!(peers.may_answer(ReplicaId(2), 5));
+        assert!(peers.may_answer(ReplicaId(1), 5 + STATUS_ANSWER_NS));
+    }
+}

@@ -1,0 +1,92 @@
+//! Why the core refused what a peer or a client sent. Each reason is a counter; none is an error of ours (`protocol.md RJ-1`).
+
+macro_rules! rejects {
+    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)*) => {
+        /// A reason for refusing an authenticated message.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reject {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl Reject {
+            /// Every reason, in the order of their counters.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// How reports name it.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+        }
+    };
+}
+
+rejects! {
+    /// Bytes that are no message of this version.
+    Malformed => "malformed",
+    /// A request in whose name another client stands than the one that authenticated it.
+    SenderMismatch => "sender mismatch",
+    /// A client that the cluster does not know.
+    ClientUnknown => "client unknown",
+    /// A request packet that holds more than its request.
+    RequestNotAlone => "request not alone",
+    /// A request that is there already.
+    RequestDuplicate => "request duplicate",
+    /// Another body under the name of a request that is there already.
+    RequestConflict => "request conflict",
+    /// A request of an incarnation that a later one superseded.
+    RequestSuperseded => "request superseded",
+    /// A request whose number is further ahead than the client's window allows.
+    RequestBeyondWindow => "request beyond window",
+    /// A request that is executed, but whose reply is no longer held.
+    ReplyGone => "reply gone",
+    /// No room for a request's body.
+    Overloaded => "overloaded",
+    /// A client's packet relayed by a replica that nobody here asked for.
+    RelayUnasked => "relay unasked",
+    /// A message of another view.
+    ViewOther => "view other",
+    /// A pre-prepare from a replica that is not the view's primary, or a prepare from the one that is.
+    RoleWrong => "role wrong",
+    /// A sequence number outside the window.
+    OutsideWindow => "outside window",
+    /// A pre-prepare, vote or checkpoint that is there already.
+    Duplicate => "duplicate",
+    /// A second, different pre-prepare for one view and number: the primary lies.
+    ProposalConflict => "proposal conflict",
+    /// A second, different vote of one replica for one view and number.
+    VoteConflict => "vote conflict",
+    /// A batch that names an unknown client or more bytes than a batch may.
+    BatchOutOfBounds => "batch out of bounds",
+    /// A checkpoint whose digest differs from this replica's own.
+    CheckpointDiffers => "checkpoint differs",
+    /// A fetch of what is not here.
+    FetchUnknown => "fetch unknown",
+    /// A status or fetch beyond the rate at which a peer is answered.
+    RateLimited => "rate limited",
+}
+
+/// How often each reason occurred.
+#[derive(Clone, Debug)]
+pub struct RejectCounters([u64; Reject::ALL.len()]);
+
+impl RejectCounters {
+    pub(super) fn new() -> Self {
+        Self([0; Reject::ALL.len()])
+    }
+
+    pub(super) fn count(&mut self, reason: Reject) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How often it occurred.
+    pub fn of(&self, reason: Reject) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}

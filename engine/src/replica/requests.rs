@@ -1,0 +1,74 @@
+//! Requests as they arrive: kept until they are executed, answered from the cache when they were (`protocol.md CL-4`).
+
+use super::clients::Admission;
+use super::output::Output;
+use super::{Reject, Replica};
+use crate::authentication::AuthenticatedPacket;
+use crate::numbers::ClientId;
+use crate::wire::Audience;
+use crate::wire::reply::{Refusal, RefusalReason, Reply};
+use crate::wire::request::{Request, RequestName};
+
+impl Replica {
+    pub(super) fn on_request(
+        &mut self,
+        from: ClientId,
+        request: &Request<'_>,
+        packet: &AuthenticatedPacket<'_>,
+        bytes: &[u8],
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        let name = request.name;
+        if name.client != from {
+            return Err(Reject::SenderMismatch);
+        }
+        if !self.clients.knows(from) {
+            return Err(Reject::ClientUnknown);
+        }
+        if bytes.len() != packet.body().len() {
+            return Err(Reject::RequestNotAlone);
+        }
+        if packet.relayed() {
+            return self.on_relayed(name, packet);
+        }
+        match self.clients.admission(name, &self.bodies) {
+            Admission::New => {
+                let digest = packet.body_digest();
+                let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest) else {
+                    self.refuse(name, RefusalReason::Overloaded, 0, output);
+                    return Err(Reject::Overloaded);
+                };
+                self.clients.hold(name, body, &mut self.bodies);
+                self.bind_body(name, body);
+                Ok(())
+            }
+            Admission::Waits(body) if self.bodies.digest(body) == packet.body_digest() => Err(Reject::RequestDuplicate),
+            Admission::Waits(_) => Err(Reject::RequestConflict),
+            Admission::Executed => {
+                if self.clients.reply(name).is_none() {
+                    return Err(Reject::ReplyGone);
+                }
+                self.send_reply(name, output);
+                Err(Reject::RequestDuplicate)
+            }
+            Admission::Superseded(current) => {
+                self.refuse(name, RefusalReason::Superseded, current.0, output);
+                Err(Reject::RequestSuperseded)
+            }
+            Admission::BeyondWindow => Err(Reject::RequestBeyondWindow),
+        }
+    }
+
+    /// Sends the reply to an executed request, if it is still held.
+    pub(super) fn send_reply(&self, name: RequestName, output: &mut Output) {
+        if let Some((sequence, results)) = self.clients.reply(name) {
+            let reply = Reply { view: self.view, sequence, incarnation: name.incarnation, number: name.number, results };
+            output.send(Audience::Client(name.client), |bytes| reply.append(bytes));
+        }
+    }
+
+    fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {
+        let refusal = Refusal::new(name.incarnation, name.number, reason, detail);
+        output.send(Audience::Client(name.client), |bytes| refusal.append(bytes));
+    }
+}

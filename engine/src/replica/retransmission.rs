@@ -1,0 +1,233 @@
+//! Liveness over a network that loses packets: status messages say what a replica lacks, whoever has it sends it again; missing request bodies
+//! are fetched (`protocol.md RT-1` to `RT-3`, PROTOCOL section 8). There is no other retransmission between replicas.
+
+use super::log::Stage;
+use super::output::{Event, Output};
+use super::{Now, Reject, Replica};
+use crate::authentication::AuthenticatedPacket;
+use crate::limits::{
+    FETCH_ANSWER_BYTES, FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
+};
+use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::wire::agreement::{Vote, append_pre_prepare};
+use crate::wire::request::RequestName;
+use crate::wire::retransmission::{Fetch, Status};
+
+/// When the next status message is due.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    pub(super) due_ns: u64,
+    /// Since when there is work and no progress.
+    pub(super) stuck_since_ns: Option<u64>,
+    sent_ns: u64,
+    sent_while_stuck: u32,
+}
+
+impl Pulse {
+    /// A batch was executed.
+    pub(super) fn progressed(&mut self) {
+        self.stuck_since_ns = None;
+        self.sent_while_stuck = 0;
+    }
+
+    fn update(&mut self, now_ns: u64, work: bool) {
+        if !work {
+            self.progressed();
+            self.due_ns = self.sent_ns + STATUS_IDLE_NS;
+            return;
+        }
+        let since = *self.stuck_since_ns.get_or_insert(now_ns);
+        let wait = (STATUS_STUCK_NS << self.sent_while_stuck.min(16)).min(STATUS_STUCK_MAX_NS);
+        self.due_ns = since.max(if self.sent_while_stuck == 0 { since } else { self.sent_ns }) + wait;
+        self.due_ns = self.due_ns.min(self.sent_ns + STATUS_IDLE_NS);
+    }
+}
+
+impl Replica {
+    /// Multicasts a status message when one is due: soon when there is work and no progress, now and then otherwise.
+    pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
+        let work = self.highest_seen > self.executed || self.clients.work_waits(&self.bodies);
+        self.pulse.update(now.monotonic_ns, work);
+        if now.monotonic_ns < self.pulse.due_ns {
+            return;
+        }
+        self.pulse.sent_ns = now.monotonic_ns;
+        self.pulse.sent_while_stuck += u32::from(work);
+        self.pulse.update(now.monotonic_ns, work);
+        let mut status = Status::new(self.view, self.stable(), self.executed);
+        for (offset, sequence) in (self.executed.0 + 1..=self.highest_seen.0).enumerate() {
+            let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window()) else {
+                break;
+            };
+            if slot.proposal.is_none() {
+                status.lacks_proposal.set(offset);
+            }
+            if slot.stage < Stage::Prepared {
+                status.lacks_prepared.set(offset);
+            }
+            if slot.stage < Stage::Committed {
+                status.lacks_committed.set(offset);
+            }
+        }
+        output.send(self.others(), |bytes| status.append(bytes));
+    }
+
+    /// Sends a peer what it lacks and this replica has: its own votes, and proposals if it is the primary (`RT-2`).
+    pub(super) fn on_status(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        status: &Status,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        if status.view() != self.view {
+            return Err(Reject::ViewOther);
+        }
+        self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
+        self.notice_fallen_behind(from, status, output);
+        // A peer is further on: there is work that this replica may know nothing of.
+        let reachable = SequenceNumber(self.stable().0 + self.log.window());
+        self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
+        if !self.peers.may_answer(from, now.monotonic_ns) {
+            return Err(Reject::RateLimited);
+        }
+        let to = Self::only(from);
+        let mut bytes_left = STATUS_ANSWER_BYTES;
+        for vote in self.checkpoints.own_above(status.stable()) {
+            output.send(to, |bytes| vote.append(bytes));
+        }
+        for offset in 0..self.log.window() as usize {
+            let sequence = SequenceNumber(status.executed().0.saturating_add(1 + offset as u64));
+            let Some(slot) = self.log.slot(sequence) else { continue };
+            let Some(proposal) = slot.proposal.filter(|_| slot.stage >= Stage::PrePrepared) else { continue };
+            let vote = Vote::new(proposal.view, sequence, proposal.digest);
+            let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
+                output.send(to, |bytes| {
+                    let before = bytes.len();
+                    append(bytes);
+                    bytes_left = bytes_left.saturating_sub(bytes.len() - before);
+                });
+            };
+            if self.is_primary() && status.lacks_proposal.contains(offset) {
+                let (view, time) = (proposal.view, proposal.timestamp_ns);
+                send(&|bytes| append_pre_prepare(bytes, view, sequence, time, &slot.entries));
+            }
+            if !self.is_primary() && status.lacks_prepared.contains(offset) {
+                send(&|bytes| vote.append_prepare(bytes));
+            }
+            if slot.stage >= Stage::Prepared && status.lacks_committed.contains(offset) {
+                send(&|bytes| vote.append_commit(bytes));
+            }
+            if bytes_left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says so, once, when `f+1` replicas no longer keep what this one lacks.
+    fn notice_fallen_behind(&mut self, from: ReplicaId, status: &Status, output: &mut Output) {
+        self.peers.stabilised(from, status.stable());
+        let vouched = self.peers.stable_of_weak_quorum(self.config.quorum.weak());
+        if !self.fell_behind && vouched.0.saturating_sub(self.log.window()) > self.executed.0 {
+            self.fell_behind = true;
+            output.event(Event::FellBehind { checkpoint: vouched });
+        }
+    }
+
+    /// Asks for the bodies of held proposals: the primary first, then one replica after the other (`RT-3`).
+    pub(super) fn fetch_missing(&mut self, now: Now, output: &mut Output) {
+        let replicas = self.config.quorum.replicas() as u32;
+        for at in 0..self.incomplete.len() {
+            let sequence = self.incomplete[at];
+            let primary = u32::from(self.primary().0);
+            let slot = self.log.slot_mut(sequence).expect("what is incomplete is in the window");
+            if slot.fetch_at_ns > now.monotonic_ns {
+                continue;
+            }
+            let proposal = slot.proposal.expect("what is incomplete was proposed");
+            let mut target = ReplicaId(((primary + slot.fetch_tries) % replicas) as u8);
+            if target == self.config.id {
+                slot.fetch_tries += 1;
+                target = ReplicaId(((primary + slot.fetch_tries) % replicas) as u8);
+            }
+            slot.fetch_at_ns = now.monotonic_ns + (FETCH_RETRY_NS << (slot.fetch_tries / replicas).min(6));
+            slot.fetch_tries += 1;
+            let mut fetch = Fetch::new(sequence, proposal.digest);
+            for (index, body) in slot.bodies.iter().enumerate() {
+                if body.is_none() {
+                    fetch.set(index);
+                }
+            }
+            output.send(Self::only(target), |bytes| fetch.append(bytes));
+        }
+    }
+
+    /// When the next fetch is due.
+    pub(super) fn fetch_due_ns(&self) -> u64 {
+        let due = |sequence: &SequenceNumber| self.log.slot(*sequence).map(|slot| slot.fetch_at_ns);
+        self.incomplete.iter().filter_map(due).min().unwrap_or(u64::MAX)
+    }
+
+    /// Relays the clients' own packets that a peer lacks, so that it checks its own tag on them.
+    pub(super) fn on_fetch(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        fetch: &Fetch,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
+        if slot.proposal.is_none_or(|proposal| proposal.digest != fetch.digest) {
+            return Err(Reject::FetchUnknown);
+        }
+        let mut bytes_left = self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns);
+        for (index, body) in slot.bodies.iter().enumerate() {
+            let Some(body) = body.filter(|_| fetch.contains(index)) else { continue };
+            let bytes = self.bodies.packet_bytes(body);
+            if bytes > bytes_left {
+                return Err(Reject::RateLimited);
+            }
+            bytes_left -= bytes;
+            output.relay(from, body);
+            self.peers.fetch_spent(from, bytes);
+        }
+        Ok(())
+    }
+
+    /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it.
+    pub(super) fn on_relayed(&mut self, name: RequestName, packet: &AuthenticatedPacket<'_>) -> Result<(), Reject> {
+        let digest = packet.body_digest();
+        let asked = |sequence: &SequenceNumber| {
+            let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
+            let mut lacking = slot.entries.iter().zip(&slot.bodies).filter(|(_, body)| body.is_none());
+            lacking.any(|(entry, _)| entry.digest == digest && entry.name() == name)
+        };
+        if !self.incomplete.iter().any(asked) {
+            return Err(Reject::RelayUnasked);
+        }
+        let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest) else {
+            return Err(Reject::Overloaded);
+        };
+        self.bind_body(name, body);
+        self.bodies.release(body);
+        Ok(())
+    }
+
+    /// Gives a body to the held proposals that name it.
+    pub(super) fn bind_body(&mut self, name: RequestName, body: super::BodyRef) {
+        let digest = self.bodies.digest(body);
+        let (log, bodies) = (&mut self.log, &mut self.bodies);
+        self.incomplete.retain(|sequence| {
+            let slot = log.slot_mut(*sequence).expect("what is incomplete is in the window");
+            for (entry, place) in slot.entries.iter().zip(&mut slot.bodies) {
+                if place.is_none() && entry.digest == digest && entry.name() == name {
+                    bodies.retain(body);
+                    *place = Some(body);
+                    slot.bodies_missing -= 1;
+                }
+            }
+            slot.bodies_missing > 0
+        });
+    }
+}

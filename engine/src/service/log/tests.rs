@@ -1,0 +1,269 @@
+use super::super::testing::{TestRequest, execute};
+use super::*;
+use logothete_crypto::digest;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// What the log should retain, kept in the plainest way.
+struct ModelRun {
+    position_first: u64,
+    timestamp_ns: u64,
+    message: Vec<u8>,
+    entries: Vec<Vec<u8>>,
+    chain_before: Digest,
+    chain: Digest,
+}
+
+impl ModelRun {
+    fn position_end(&self) -> u64 {
+        self.position_first + self.entries.len() as u64
+    }
+}
+
+/// A log as segments of runs in vectors.
+struct Model {
+    settings: LogSettings,
+    segments: Vec<Vec<ModelRun>>,
+    end: u64,
+    chain: Digest,
+}
+
+impl Model {
+    fn append(&mut self, entries: &[Vec<u8>], timestamp_ns: u64, message: &[u8]) {
+        if entries.is_empty() {
+            return;
+        }
+        let run_bytes = |message: &[u8]| RUN_HEADER_BYTES + message.len();
+        let filled = |segment: &Vec<ModelRun>| segment.iter().map(|run| run_bytes(&run.message)).sum::<usize>();
+        let fits = |segment| filled(segment) + run_bytes(message) <= self.settings.segment_bytes;
+        if !self.segments.last().is_some_and(fits) {
+            self.segments.push(Vec::new());
+            if self.segments.len() > self.settings.segments_max {
+                self.segments.remove(0);
+            }
+        }
+        let chain = chain_after(&self.chain, self.end, timestamp_ns, &digest(message));
+        let run = ModelRun {
+            position_first: self.end,
+            timestamp_ns,
+            message: message.to_vec(),
+            entries: entries.to_vec(),
+            chain_before: self.chain,
+            chain,
+        };
+        self.end = run.position_end();
+        self.chain = chain;
+        self.segments.last_mut().unwrap().push(run);
+    }
+
+    fn runs(&self) -> impl DoubleEndedIterator<Item = &ModelRun> {
+        self.segments.iter().flatten()
+    }
+}
+
+fn check_same(log: &OrderedLog, model: &Model) {
+    let oldest = model.runs().next().map_or(model.end, |run| run.position_first);
+    assert_eq!((log.oldest(), log.end(), log.chain()), (oldest, model.end, model.chain));
+
+    // Every position, those that are not there included, by every way of looking it up.
+    for position in 0..model.end + 3 {
+        let expected: Vec<&ModelRun> = model.runs().filter(|run| run.position_end() > position).collect();
+        let error = match position {
+            _ if position < oldest => Some(PositionError::Trimmed { position, oldest }),
+            _ if position > model.end => Some(PositionError::Beyond { position, end: model.end }),
+            _ => None,
+        };
+        match log.runs_from(position) {
+            Ok(runs) => {
+                assert_eq!(error, None);
+                let runs: Vec<Run<'_>> = runs.collect();
+                assert_eq!(runs.len(), expected.len());
+                for (run, model) in runs.iter().zip(&expected) {
+                    check_run(run, model);
+                }
+                assert_eq!(log.run_containing(position).ok(), runs.first().copied());
+            }
+            Err(refused) => {
+                assert_eq!(Some(refused), error);
+                assert_eq!(log.run_containing(position), Err(refused));
+            }
+        }
+        let chain = model
+            .runs()
+            .find_map(|run| match position {
+                _ if position == run.position_first => Some(run.chain_before),
+                _ if position == run.position_end() => Some(run.chain),
+                _ => None,
+            })
+            .or((position == 0).then_some(CHAIN_INITIAL));
+        assert_eq!(log.chain_at(position), chain, "the chain at {position}");
+    }
+}
+
+fn check_run(run: &Run<'_>, model: &ModelRun) {
+    assert_eq!((run.position_first, run.position_end()), (model.position_first, model.position_end()));
+    assert_eq!((run.timestamp_ns, run.message), (model.timestamp_ns, &model.message[..]));
+    assert_eq!((run.chain_before, run.chain), (model.chain_before, model.chain));
+    let entries: Vec<Entry<'_>> = run.entries().collect();
+    assert_eq!(entries.len(), model.entries.len());
+    for ((entry, bytes), position) in entries.iter().zip(&model.entries).zip(model.position_first..) {
+        let timestamp_ns = model.timestamp_ns;
+        assert_eq!(*entry, Entry { position, timestamp_ns, session: 7, bytes });
+    }
+    for cut in run.position_first.saturating_sub(1)..run.position_end() + 2 {
+        let left: Vec<Entry<'_>> = entries.iter().filter(|entry| entry.position >= cut).copied().collect();
+        assert_eq!(run.entries_from(cut).collect::<Vec<_>>(), left);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn behaves_like_a_vector_of_runs(
+        segment_bytes in 400_usize..1200,
+        segments_max in 2_usize..5,
+        requests in vec((vec(vec(any::<u8>(), 0..30), 0..6), 0_usize..40), 0..60),
+    ) {
+        let settings = LogSettings { segment_bytes, segments_max };
+        let mut log = OrderedLog::new(settings);
+        let mut twin = OrderedLog::new(settings);
+        let mut model = Model { settings, segments: Vec::new(), end: 0, chain: CHAIN_INITIAL };
+        check_same(&log, &model);
+        for (sequence, (entries, front_bytes)) in (1..).zip(&requests) {
+            let operations: Vec<&[u8]> = entries.iter().map(|bytes| &**bytes).collect();
+            let request = TestRequest::new(&vec![0x5A; *front_bytes], &operations);
+            let ordered = request.ordered(sequence, sequence * 1000);
+            let expected: Vec<[u8; 8]> = (model.end..).take(entries.len()).map(u64::to_le_bytes).collect();
+            prop_assert_eq!(execute(&mut log, &ordered), expected);
+            execute(&mut twin, &ordered);
+            model.append(entries, sequence * 1000, request.message());
+        }
+        check_same(&log, &model);
+        prop_assert_eq!(log.digest(), twin.digest());
+    }
+}
+
+/// Two logs that differ in one thing anywhere in their past differ in chain and digest for ever after.
+#[test]
+fn any_difference_in_the_past_shows() {
+    let settings = LogSettings { segment_bytes: 256, segments_max: 2 };
+    let history = |first: &TestRequest, timestamp_ns: u64, then: usize| {
+        let mut log = OrderedLog::new(settings);
+        execute(&mut log, &first.ordered(1, timestamp_ns));
+        let after = TestRequest::new(b"", &[&[0; 40]]);
+        (0..then).for_each(|_| drop(execute(&mut log, &after.ordered(2, 9))));
+        (log.digest(), log.chain(), log.oldest())
+    };
+    for then in [0, 1, 20] {
+        let (digest, chain, oldest) = history(&TestRequest::new(b"", &[b"a"]), 5, then);
+        assert_eq!(oldest > 0, then == 20, "the long history is trimmed");
+        for (request, timestamp_ns) in [
+            (TestRequest::new(b"", &[b"b"]), 5),
+            (TestRequest::new(b"x", &[b"a"]), 5),
+            (TestRequest::new(b"", &[b"a", b""]), 5),
+            (TestRequest::new(b"", &[b"a"]), 6),
+        ] {
+            let other = history(&request, timestamp_ns, then);
+            assert_ne!(other.0, digest);
+            assert_ne!(other.1, chain);
+        }
+    }
+}
+
+/// What a subscriber does with runs from a source that it does not trust.
+#[test]
+fn a_subscriber_finds_every_forgery() {
+    let mut log = OrderedLog::new(LogSettings { segment_bytes: 4096, segments_max: 2 });
+    for sequence in 1..4 {
+        let request = TestRequest::new(b"front", &[b"one", b"two"]);
+        execute(&mut log, &request.ordered(sequence, sequence * 10));
+    }
+    let mut chain = log.chain_at(0).unwrap();
+    for run in log.runs_from(0).unwrap() {
+        let (position, timestamp_ns) = (run.position_first, run.timestamp_ns);
+        assert_eq!(verify_run(&chain, position, timestamp_ns, run.message), run.chain);
+        let mut forged = run.message.to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        assert_ne!(verify_run(&chain, position, timestamp_ns, &forged), run.chain);
+        assert_ne!(verify_run(&chain, position + 1, timestamp_ns, run.message), run.chain);
+        assert_ne!(verify_run(&chain, position, timestamp_ns + 1, run.message), run.chain);
+        assert_ne!(verify_run(&run.chain, position, timestamp_ns, run.message), run.chain);
+        chain = run.chain;
+    }
+    assert_eq!(chain, log.chain());
+}
+
+/// Segments so large, and runs so small, that every look-up goes through the index.
+#[test]
+fn every_position_is_found_in_large_segments() {
+    let mut log = OrderedLog::new(LogSettings { segment_bytes: 40_000, segments_max: 3 });
+    let mut firsts = Vec::new();
+    for sequence in 0..1500_u64 {
+        let operations = vec![&[1; 9][..]; 1 + sequence as usize % 5];
+        let front = vec![0; sequence as usize * 37 % 300];
+        firsts.push(log.end());
+        execute(&mut log, &TestRequest::new(&front, &operations).ordered(sequence, sequence));
+    }
+    assert!(log.oldest() > 0);
+    for position in log.oldest()..log.end() {
+        let sequence = firsts.partition_point(|&first| first <= position) - 1;
+        let run = log.run_containing(position).unwrap();
+        assert_eq!((run.position_first, run.timestamp_ns), (firsts[sequence], sequence as u64));
+        assert_eq!(verify_run(&run.chain_before, run.position_first, run.timestamp_ns, run.message), run.chain);
+    }
+}
+
+/// Runs of one size stand in the same few places for ever: no segment is allocated once the first was trimmed.
+#[test]
+fn memory_is_used_again_once_retention_is_reached() {
+    let mut log = OrderedLog::new(LogSettings { segment_bytes: 1024, segments_max: 3 });
+    let request = TestRequest::new(b"", &[&[1; 200]]);
+    let mut places = std::collections::BTreeSet::new();
+    for sequence in 0..100 {
+        execute(&mut log, &request.ordered(sequence, sequence));
+        places.extend(log.runs_from(log.oldest()).unwrap().map(|run| run.message.as_ptr()));
+    }
+    let runs_a_segment = 1024 / (RUN_HEADER_BYTES + request.message().len());
+    assert_eq!(places.len(), 3 * runs_a_segment);
+    assert_eq!(log.oldest(), 100 - log.runs_from(log.oldest()).unwrap().count() as u64);
+}
+
+#[test]
+fn settings_follow_the_retention() {
+    let gibibyte = LogSettings::for_retention(1 << 30, 32 * 1024);
+    assert_eq!(gibibyte, LogSettings { segment_bytes: 4 << 20, segments_max: 256 });
+    assert!(gibibyte.memory_bytes_max() < (1 << 30) * 102 / 100);
+    let mebibyte = LogSettings::for_retention(1 << 20, 32 * 1024);
+    assert_eq!(mebibyte, LogSettings { segment_bytes: 64 << 10, segments_max: 16 });
+    let least = LogSettings::for_retention(0, 1 << 20);
+    assert_eq!(least, LogSettings { segment_bytes: (1 << 20) + RUN_HEADER_BYTES, segments_max: 2 });
+}
+
+#[test]
+fn a_message_of_the_largest_size_fits_a_segment_of_its_own() {
+    let request = TestRequest::new(&[9; 1000], &[b"entry"]);
+    let mut log =
+        OrderedLog::new(LogSettings { segment_bytes: RUN_HEADER_BYTES + request.message().len(), segments_max: 2 });
+    for sequence in 0..5 {
+        execute(&mut log, &request.ordered(sequence, sequence));
+        assert_eq!(log.run_containing(sequence).unwrap().message, request.message());
+    }
+    assert_eq!((log.oldest(), log.end()), (3, 5));
+}
+
+#[test]
+#[should_panic(expected = "the message is larger than the log was made for")]
+fn a_larger_message_is_a_fault_of_the_caller() {
+    let mut log = OrderedLog::new(LogSettings { segment_bytes: 200, segments_max: 2 });
+    execute(&mut log, &TestRequest::new(&[9; 200], &[b"entry"]).ordered(1, 1));
+}
+
+#[test]
+#[should_panic(expected = "a view of the end of its message")]
+fn operations_from_elsewhere_are_a_fault_of_the_caller() {
+    let mut log = OrderedLog::new(LogSettings { segment_bytes: 2000, segments_max: 2 });
+    let (one, two) = (TestRequest::new(b"", &[b"entry"]), TestRequest::new(b"", &[b"entry"]));
+    let request = OrderedRequest { operations: two.ordered(1, 1).operations, ..one.ordered(1, 1) };
+    execute(&mut log, &request);
+}
