@@ -1,1 +1,23 @@
-//! Placeholder
+//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters, cores.
+//!
+//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides
+//! whom to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
+//! (mapped memory, sockets, rings); everything above can then forbid `unsafe` and stay deterministic.
+//!
+//! The rooms:
+//!
+//! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
+//! - [`datagram`]: sending and receiving datagrams in batches, over io_uring or over `recvmmsg`/`sendmmsg`.
+//! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
+//! - [`counters`]: counters with one writer, in a mapped file that other processes read.
+//! - [`cores`]: which cores this process may use, and pinning threads to them.
+//! - [`error`]: what an operating system refused, and what to do about it.
+
+pub mod cores;
+pub mod counters;
+pub mod datagram;
+pub mod error;
+pub mod multicast;
+pub mod pool;
+
+pub use error::HostError;
