@@ -11,6 +11,8 @@
 //! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
+//! - [`ring`]: byte records between an untrusting pair, over one ring of shared memory.
+//! - [`region`], [`session`]: sealed shared memory, and how an application and its driver come to share it.
 //! - [`error`]: what an operating system refused, and what to do about it.
 
 pub mod cores;
@@ -19,5 +21,10 @@ pub mod datagram;
 pub mod error;
 pub mod multicast;
 pub mod pool;
+#[cfg(not(loom))]
+pub mod region;
+pub mod ring;
+#[cfg(not(loom))]
+pub mod session;
 
 pub use error::HostError;
