@@ -1,0 +1,5 @@
+//! The commands, one file each: their options (`Arguments`) and what they do (`run`).
+
+pub mod doctor;
+pub mod init;
+pub mod local;
