@@ -111,7 +111,8 @@ fn parse_ready(line: &str) -> Option<Ready> {
 ///
 /// When the parent has ended already: the signal that tells it came before anybody asked for it.
 pub fn die_with_parent(parent: u32) -> Result<(), String> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("prctl(PR_SET_PDEATHSIG) failed: {error}"))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("prctl(PR_SET_PDEATHSIG) failed: {error}"))?;
     // A parent that ended before the call will send no signal; this process has another parent then.
     let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     if now == Some(parent) { Ok(()) } else { Err(format!("the parent process {parent} has ended")) }
@@ -158,7 +159,15 @@ impl Children {
         let (facts, ready) = mpsc::channel();
         let last_lines = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_LINES)));
         // From here on dropping `self` ends the child, also if a thread cannot be started.
-        self.running.push(Running { name: name.to_owned(), process, ready, is_ready: None, last_lines: Arc::clone(&last_lines), reader: None, status: None });
+        self.running.push(Running {
+            name: name.to_owned(),
+            process,
+            ready,
+            is_ready: None,
+            last_lines: Arc::clone(&last_lines),
+            reader: None,
+            status: None,
+        });
         std::thread::Builder::new()
             .name(format!("{name} output"))
             .spawn(move || {
@@ -231,7 +240,12 @@ impl Children {
                 if let Some(reader) = child.reader.take() {
                     let _ = reader.join();
                 }
-                deaths.push(Death { name: child.name.clone(), pid: child.process.id(), status, last_lines: child.lines() });
+                deaths.push(Death {
+                    name: child.name.clone(),
+                    pid: child.process.id(),
+                    status,
+                    last_lines: child.lines(),
+                });
             }
         }
         deaths
@@ -344,7 +358,8 @@ mod tests {
     #[test]
     fn a_child_that_ignores_sigterm_is_killed() {
         let mut children = Children::new(Diagnostics::Keep);
-        let pid = children.spawn("stubborn", &mut shell("trap '' TERM; echo ready; while :; do sleep 1; done")).unwrap();
+        let pid =
+            children.spawn("stubborn", &mut shell("trap '' TERM; echo ready; while :; do sleep 1; done")).unwrap();
         children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
         children.stop();
         assert!(!is_alive(pid));
@@ -366,7 +381,10 @@ mod tests {
         let pid = children.spawn("replica 2", &mut shell(script)).unwrap();
         let error = children.wait_ready(LONG, &AtomicBool::new(false)).unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with(&format!("replica 2 (process {pid}) ended with exit status 3:\n    line 10\n")), "{text}");
+        assert!(
+            text.starts_with(&format!("replica 2 (process {pid}) ended with exit status 3:\n    line 10\n")),
+            "{text}"
+        );
         assert!(text.ends_with("    line 29"), "{text}");
         assert_eq!(children.living(), 0);
         assert!(children.deaths().is_empty(), "a death is reported once");

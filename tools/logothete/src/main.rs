@@ -9,6 +9,9 @@ mod commands;
 mod doctor;
 mod failure;
 mod output;
+mod publish;
+#[cfg(test)]
+mod scripted_driver;
 mod signals;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +32,8 @@ struct Arguments {
 enum Command {
     Init(commands::init::Arguments),
     Local(commands::local::Arguments),
+    Publish(commands::publish::Arguments),
+    Subscribe(commands::subscribe::Arguments),
     Doctor(commands::doctor::Arguments),
 }
 
@@ -38,6 +43,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Init(arguments) => commands::init::run(&arguments),
         Command::Local(arguments) => commands::local::run(&arguments),
+        Command::Publish(arguments) => commands::publish::run(&arguments),
+        Command::Subscribe(arguments) => commands::subscribe::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
     };
     match outcome {

@@ -54,7 +54,10 @@ fn text(check: &Check) -> String {
     };
     let mut text = format!("{state}  {:<15} {}", check.name, check.found);
     if check.state != State::Good {
-        text.push_str(&format!("\n          wanted: {}\n          why:    {}\n          mend:   {}", check.wanted, check.why, check.mend));
+        text.push_str(&format!(
+            "\n          wanted: {}\n          why:    {}\n          mend:   {}",
+            check.wanted, check.why, check.mend
+        ));
     }
     text
 }
@@ -65,10 +68,20 @@ mod tests {
 
     #[test]
     fn what_is_good_takes_one_line_and_the_rest_says_how_to_mend_it() {
-        let mut check = Check { name: "cores", state: State::Good, found: "4".into(), wanted: "2".into(), why: "because", mend: String::new() };
+        let mut check = Check {
+            name: "cores",
+            state: State::Good,
+            found: "4".into(),
+            wanted: "2".into(),
+            why: "because",
+            mend: String::new(),
+        };
         assert_eq!(text(&check), "good    cores           4");
         check.state = State::Advice;
         check.mend = "buy some".into();
-        assert_eq!(text(&check), "advice  cores           4\n          wanted: 2\n          why:    because\n          mend:   buy some");
+        assert_eq!(
+            text(&check),
+            "advice  cores           4\n          wanted: 2\n          why:    because\n          mend:   buy some"
+        );
     }
 }

@@ -105,7 +105,9 @@ pub fn faults(replicas: Option<usize>, faults: Option<u8>) -> Result<u8, Failure
     match (replicas, faults) {
         (None, faults) => Ok(faults.unwrap_or(1)),
         (Some(count), _) if (4..=16).contains(&count) && count % 3 == 1 => Ok(((count - 1) / 3) as u8),
-        (Some(count), _) => Err(Failure::Usage(format!("--replicas {count}: the number of replicas is n = 3f+1; use 4, 7, 10, 13 or 16"))),
+        (Some(count), _) => Err(Failure::Usage(format!(
+            "--replicas {count}: the number of replicas is n = 3f+1; use 4, 7, 10, 13 or 16"
+        ))),
     }
 }
 

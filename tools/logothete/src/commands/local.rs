@@ -95,7 +95,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// # Errors
 ///
 /// When a process cannot be started.
-pub fn spawn_cluster(children: &mut Children, config: &Path, replica_count: usize, overrides: &Overrides) -> Result<(), Failure> {
+pub fn spawn_cluster(
+    children: &mut Children,
+    config: &Path,
+    replica_count: usize,
+    overrides: &Overrides,
+) -> Result<(), Failure> {
     let failed = |error: crate::children::ChildError| Failure::Failed(error.to_string());
     for id in 0..replica_count {
         let mut command = program("replica")?;
@@ -116,7 +121,8 @@ pub fn spawn_cluster(children: &mut Children, config: &Path, replica_count: usiz
 ///
 /// When the program does not know its own file.
 pub fn program(subcommand: &str) -> Result<Command, Failure> {
-    let file = std::env::current_exe().map_err(|error| Failure::Failed(format!("the program's own file is not known: {error}")))?;
+    let file = std::env::current_exe()
+        .map_err(|error| Failure::Failed(format!("the program's own file is not known: {error}")))?;
     let mut command = Command::new(file);
     command.arg(subcommand);
     Ok(command)

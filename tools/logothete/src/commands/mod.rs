@@ -3,3 +3,6 @@
 pub mod doctor;
 pub mod init;
 pub mod local;
+pub mod publish;
+pub mod session;
+pub mod subscribe;

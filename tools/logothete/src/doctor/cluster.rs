@@ -13,10 +13,17 @@ pub fn checks(path: &Path, cluster: Result<&Cluster, &ConfigError>) -> Vec<Check
         Ok(cluster) => cluster,
         Err(error) => return vec![configuration(Err(error.to_string()))],
     };
-    let found = format!("{} replicas, {} drivers, digest {:?}", cluster.replica_count(), cluster.driver_count(), cluster.digest());
+    let found = format!(
+        "{} replicas, {} drivers, digest {:?}",
+        cluster.replica_count(),
+        cluster.driver_count(),
+        cluster.digest()
+    );
     let mut checks = vec![configuration(Ok(found)), identities(path, cluster)];
     let peers = cluster.replicas.iter().map(|replica| replica.address);
-    checks.extend(peers.clone().enumerate().filter(|(_, address)| is_here(address.ip())).map(|(id, address)| port(id, address)));
+    checks.extend(
+        peers.clone().enumerate().filter(|(_, address)| is_here(address.ip())).map(|(id, address)| port(id, address)),
+    );
     let mtu = peers.filter_map(|address| path_mtu(address).map(|mtu| (mtu, address))).min_by_key(|(mtu, _)| *mtu);
     checks.extend(mtu.map(|(mtu, address)| datagram_size(cluster.datagram_bytes_max, mtu, address)));
     checks
@@ -25,14 +32,16 @@ pub fn checks(path: &Path, cluster: Result<&Cluster, &ConfigError>) -> Vec<Check
 fn configuration(read: Result<String, String>) -> Check {
     let state = if read.is_ok() { State::Good } else { State::Fault };
     let found = read.unwrap_or_else(|error| error);
-    let why = "every replica and driver must run the same configuration; peers with another digest do not talk to each other";
+    let why =
+        "every replica and driver must run the same configuration; peers with another digest do not talk to each other";
     Check::new("configuration", state, found, "readable and consistent", why, "correct the file as its message says")
 }
 
 /// The local files and keys that are on this host: each must be usable if it is there.
 fn identities(path: &Path, cluster: &Cluster) -> Check {
     let replicas = (0..cluster.replica_count() as u8).map(|id| (ReplicaLocal::file(path, id), format!("replica {id}")));
-    let drivers = (0..cluster.driver_count() as u16).map(|client| (DriverLocal::file(path, client), format!("driver {client}")));
+    let drivers =
+        (0..cluster.driver_count() as u16).map(|client| (DriverLocal::file(path, client), format!("driver {client}")));
     let mut usable = Vec::new();
     let mut refused = Vec::new();
     for (index, (file, owner)) in replicas.chain(drivers).enumerate() {
@@ -77,7 +86,14 @@ fn port(id: usize, address: SocketAddr) -> Check {
         Err(error) => (State::Advice, format!("{address} of replica {id}: {error}")),
     };
     let why = "a replica that cannot bind its address does not start; one that runs already holds it";
-    Check::new("port", state, found, "free, or held by the replica", why, format!("ss -ulpn sport = :{}", address.port()))
+    Check::new(
+        "port",
+        state,
+        found,
+        "free, or held by the replica",
+        why,
+        format!("ss -ulpn sport = :{}", address.port()),
+    )
 }
 
 /// The MTU of the route to `address`, if the host has one.
@@ -100,7 +116,10 @@ fn datagram_size(datagram_bytes_max: usize, mtu: u32, address: SocketAddr) -> Ch
         format!("packets of up to {needed} bytes, and the route to {} carries {mtu}", address.ip()),
         "packets that fit the route",
         "longer ones are cut up by IP, and one lost piece loses the packet",
-        format!("set datagram_bytes_max = {} in every cluster.toml, or raise the interface's MTU", (mtu as usize).saturating_sub(headers)),
+        format!(
+            "set datagram_bytes_max = {} in every cluster.toml, or raise the interface's MTU",
+            (mtu as usize).saturating_sub(headers)
+        ),
     )
 }
 

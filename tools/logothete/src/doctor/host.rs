@@ -18,7 +18,10 @@ pub fn checks() -> Vec<Check> {
         kernel(read("/proc/sys/kernel/osrelease").as_deref().unwrap_or("unknown")),
         io_uring(read("/proc/sys/kernel/io_uring_disabled").as_deref()),
         locked_memory(getrlimit(Resource::Memlock).current, rustix::process::geteuid().is_root()),
-        huge_pages(read("/proc/sys/vm/nr_hugepages").as_deref(), read("/sys/kernel/mm/transparent_hugepage/enabled").as_deref()),
+        huge_pages(
+            read("/proc/sys/vm/nr_hugepages").as_deref(),
+            read("/sys/kernel/mm/transparent_hugepage/enabled").as_deref(),
+        ),
         usable_cores(cores::usable()),
         isolated_cores(read("/sys/devices/system/cpu/isolated").as_deref()),
         clock_source(read("/sys/devices/system/clocksource/clocksource0/current_clocksource").as_deref()),
@@ -133,7 +136,14 @@ mod tests {
 
     #[test]
     fn kernels_are_compared_by_number() {
-        for (release, state) in [("6.1.0-13-amd64", Good), ("6.18.44", Good), ("7.0.0", Good), ("6.0.9", Advice), ("5.15.0", Advice), ("odd", Advice)] {
+        for (release, state) in [
+            ("6.1.0-13-amd64", Good),
+            ("6.18.44", Good),
+            ("7.0.0", Good),
+            ("6.0.9", Advice),
+            ("5.15.0", Advice),
+            ("odd", Advice),
+        ] {
             assert_eq!(kernel(release).state, state, "{release}");
         }
     }

@@ -42,7 +42,14 @@ pub struct Check {
 
 impl Check {
     /// A finding that is as wanted, or is mended by `mend`.
-    fn new(name: &'static str, state: State, found: impl Into<String>, wanted: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
+    fn new(
+        name: &'static str,
+        state: State,
+        found: impl Into<String>,
+        wanted: impl Into<String>,
+        why: &'static str,
+        mend: impl Into<String>,
+    ) -> Self {
         let mend = if state == State::Good { String::new() } else { mend.into() };
         Self { name, state, found: found.into(), wanted: wanted.into(), why, mend }
     }
@@ -76,7 +83,9 @@ mod tests {
 
     #[test]
     fn bytes_are_written_in_the_largest_unit() {
-        for (bytes, text) in [(0, "0 bytes"), (1023, "1023 bytes"), (4 << 20, "4 MiB"), (212_992, "208 KiB"), (3 << 29, "1.5 GiB")] {
+        for (bytes, text) in
+            [(0, "0 bytes"), (1023, "1023 bytes"), (4 << 20, "4 MiB"), (212_992, "208 KiB"), (3 << 29, "1.5 GiB")]
+        {
             assert_eq!(bytes_text(bytes), text);
         }
     }
@@ -84,7 +93,17 @@ mod tests {
     #[test]
     fn this_host_is_examined_completely() {
         let checks = examine(None);
-        for name in ["kernel", "io_uring", "multicast", "receive buffer", "locked memory", "huge pages", "cores", "isolated cores", "clock source"] {
+        for name in [
+            "kernel",
+            "io_uring",
+            "multicast",
+            "receive buffer",
+            "locked memory",
+            "huge pages",
+            "cores",
+            "isolated cores",
+            "clock source",
+        ] {
             let check = checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("{name} is missing"));
             assert!(!check.found.is_empty() && !check.wanted.is_empty() && !check.why.is_empty(), "{check:?}");
             assert_eq!(check.state == State::Good, check.mend.is_empty(), "{check:?}");

@@ -15,13 +15,22 @@ const GROUP_TRIED: Ipv4Addr = Ipv4Addr::new(239, 255, 76, 71);
 /// Every check of this file.
 pub fn checks(cluster: Option<&Cluster>) -> Vec<Check> {
     let mut checks = vec![
-        buffer("receive buffer", "net.core.rmem_max", "datagrams that find the buffer full are lost, and a retransmission costs milliseconds"),
-        buffer("send buffer", "net.core.wmem_max", "a burst that finds the buffer full waits, or is lost and sent again"),
+        buffer(
+            "receive buffer",
+            "net.core.rmem_max",
+            "datagrams that find the buffer full are lost, and a retransmission costs milliseconds",
+        ),
+        buffer(
+            "send buffer",
+            "net.core.wmem_max",
+            "a burst that finds the buffer full waits, or is lost and sent again",
+        ),
     ];
     let interfaces: Vec<IpAddr> = match cluster {
         None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         Some(cluster) => {
-            let mut hosts: Vec<_> = cluster.replicas.iter().map(|replica| replica.address.ip()).filter(|host| is_here(*host)).collect();
+            let mut hosts: Vec<_> =
+                cluster.replicas.iter().map(|replica| replica.address.ip()).filter(|host| is_here(*host)).collect();
             hosts.sort_unstable();
             hosts.dedup();
             hosts
