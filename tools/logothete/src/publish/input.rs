@@ -109,10 +109,7 @@ fn read(
         };
         let over = length == 0 || too_long;
         let full = batch.len() == BATCH_OPERATIONS_MAX || batch.bytes.len() >= BATCH_BYTES;
-        if (over || full || source.buffer().is_empty())
-            && batch.len() > 0
-            && sender.send(Ok(std::mem::take(&mut batch))).is_err()
-        {
+        if (over || full || !next_is_here) && batch.len() > 0 && sender.send(Ok(std::mem::take(&mut batch))).is_err() {
             return Ok(());
         }
         if too_long {
