@@ -99,6 +99,9 @@ pub const ANNOUNCE_CHECK_NS: u64 = 1_000_000;
 /// Checks that may follow each other at once: the handshakes of a whole cluster that starts together.
 pub const ANNOUNCE_CHECKS_BURST: u32 = 128;
 
+/// Frames of a process: those that the endpoint keeps ready for receiving, and those on their way out, several duty cycles' worth.
+pub const POOL_FRAMES: usize = 1024;
+
 /// Log streams and open questions of one client at a replica.
 pub const STREAMS_MAX: usize = 64;
 

@@ -9,11 +9,21 @@
 //! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
 //! - [`datagram`]: sending and receiving datagrams in batches, over io_uring or over `recvmmsg`/`sendmmsg`.
 //! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
+//! - [`ring`]: records from one producer to one consumer, between threads or between processes that need not trust each
+//!   other.
+//! - `region`: the memory that rings lie in, sealed and shared, or this process's own.
+//! - `session`: how an application and the driver of its host find each other, share a region, wake one another, part.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
 //! - [`ring`]: byte records between an untrusting pair, over one ring of shared memory.
 //! - [`region`], [`session`]: sealed shared memory, and how an application and its driver come to share it.
 //! - [`error`]: what an operating system refused, and what to do about it.
+//!
+//! The rings' memory orderings are checked by exploring every interleaving of small cases:
+//!
+//! ```sh
+//! RUSTFLAGS="--cfg loom" cargo test -p logothete-transport --release ring
+//! ```
 
 pub mod cores;
 pub mod counters;

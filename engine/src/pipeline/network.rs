@@ -7,14 +7,15 @@
 
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, Refused, RefusedCounters, Sealer, Verifier};
+use super::ReplicaFacts;
+use crate::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
 use crate::wire::packet::{MAGIC_ANNOUNCEMENT, MAGIC_PROBE};
 use logothete_crypto::{ANNOUNCEMENT_BYTES, KeyRing, Outcome};
 use logothete_transport::HostError;
-use logothete_transport::datagram::{DatagramCounters, Endpoint, Received};
+use logothete_transport::datagram::{Endpoint, Received};
 use logothete_transport::pool::{Frame, Pool};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -209,14 +210,14 @@ impl Network {
                 .all(|id| self.hearing.contains(id))
     }
 
-    /// What the endpoint counted.
-    pub fn datagrams(&self) -> &DatagramCounters {
-        self.endpoint.counters()
-    }
-
-    /// What the verifier refused.
-    pub fn refused(&self) -> &RefusedCounters {
-        self.verifier.refused()
+    /// What it counted.
+    pub fn facts(&self) -> ReplicaFacts {
+        let datagrams = self.endpoint.counters();
+        ReplicaFacts {
+            datagrams_sent: datagrams.sent.value(),
+            datagrams_received: datagrams.received.value(),
+            refused: self.verifier.refused().total(),
+        }
     }
 
     fn send_to_client(&mut self, id: ClientId, frame: Frame) {
