@@ -27,11 +27,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 impl<W: Write> HistoryWriter<W> {
     /// Writes to `writer`, buffered here.
     pub fn new(writer: W) -> Self {
-        Self {
-            writer: BufWriter::with_capacity(BUFFER_BYTES, writer),
-            line: Vec::with_capacity(1024),
-            error: None,
-        }
+        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, writer), line: Vec::with_capacity(1024), error: None }
     }
 
     /// An operation is about to be handed over.
@@ -53,11 +49,7 @@ impl<W: Write> HistoryWriter<W> {
     /// It failed.
     pub fn failure(&mut self, session: usize, number: u64, time_ns: u64, failure: Failure) {
         self.begin("failure", session, number, time_ns);
-        let effect = if failure.effect_unknown() {
-            "unknown"
-        } else {
-            "none"
-        };
+        let effect = if failure.effect_unknown() { "unknown" } else { "none" };
         self.line.extend_from_slice(b",\"failure\":\"");
         self.line.extend_from_slice(failure.name().as_bytes());
         self.line.extend_from_slice(b"\",\"effect\":\"");
@@ -72,10 +64,7 @@ impl<W: Write> HistoryWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         match self.error.take() {
             Some(error) => Err(error),
-            None => self
-                .writer
-                .into_inner()
-                .map_err(io::IntoInnerError::into_error),
+            None => self.writer.into_inner().map_err(io::IntoInnerError::into_error),
         }
     }
 
@@ -91,10 +80,7 @@ impl<W: Write> HistoryWriter<W> {
     fn hexadecimal(&mut self, bytes: &[u8]) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         for byte in bytes {
-            self.line.extend_from_slice(&[
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+            self.line.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }
 
@@ -119,10 +105,7 @@ mod tests {
         history.failure(3, 8, 300, Failure::Overloaded);
         history.failure(3, 9, 301, Failure::Disconnected);
         let text = String::from_utf8(history.finish().unwrap()).unwrap();
-        let lines: Vec<Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(
             lines,
             [
@@ -148,9 +131,6 @@ mod tests {
         let mut history = HistoryWriter::new(Full);
         history.call(0, 1, 1, &[0; 2 * BUFFER_BYTES]);
         history.call(0, 2, 2, &[]);
-        assert_eq!(
-            history.finish().err().unwrap().kind(),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(history.finish().err().unwrap().kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -42,9 +42,7 @@ impl Latencies {
 
     /// Adds everything that `other` counted.
     pub fn add(&mut self, other: &Latencies) {
-        self.0
-            .add(&other.0)
-            .expect("all histograms have the same bounds");
+        self.0.add(&other.0).expect("all histograms have the same bounds");
     }
 
     /// Forgets everything, keeps the memory.
@@ -71,11 +69,7 @@ impl Latencies {
             p99: self.quantile_ns(0.99),
             p99_9: self.quantile_ns(0.999),
             max: if self.0.is_empty() { 0 } else { self.0.max() },
-            mean: if self.0.is_empty() {
-                0
-            } else {
-                self.0.mean().round() as u64
-            },
+            mean: if self.0.is_empty() { 0 } else { self.0.mean().round() as u64 },
         }
     }
 
@@ -87,10 +81,7 @@ impl Latencies {
             return points;
         }
         for step in self.0.iter_quantiles(points_per_halving) {
-            points.push((
-                step.quantile_iterated_to().min(1.0),
-                step.value_iterated_to().min(self.0.max()),
-            ));
+            points.push((step.quantile_iterated_to().min(1.0), step.value_iterated_to().min(self.0.max())));
         }
         points
     }
@@ -138,21 +129,13 @@ pub fn write_interval_log(
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder.add_comment("Logothete: latencies in nanoseconds, maxima in milliseconds");
-    builder
-        .with_start_time(started)
-        .with_base_time(started)
-        .with_max_value_divisor(1e6);
+    builder.with_start_time(started).with_base_time(started).with_max_value_divisor(1e6);
     let mut log = builder.begin_log_with(&mut writer, &mut serializer)?;
     // A tag may not hold commas or white space; a label that does is left out rather than mangled.
     let tag = Tag::new(label);
     for interval in intervals {
-        log.write_histogram(
-            &interval.latencies.0,
-            interval.start,
-            interval.duration,
-            tag,
-        )
-        .map_err(|error| io::Error::other(format!("{error:?}")))?;
+        log.write_histogram(&interval.latencies.0, interval.start, interval.duration, tag)
+            .map_err(|error| io::Error::other(format!("{error:?}")))?;
     }
     writer.flush()
 }
@@ -166,19 +149,14 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_sorted_values() {
         let mut latencies = Latencies::new();
-        let mut values: Vec<u64> = (0..10_000u64)
-            .map(|i| 1_000 + (i * 7_919) % 1_000_003)
-            .collect();
+        let mut values: Vec<u64> = (0..10_000u64).map(|i| 1_000 + (i * 7_919) % 1_000_003).collect();
         values.iter().for_each(|&v| latencies.record(v));
         values.sort_unstable();
         for quantile in [0.0, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0] {
             let rank = ((quantile * values.len() as f64).ceil() as usize).clamp(1, values.len());
             let exact = values[rank - 1] as f64;
             let got = latencies.quantile_ns(quantile) as f64;
-            assert!(
-                (got - exact).abs() <= exact / 1_000.0 + 1.0,
-                "quantile {quantile}: {got} for {exact}"
-            );
+            assert!((got - exact).abs() <= exact / 1_000.0 + 1.0, "quantile {quantile}: {got} for {exact}");
         }
         let mean = values.iter().sum::<u64>() as f64 / values.len() as f64;
         assert!((latencies.summary().mean as f64 - mean).abs() < mean / 1_000.0);
@@ -217,11 +195,7 @@ mod tests {
         let mut latencies = Latencies::new();
         (1..=100_000u64).for_each(|v| latencies.record(v * 10));
         let curve = latencies.curve(5);
-        assert!(
-            curve
-                .windows(2)
-                .all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1)
-        );
+        assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1));
         let (quantile, latency_ns) = *curve.last().unwrap();
         assert_eq!(quantile, 1.0);
         assert_eq!(latency_ns, latencies.summary().max);
@@ -233,34 +207,19 @@ mod tests {
             .map(|second| {
                 let mut latencies = Latencies::new();
                 (1..=100).for_each(|v| latencies.record(v * 1_000 * (second + 1)));
-                Interval {
-                    start: Duration::from_secs(second),
-                    duration: Duration::from_secs(1),
-                    latencies,
-                }
+                Interval { start: Duration::from_secs(second), duration: Duration::from_secs(1), latencies }
             })
             .collect();
         let mut bytes = Vec::new();
-        write_interval_log(
-            &mut bytes,
-            "load",
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
-            &intervals,
-        )
-        .unwrap();
+        write_interval_log(&mut bytes, "load", SystemTime::UNIX_EPOCH + Duration::from_secs(1_000), &intervals)
+            .unwrap();
         let mut maxima = Vec::new();
         for entry in IntervalLogIterator::new(&bytes) {
             if let LogEntry::Interval(interval) = entry.unwrap() {
                 assert_eq!(interval.tag().unwrap().as_str(), "load");
                 let raw = base64_decode(interval.encoded_histogram());
-                let histogram: Histogram<u64> = Deserializer::new()
-                    .deserialize(&mut raw.as_slice())
-                    .unwrap();
-                maxima.push((
-                    interval.start_timestamp().as_secs(),
-                    histogram.len(),
-                    histogram.max() / 10_000,
-                ));
+                let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut raw.as_slice()).unwrap();
+                maxima.push((interval.start_timestamp().as_secs(), histogram.len(), histogram.max() / 10_000));
             }
         }
         assert_eq!(maxima, [(0, 100, 10), (1, 100, 20), (2, 100, 30)]);

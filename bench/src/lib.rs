@@ -16,7 +16,7 @@
 pub mod history;
 pub mod latency;
 pub mod load;
-//NP
+pub mod null_protocol;
 pub mod plot;
 pub mod processes;
 pub mod report;

@@ -27,9 +27,7 @@ pub struct Usage {
 #[derive(Debug, Error)]
 pub enum UsageError {
     /// The file could not be read: the process has ended, or `/proc` is hidden from this user.
-    #[error(
-        "cannot read {path}: {source}; the process has ended, or /proc is mounted with hidepid"
-    )]
+    #[error("cannot read {path}: {source}; the process has ended, or /proc is mounted with hidepid")]
     Read {
         /// The file.
         path: String,
@@ -162,53 +160,26 @@ pub struct ProcessReport {
 impl ProcessReport {
     /// Processor seconds of all processes since they started, user and system.
     pub fn cpu_seconds(&self) -> f64 {
-        self.processes
-            .iter()
-            .map(|p| p.last.cpu_ns as f64 / 1e9)
-            .sum()
+        self.processes.iter().map(|p| p.last.cpu_ns as f64 / 1e9).sum()
     }
 
     /// Processor seconds of all processes while they were watched.
     pub fn cpu_seconds_watched(&self) -> f64 {
-        self.processes
-            .iter()
-            .map(|p| p.last.cpu_ns.saturating_sub(p.first.cpu_ns) as f64 / 1e9)
-            .sum()
+        self.processes.iter().map(|p| p.last.cpu_ns.saturating_sub(p.first.cpu_ns) as f64 / 1e9).sum()
     }
 
     /// The most memory that any replica ever had resident, in bytes; 0 without replicas.
     pub fn replica_rss_bytes_peak(&self) -> u64 {
-        let replicas = self
-            .processes
-            .iter()
-            .filter(|p| matches!(p.watched.role, Role::Replica(_)));
-        replicas
-            .map(|p| {
-                p.last
-                    .rss_peak_bytes
-                    .max(p.rss_bytes.iter().copied().max().unwrap_or(0))
-            })
-            .max()
-            .unwrap_or(0)
+        let replicas = self.processes.iter().filter(|p| matches!(p.watched.role, Role::Replica(_)));
+        replicas.map(|p| p.last.rss_peak_bytes.max(p.rss_bytes.iter().copied().max().unwrap_or(0))).max().unwrap_or(0)
     }
 
     /// Resident memory of the largest replica, one value a period; empty without replicas.
     pub fn replica_rss_bytes_max(&self) -> Vec<u64> {
-        let series = || {
-            self.processes
-                .iter()
-                .filter(|p| matches!(p.watched.role, Role::Replica(_)))
-                .map(|p| &p.rss_bytes)
-        };
+        let series =
+            || self.processes.iter().filter(|p| matches!(p.watched.role, Role::Replica(_))).map(|p| &p.rss_bytes);
         let periods = series().map(Vec::len).max().unwrap_or(0);
-        (0..periods)
-            .map(|at| {
-                series()
-                    .filter_map(|s| s.get(at).copied())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect()
+        (0..periods).map(|at| series().filter_map(|s| s.get(at).copied()).max().unwrap_or(0)).collect()
     }
 }
 
@@ -229,12 +200,7 @@ impl Sampler {
         let mut processes = Vec::with_capacity(watched.len());
         for &watched in watched {
             let first = usage(watched.pid)?;
-            processes.push(ProcessSeries {
-                watched,
-                first,
-                last: first,
-                rss_bytes: vec![first.rss_bytes],
-            });
+            processes.push(ProcessSeries { watched, first, last: first, rss_bytes: vec![first.rss_bytes] });
         }
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
@@ -257,10 +223,7 @@ impl Sampler {
                 due += period;
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("sampler".into())
-            .spawn(watch)
-            .map_err(SamplerError::Thread)?;
+        let thread = std::thread::Builder::new().name("sampler".into()).spawn(watch).map_err(SamplerError::Thread)?;
         Ok(Sampler { stop, thread })
     }
 
@@ -268,9 +231,7 @@ impl Sampler {
     pub fn finish(self) -> ProcessReport {
         // The thread cannot have ended by itself; a send that fails would only mean that it is already at its end.
         let _ = self.stop.send(());
-        self.thread
-            .join()
-            .expect("the sampler's thread does not panic")
+        self.thread.join().expect("the sampler's thread does not panic")
     }
 }
 
@@ -307,10 +268,7 @@ mod tests {
 
     #[test]
     fn the_high_water_mark_is_a_line_of_the_status() {
-        assert_eq!(
-            resident_peak_kib("Name:\ta\nVmPeak:\t  900 kB\nVmHWM:\t    1234 kB\nVmRSS:\t 12 kB\n"),
-            Some(1234)
-        );
+        assert_eq!(resident_peak_kib("Name:\ta\nVmPeak:\t  900 kB\nVmHWM:\t    1234 kB\nVmRSS:\t 12 kB\n"), Some(1234));
         assert_eq!(resident_peak_kib("Name:\tzombie\nState:\tZ\n"), Some(0));
         assert_eq!(resident_peak_kib("Name:\ta\nVmHWM:\t many kB\n"), None);
         assert_eq!(resident_peak_kib(""), None);
@@ -341,21 +299,9 @@ mod tests {
 
     #[test]
     fn an_ended_process_keeps_its_last_values() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
-        let own = Watched {
-            pid: std::process::id(),
-            role: Role::Load,
-        };
-        let watched = [
-            own,
-            Watched {
-                pid: child.id(),
-                role: Role::Replica(2),
-            },
-        ];
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let own = Watched { pid: std::process::id(), role: Role::Load };
+        let watched = [own, Watched { pid: child.id(), role: Role::Replica(2) }];
         let sampler = Sampler::start(&watched, Duration::from_millis(5)).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -372,11 +318,7 @@ mod tests {
         let series = |role, rss_bytes: &[u64]| ProcessSeries {
             watched: Watched { pid: 1, role },
             first: Usage::default(),
-            last: Usage {
-                cpu_ns: 1_500_000_000,
-                rss_bytes: 0,
-                rss_peak_bytes: 7,
-            },
+            last: Usage { cpu_ns: 1_500_000_000, rss_bytes: 0, rss_peak_bytes: 7 },
             rss_bytes: rss_bytes.to_vec(),
         };
         let report = ProcessReport {

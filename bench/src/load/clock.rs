@@ -44,12 +44,7 @@ impl<'c, C: Clock> BatchedClock<'c, C> {
     /// `exact`: read for every use, for histories, whose intervals must cover what really happened.
     pub(super) fn new(clock: &'c C, exact: bool) -> Self {
         let uses_max = if exact { 0 } else { USES_MAX };
-        Self {
-            clock,
-            now_ns: clock.now_ns(),
-            uses_left: 0,
-            uses_max,
-        }
+        Self { clock, now_ns: clock.now_ns(), uses_left: 0, uses_max }
     }
 
     /// Reads the clock.

@@ -124,11 +124,7 @@ pub struct LoadResult {
 impl LoadResult {
     /// Good answers a second.
     pub fn throughput_per_s(&self) -> f64 {
-        if self.duration_ns == 0 {
-            0.0
-        } else {
-            self.acknowledged as f64 * 1e9 / self.duration_ns as f64
-        }
+        if self.duration_ns == 0 { 0.0 } else { self.acknowledged as f64 * 1e9 / self.duration_ns as f64 }
     }
 }
 
@@ -145,10 +141,7 @@ pub struct Collector {
 
 impl std::fmt::Debug for Collector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector")
-            .field("seconds", &self.seconds.len())
-            .field("failed", &self.failed)
-            .finish()
+        f.debug_struct("Collector").field("seconds", &self.seconds.len()).field("failed", &self.failed).finish()
     }
 }
 
@@ -226,15 +219,8 @@ impl Collector {
             max_ns: summary.max,
         });
         if let Some(intervals) = &mut self.intervals {
-            let (start, duration) = (
-                Duration::from_nanos(start_ns),
-                Duration::from_nanos(duration_ns),
-            );
-            intervals.push(Interval {
-                start,
-                duration,
-                latencies: second.latencies.clone(),
-            });
+            let (start, duration) = (Duration::from_nanos(start_ns), Duration::from_nanos(duration_ns));
+            intervals.push(Interval { start, duration, latencies: second.latencies.clone() });
         }
         second.clear();
     }
@@ -242,11 +228,7 @@ impl Collector {
     /// No further slice comes.
     pub fn finish(mut self) -> Collected {
         self.second_end();
-        Collected {
-            latencies: self.latencies,
-            seconds: self.seconds,
-            intervals: self.intervals.unwrap_or_default(),
-        }
+        Collected { latencies: self.latencies, seconds: self.seconds, intervals: self.intervals.unwrap_or_default() }
     }
 }
 
@@ -282,22 +264,14 @@ impl Background {
             }
             collector.finish()
         };
-        let thread = std::thread::Builder::new()
-            .name("collector".into())
-            .spawn(collect)?;
-        Ok(Self {
-            full,
-            empty,
-            thread,
-        })
+        let thread = std::thread::Builder::new().name("collector".into()).spawn(collect)?;
+        Ok(Self { full, empty, thread })
     }
 
     /// Waits for everything to be added up.
     pub fn finish(self) -> Collected {
         drop(self.full);
-        self.thread
-            .join()
-            .expect("the collector's thread does not panic")
+        self.thread.join().expect("the collector's thread does not panic")
     }
 }
 
@@ -305,9 +279,7 @@ impl SliceSink for Background {
     fn exchange(&mut self, slice: &mut Slice) {
         // Two slices go round; another is made only while the collector is behind.
         let full = std::mem::replace(slice, self.empty.try_recv().unwrap_or_default());
-        self.full
-            .send(full)
-            .expect("the collector lives as long as this");
+        self.full.send(full).expect("the collector lives as long as this");
     }
 }
 
@@ -317,12 +289,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     fn slice(phase: Phase, quarter: u64, latency_ns: u64, count: u64) -> Slice {
-        let mut slice = Slice {
-            phase,
-            start_ns: quarter * 250_000_000,
-            end_ns: (quarter + 1) * 250_000_000,
-            ..Slice::default()
-        };
+        let mut slice =
+            Slice { phase, start_ns: quarter * 250_000_000, end_ns: (quarter + 1) * 250_000_000, ..Slice::default() };
         slice.acknowledged = count;
         if phase != Phase::Warmup {
             (0..count).for_each(|_| slice.latencies.record(latency_ns));
@@ -342,33 +310,17 @@ mod tests {
         assert_eq!(collected.latencies.count(), 65);
         assert_eq!(collected.seconds.len(), 2);
         let (first, last) = (collected.seconds[0], collected.seconds[1]);
-        assert_eq!(
-            (first.start_ns, first.duration_ns, first.acknowledged),
-            (0, SECOND_NS, 40)
-        );
-        assert_eq!(
-            (last.start_ns, last.duration_ns, last.acknowledged),
-            (SECOND_NS, SECOND_NS / 2, 20)
-        );
+        assert_eq!((first.start_ns, first.duration_ns, first.acknowledged), (0, SECOND_NS, 40));
+        assert_eq!((last.start_ns, last.duration_ns, last.acknowledged), (SECOND_NS, SECOND_NS / 2, 20));
         assert_eq!((first.max_ns / 1_000, last.p50_ns / 1_000), (4, 5));
-        assert_eq!(
-            collected
-                .intervals
-                .iter()
-                .map(|i| i.latencies.count())
-                .sum::<u64>(),
-            60
-        );
+        assert_eq!(collected.intervals.iter().map(|i| i.latencies.count()).sum::<u64>(), 60);
     }
 
     #[test]
     fn the_background_collects_the_same_and_reports_progress() {
         let rates = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&rates);
-        let collector = Collector::new(
-            false,
-            Box::new(move |p| seen.lock().unwrap().push((p.phase, p.rate_per_s))),
-        );
+        let collector = Collector::new(false, Box::new(move |p| seen.lock().unwrap().push((p.phase, p.rate_per_s))));
         let mut background = Background::start(collector).unwrap();
         for quarter in 0..4 {
             let mut current = slice(Phase::Measured, quarter, 2_000, 25);

@@ -85,18 +85,9 @@ impl Lane {
         // Answers may overtake each other; four windows are room for one that is very late before its place is needed
         // again, and then the lane waits for it.
         let places = (4 * outstanding).next_power_of_two().max(64);
-        let free = Flight {
-            number: Flight::NONE,
-            intended_ns: 0,
-        };
+        let free = Flight { number: Flight::NONE, intended_ns: 0 };
         let flights = vec![free; places].into_boxed_slice();
-        Self {
-            flights,
-            in_flight: 0,
-            outstanding,
-            number_next: None,
-            ended: false,
-        }
+        Self { flights, in_flight: 0, outstanding, number_next: None, ended: false }
     }
 
     #[inline]
@@ -113,15 +104,8 @@ impl Lane {
     #[inline]
     fn sent(&mut self, number: u64, intended_ns: u64) {
         let place = self.place(number);
-        assert_eq!(
-            self.flights[place].number,
-            Flight::NONE,
-            "the numbers of a target grow by one"
-        );
-        self.flights[place] = Flight {
-            number,
-            intended_ns,
-        };
+        assert_eq!(self.flights[place].number, Flight::NONE, "the numbers of a target grow by one");
+        self.flights[place] = Flight { number, intended_ns };
         self.in_flight += 1;
         self.number_next = Some(number + 1);
     }
@@ -141,14 +125,11 @@ impl Lane {
     /// Takes everything out that is still in flight.
     fn abandon(&mut self) -> impl Iterator<Item = Flight> + '_ {
         self.in_flight = 0;
-        self.flights
-            .iter_mut()
-            .filter(|flight| flight.number != Flight::NONE)
-            .map(|flight| {
-                let abandoned = *flight;
-                flight.number = Flight::NONE;
-                abandoned
-            })
+        self.flights.iter_mut().filter(|flight| flight.number != Flight::NONE).map(|flight| {
+            let abandoned = *flight;
+            flight.number = Flight::NONE;
+            abandoned
+        })
     }
 }
 
@@ -181,14 +162,7 @@ impl Schedule {
                 Some(1e9 / rate_per_s)
             }
         };
-        Self {
-            start_ns,
-            measured_from_ns,
-            measured_to_ns,
-            operations_left,
-            period_ns,
-            index_next: 0,
-        }
+        Self { start_ns, measured_from_ns, measured_to_ns, operations_left, period_ns, index_next: 0 }
     }
 
     /// Open loop: when operation `index` is due. Computed from the start, so that rounding does not add up.
@@ -228,8 +202,7 @@ impl Schedule {
             (None, Some(to), None) => now_ns >= to,
             // What fell due within the time is still sent after it, or a stall at the end would go unseen.
             (None, Some(to), Some(period)) => {
-                self.due_ns(period, self.index_next) >= to
-                    || now_ns >= to.saturating_add(silence_max_ns)
+                self.due_ns(period, self.index_next) >= to || now_ns >= to.saturating_add(silence_max_ns)
             }
             (None, None, _) => unreachable!("a run has a duration or a number of operations"),
         }
@@ -241,10 +214,8 @@ impl Schedule {
             return 0;
         };
         let end_ns = self.measured_to_ns.map_or(end_ns, |to| to.min(end_ns));
-        let due_before =
-            |at_ns: u64| (at_ns.saturating_sub(self.start_ns) as f64 / period_ns).ceil() as u64;
-        let unsent = due_before(end_ns)
-            .saturating_sub(self.index_next.max(due_before(self.measured_from_ns)));
+        let due_before = |at_ns: u64| (at_ns.saturating_sub(self.start_ns) as f64 / period_ns).ceil() as u64;
+        let unsent = due_before(end_ns).saturating_sub(self.index_next.max(due_before(self.measured_from_ns)));
         self.operations_left.map_or(unsent, |left| unsent.min(left))
     }
 }
@@ -275,9 +246,7 @@ impl Tally {
         if flight.intended_ns >= self.measured_from_ns {
             self.acknowledged += 1;
             self.measured_last_ns = now_ns;
-            self.slice
-                .latencies
-                .record(now_ns.saturating_sub(flight.intended_ns));
+            self.slice.latencies.record(now_ns.saturating_sub(flight.intended_ns));
         }
     }
 
@@ -307,18 +276,12 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
         clock: &'a C,
         history: Option<&'a mut HistoryWriter<H>>,
     ) -> Self {
-        assert!(
-            !targets.is_empty() && options.outstanding > 0,
-            "a load needs a session and an outstanding operation"
-        );
+        assert!(!targets.is_empty() && options.outstanding > 0, "a load needs a session and an outstanding operation");
         let mut clock = BatchedClock::new(clock, history.is_some());
         let start_ns = clock.read();
         let schedule = Schedule::new(options, start_ns);
         let measured_from_ns = schedule.measured_from_ns;
-        let lanes = targets
-            .iter()
-            .map(|_| Lane::new(options.outstanding))
-            .collect();
+        let lanes = targets.iter().map(|_| Lane::new(options.outstanding)).collect();
         let tally = Tally {
             measured_from_ns,
             acknowledged: 0,
@@ -329,28 +292,13 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
             gap_max_ns: 0,
             slice: Slice {
                 start_ns,
-                phase: if start_ns < measured_from_ns {
-                    Phase::Warmup
-                } else {
-                    Phase::Measured
-                },
+                phase: if start_ns < measured_from_ns { Phase::Warmup } else { Phase::Measured },
                 ..Slice::default()
             },
         };
         let silence_max_ns = nanoseconds(options.silence_max);
         let slice_ns = nanoseconds(options.slice).max(1);
-        Self {
-            targets,
-            workload,
-            clock,
-            history,
-            lanes,
-            lane_next: 0,
-            schedule,
-            silence_max_ns,
-            slice_ns,
-            tally,
-        }
+        Self { targets, workload, clock, history, lanes, lane_next: 0, schedule, silence_max_ns, slice_ns, tally }
     }
 
     /// Runs to the end. `stop` ends the sending early; outstanding answers are still awaited.
@@ -437,15 +385,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
 
     /// Takes the answers that have come; returns how many.
     fn receive(&mut self) -> usize {
-        let Self {
-            targets,
-            workload,
-            clock,
-            history,
-            lanes,
-            tally,
-            ..
-        } = self;
+        let Self { targets, workload, clock, history, lanes, tally, .. } = self;
         let mut answered = 0;
         for (session, (target, lane)) in targets.iter_mut().zip(lanes).enumerate() {
             if lane.in_flight == 0 {
@@ -454,11 +394,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
             let mut first = true;
             let polled = target.poll(|number, result| {
                 // The first answer of a turn may have come long after the last reading.
-                let now_ns = if std::mem::take(&mut first) {
-                    clock.read()
-                } else {
-                    clock.now()
-                };
+                let now_ns = if std::mem::take(&mut first) { clock.read() } else { clock.now() };
                 let Some(flight) = lane.answered(number) else {
                     // An answer that nobody waits for, such as a second one, is never right.
                     tally.fail(now_ns, Failure::Other);
@@ -505,15 +441,8 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
     /// The end of a slice that starts now: after the usual time, or where a phase ends.
     fn slice_end(&self, start_ns: u64, sending: bool) -> u64 {
         let mut end_ns = start_ns.saturating_add(self.slice_ns);
-        let phase_ends = [
-            Some(self.schedule.measured_from_ns),
-            self.schedule.measured_to_ns,
-        ];
-        for phase_end_ns in phase_ends
-            .into_iter()
-            .flatten()
-            .filter(|&end| sending && end > start_ns)
-        {
+        let phase_ends = [Some(self.schedule.measured_from_ns), self.schedule.measured_to_ns];
+        for phase_end_ns in phase_ends.into_iter().flatten().filter(|&end| sending && end > start_ns) {
             end_ns = end_ns.min(phase_end_ns);
         }
         end_ns
@@ -538,14 +467,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
         let now_ns = self.clock.read();
         let unanswered = self.in_flight();
         for (session, lane) in self.lanes.iter_mut().enumerate() {
-            abandon(
-                session,
-                lane,
-                Failure::NotAnswered,
-                now_ns,
-                &mut self.tally,
-                &mut self.history,
-            );
+            abandon(session, lane, Failure::NotAnswered, now_ns, &mut self.tally, &mut self.history);
         }
         let unsent = self.schedule.unsent(sent_to_ns);
         self.tally.failures.add(Failure::NotSent, unsent);
@@ -553,26 +475,17 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
         self.slice_cut(now_ns.max(self.tally.slice.start_ns), false, sink);
 
         let measured_from_ns = self.schedule.measured_from_ns;
-        let measured_to_ns = self
-            .schedule
-            .measured_to_ns
-            .map_or(sent_to_ns, |to| to.min(sent_to_ns));
+        let measured_to_ns = self.schedule.measured_to_ns.map_or(sent_to_ns, |to| to.min(sent_to_ns));
         let tally = self.tally;
         let end_ns = measured_to_ns.max(tally.measured_last_ns);
         // Silence at the end counts as far as it belongs to the measured time, or to operations that it swallowed.
-        let silent_to_ns = if unanswered {
-            end_ns.max(now_ns)
-        } else {
-            measured_to_ns
-        };
+        let silent_to_ns = if unanswered { end_ns.max(now_ns) } else { measured_to_ns };
         Figures {
             acknowledged: tally.acknowledged,
             failures: tally.failures,
             failures_warmup: tally.failures_warmup,
             duration_ns: end_ns.saturating_sub(measured_from_ns),
-            gap_max_ns: tally
-                .gap_max_ns
-                .max(silent_to_ns.saturating_sub(tally.acknowledged_last_ns)),
+            gap_max_ns: tally.gap_max_ns.max(silent_to_ns.saturating_sub(tally.acknowledged_last_ns)),
             stopped,
         }
     }

@@ -52,11 +52,7 @@ struct Scripted {
     ended: bool,
 }
 
-fn sessions(
-    count: usize,
-    time: &Time,
-    script: impl Fn(u64, u64) -> Fate + 'static,
-) -> Vec<Scripted> {
+fn sessions(count: usize, time: &Time, script: impl Fn(u64, u64) -> Fate + 'static) -> Vec<Scripted> {
     let script: Script = Rc::new(script);
     let session = |_| Scripted {
         time: time.clone(),
@@ -88,10 +84,7 @@ impl Target for Scripted {
         Ok(number)
     }
 
-    fn poll(
-        &mut self,
-        mut on_answer: impl FnMut(u64, Result<&[u8], Failure>),
-    ) -> Result<usize, Failure> {
+    fn poll(&mut self, mut on_answer: impl FnMut(u64, Result<&[u8], Failure>)) -> Result<usize, Failure> {
         if self.ended {
             return Err(Failure::Disconnected);
         }
@@ -101,13 +94,7 @@ impl Target for Scripted {
             if *at > now {
                 return true;
             }
-            on_answer(
-                *number,
-                result
-                    .as_ref()
-                    .map(Vec::as_slice)
-                    .map_err(|&failure| failure),
-            );
+            on_answer(*number, result.as_ref().map(Vec::as_slice).map_err(|&failure| failure));
             count += 1;
             false
         });
@@ -116,9 +103,7 @@ impl Target for Scripted {
 
     fn wait_any(targets: &mut [Self], timeout: Duration, _: u32) {
         let time = targets[0].time.clone();
-        let answers = targets
-            .iter()
-            .flat_map(|t| t.answers.borrow().iter().map(|a| a.0).collect::<Vec<_>>());
+        let answers = targets.iter().flat_map(|t| t.answers.borrow().iter().map(|a| a.0).collect::<Vec<_>>());
         let answer = answers.min().unwrap_or(u64::MAX);
         let until = time.now_ns().saturating_add(timeout.as_nanos() as u64);
         time.0.set(until.min(answer).max(time.now_ns() + 1));
@@ -138,42 +123,27 @@ fn run_with(
     let time = targets[0].time.clone();
     let mut collector = Collector::new(true, Box::new(|_| ()));
     let mut workload = LogWorkload::new(8, 0);
-    let figures =
-        Generator::new(targets, &mut workload, options, &time, history).run(stop, &mut collector);
+    let figures = Generator::new(targets, &mut workload, options, &time, history).run(stop, &mut collector);
     figures.with(collector.finish())
 }
 
 fn closed(outstanding: usize, extent: Extent) -> LoadOptions {
-    LoadOptions {
-        outstanding,
-        extent,
-        warmup: Duration::from_secs(1),
-        ..LoadOptions::default()
-    }
+    LoadOptions { outstanding, extent, warmup: Duration::from_secs(1), ..LoadOptions::default() }
 }
 
 fn open(rate_per_s: f64, outstanding: usize, duration: Duration) -> LoadOptions {
-    LoadOptions {
-        pace: Pace::Open { rate_per_s },
-        ..closed(outstanding, Extent::Duration(duration))
-    }
+    LoadOptions { pace: Pace::Open { rate_per_s }, ..closed(outstanding, Extent::Duration(duration)) }
 }
 
 fn close_to(got: u64, expected: u64) {
-    assert!(
-        got.abs_diff(expected) * 500 <= expected,
-        "{got} is not {expected}"
-    );
+    assert!(got.abs_diff(expected) * 500 <= expected, "{got} is not {expected}");
 }
 
 #[test]
 fn a_closed_loop_goes_as_fast_as_the_service() {
     let time = Time::default();
     let mut targets = sessions(2, &time, |_, now| Fate::Answer(now + 100 * MICROSECOND));
-    let result = run(
-        &mut targets,
-        &closed(4, Extent::Duration(Duration::from_secs(3))),
-    );
+    let result = run(&mut targets, &closed(4, Extent::Duration(Duration::from_secs(3))));
     // Two sessions of four, each answered after 100 µs.
     close_to(result.acknowledged, 3 * 80_000);
     close_to(result.throughput_per_s() as u64, 80_000);
@@ -181,10 +151,7 @@ fn a_closed_loop_goes_as_fast_as_the_service() {
     close_to(summary.p50, 100 * MICROSECOND);
     close_to(summary.max, 100 * MICROSECOND);
     assert_eq!(result.latencies.count(), result.acknowledged);
-    assert_eq!(
-        (result.failures.total(), result.failures_warmup.total()),
-        (0, 0)
-    );
+    assert_eq!((result.failures.total(), result.failures_warmup.total()), (0, 0));
     close_to(result.acknowledgement_gap_max_ns, 100 * MICROSECOND);
     assert_eq!(result.seconds.len(), 3);
     for second in &result.seconds {
@@ -198,13 +165,8 @@ fn a_closed_loop_goes_as_fast_as_the_service() {
 #[test]
 fn a_number_of_operations_is_met_exactly() {
     let time = Time::default();
-    let mut targets = sessions(3, &time, |number, now| {
-        Fate::Answer(now + (1 + number % 7) * MICROSECOND)
-    });
-    let options = LoadOptions {
-        warmup: Duration::ZERO,
-        ..closed(5, Extent::Operations(10_001))
-    };
+    let mut targets = sessions(3, &time, |number, now| Fate::Answer(now + (1 + number % 7) * MICROSECOND));
+    let options = LoadOptions { warmup: Duration::ZERO, ..closed(5, Extent::Operations(10_001)) };
     let result = run(&mut targets, &options);
     assert_eq!((result.acknowledged, result.failures.total()), (10_001, 0));
     assert_eq!(result.latencies.count(), 10_001);
@@ -226,17 +188,10 @@ fn an_open_loop_charges_a_stall_with_everything_that_was_due_in_it() {
     assert_eq!((result.acknowledged, result.failures.total()), (5_000, 0));
     let latencies = &result.latencies;
     close_to(latencies.quantile_ns(0.5), 100 * MICROSECOND);
-    for (quantile, expected) in [
-        (0.9, 500 * MILLISECOND),
-        (0.96, 800 * MILLISECOND),
-        (1.0, SECOND),
-    ] {
+    for (quantile, expected) in [(0.9, 500 * MILLISECOND), (0.96, 800 * MILLISECOND), (1.0, SECOND)] {
         let got = latencies.quantile_ns(quantile);
         // The backlog of 990 leaves ten at a time, which adds up to 10 ms.
-        assert!(
-            got.abs_diff(expected) < 12 * MILLISECOND,
-            "{quantile}: {got} for {expected}"
-        );
+        assert!(got.abs_diff(expected) < 12 * MILLISECOND, "{quantile}: {got} for {expected}");
     }
     close_to(result.acknowledgement_gap_max_ns, SECOND);
     let by_second: Vec<u64> = result.seconds.iter().map(|s| s.acknowledged).collect();
@@ -248,10 +203,7 @@ fn an_open_loop_charges_a_stall_with_everything_that_was_due_in_it() {
 fn a_closed_loop_sees_only_what_it_had_outstanding() {
     let time = Time::default();
     let mut targets = sessions(1, &time, stalling);
-    let result = run(
-        &mut targets,
-        &closed(10, Extent::Duration(Duration::from_secs(5))),
-    );
+    let result = run(&mut targets, &closed(10, Extent::Duration(Duration::from_secs(5))));
     let slow = (1.0 - 10.0 / result.acknowledged as f64) - 1e-6;
     close_to(result.latencies.quantile_ns(slow), 100 * MICROSECOND);
     close_to(result.latencies.summary().max, SECOND);
@@ -262,10 +214,7 @@ fn a_closed_loop_sees_only_what_it_had_outstanding() {
 fn an_open_loop_keeps_its_rate_and_spreads_over_sessions() {
     let time = Time::default();
     let mut targets = sessions(4, &time, |_, now| Fate::Answer(now + 10 * MICROSECOND));
-    let options = LoadOptions {
-        warmup: Duration::ZERO,
-        ..open(3_000.0, 2, Duration::from_secs(2))
-    };
+    let options = LoadOptions { warmup: Duration::ZERO, ..open(3_000.0, 2, Duration::from_secs(2)) };
     let result = run(&mut targets, &options);
     assert_eq!(result.acknowledged, 6_000);
     assert!(targets.iter().all(|t| t.number_next == 1_501));
@@ -277,17 +226,10 @@ fn a_stall_at_the_end_is_not_hidden() {
     let time = Time::default();
     // Answers nothing from 1.5 s on, for ever: half of the measured second.
     let silent = |_, now| {
-        if now < 1_500 * MILLISECOND {
-            Fate::Answer(now + MICROSECOND)
-        } else {
-            Fate::Swallow
-        }
+        if now < 1_500 * MILLISECOND { Fate::Answer(now + MICROSECOND) } else { Fate::Swallow }
     };
     let mut targets = sessions(1, &time, silent);
-    let options = LoadOptions {
-        silence_max: Duration::from_secs(2),
-        ..open(1_000.0, 10, Duration::from_secs(1))
-    };
+    let options = LoadOptions { silence_max: Duration::from_secs(2), ..open(1_000.0, 10, Duration::from_secs(1)) };
     let result = run(&mut targets, &options);
     assert_eq!(result.acknowledged, 500);
     assert_eq!(result.failures.count(Failure::NotAnswered), 10);
@@ -301,18 +243,9 @@ fn a_stall_at_the_end_is_not_hidden() {
 fn silence_ends_a_run_that_only_counts_operations() {
     let time = Time::default();
     let mut targets = sessions(2, &time, |_, _| Fate::Swallow);
-    let options = LoadOptions {
-        silence_max: Duration::from_secs(3),
-        ..closed(4, Extent::Operations(1_000))
-    };
+    let options = LoadOptions { silence_max: Duration::from_secs(3), ..closed(4, Extent::Operations(1_000)) };
     let result = run(&mut targets, &options);
-    assert_eq!(
-        (
-            result.acknowledged,
-            result.failures_warmup.count(Failure::NotAnswered)
-        ),
-        (0, 8)
-    );
+    assert_eq!((result.acknowledged, result.failures_warmup.count(Failure::NotAnswered)), (0, 8));
     assert!(time.now_ns() < 8 * SECOND);
 }
 
@@ -324,10 +257,7 @@ fn failures_are_counted_by_kind_and_not_timed() {
         1 => Fate::Wrong(now + MICROSECOND),
         _ => Fate::Answer(now + MICROSECOND),
     });
-    let options = LoadOptions {
-        warmup: Duration::ZERO,
-        ..closed(4, Extent::Operations(4_000))
-    };
+    let options = LoadOptions { warmup: Duration::ZERO, ..closed(4, Extent::Operations(4_000)) };
     let result = run(&mut targets, &options);
     assert_eq!(result.acknowledged, 2_000);
     assert_eq!(result.failures.count(Failure::Overloaded), 1_000);
@@ -347,19 +277,10 @@ fn a_refusal_for_good_fails_the_operation_and_a_full_ring_does_not() {
             _ => Fate::Answer(now + MICROSECOND),
         }
     });
-    let options = LoadOptions {
-        warmup: Duration::ZERO,
-        ..closed(4, Extent::Operations(1_000))
-    };
+    let options = LoadOptions { warmup: Duration::ZERO, ..closed(4, Extent::Operations(1_000)) };
     let result = run(&mut targets, &options);
-    assert_eq!(
-        result.acknowledged + result.failures.count(Failure::TooLarge),
-        1_000
-    );
-    assert_eq!(
-        result.failures.total(),
-        result.failures.count(Failure::TooLarge)
-    );
+    assert_eq!(result.acknowledged + result.failures.count(Failure::TooLarge), 1_000);
+    assert_eq!(result.failures.total(), result.failures.count(Failure::TooLarge));
     assert!(result.failures.total() >= 499);
 }
 
@@ -372,15 +293,9 @@ fn a_session_that_ends_fails_what_it_had_and_the_others_go_on() {
     });
     // The second session never reaches its fiftieth operation.
     targets[1].number_next = 1_000;
-    let options = LoadOptions {
-        warmup: Duration::ZERO,
-        ..closed(4, Extent::Operations(400))
-    };
+    let options = LoadOptions { warmup: Duration::ZERO, ..closed(4, Extent::Operations(400)) };
     let result = run(&mut targets, &options);
-    assert_eq!(
-        result.acknowledged + result.failures.count(Failure::Disconnected),
-        400
-    );
+    assert_eq!(result.acknowledged + result.failures.count(Failure::Disconnected), 400);
     assert!((1..=4).contains(&result.failures.count(Failure::Disconnected)));
 }
 
@@ -389,13 +304,7 @@ fn a_run_ends_when_every_session_has_ended() {
     let time = Time::default();
     let mut targets = sessions(2, &time, |_, _| Fate::End);
     let result = run(&mut targets, &closed(4, Extent::Operations(1_000)));
-    assert_eq!(
-        (
-            result.acknowledged,
-            result.failures_warmup.count(Failure::Disconnected)
-        ),
-        (0, 8)
-    );
+    assert_eq!((result.acknowledged, result.failures_warmup.count(Failure::Disconnected)), (0, 8));
 }
 
 #[test]
@@ -403,18 +312,9 @@ fn an_answer_that_overtakes_many_others_finds_its_place() {
     let time = Time::default();
     // Every hundredth answer comes after a thousand later ones: the lane must wait for its place, and lose nothing.
     let mut targets = sessions(1, &time, |number, now| {
-        Fate::Answer(
-            now + if number % 100 == 0 {
-                10 * MILLISECOND
-            } else {
-                10 * MICROSECOND
-            },
-        )
+        Fate::Answer(now + if number % 100 == 0 { 10 * MILLISECOND } else { 10 * MICROSECOND })
     });
-    let options = LoadOptions {
-        warmup: Duration::ZERO,
-        ..closed(8, Extent::Operations(5_000))
-    };
+    let options = LoadOptions { warmup: Duration::ZERO, ..closed(8, Extent::Operations(5_000)) };
     let result = run(&mut targets, &options);
     assert_eq!((result.acknowledged, result.failures.total()), (5_000, 0));
     assert_eq!(result.latencies.quantile_ns(0.995) / MILLISECOND, 10);
@@ -425,12 +325,7 @@ fn the_stop_flag_ends_the_sending_and_outstanding_answers_still_count() {
     let time = Time::default();
     let mut targets = sessions(1, &time, |_, now| Fate::Answer(now + MILLISECOND));
     let stop = AtomicBool::new(true);
-    let result = run_with(
-        &mut targets,
-        &closed(4, Extent::Operations(1_000)),
-        None,
-        &stop,
-    );
+    let result = run_with(&mut targets, &closed(4, Extent::Operations(1_000)), None, &stop);
     assert!(result.stopped);
     assert_eq!((result.acknowledged, result.duration_ns), (0, 0));
 }
@@ -449,21 +344,13 @@ fn a_history_holds_every_call_and_its_outcome_in_time_order() {
         ..closed(8, Extent::Operations(500))
     };
     let mut history = HistoryWriter::new(Vec::new());
-    let result = run_with(
-        &mut targets,
-        &options,
-        Some(&mut history),
-        &AtomicBool::new(false),
-    );
+    let result = run_with(&mut targets, &options, Some(&mut history), &AtomicBool::new(false));
     let text = String::from_utf8(history.finish().unwrap()).unwrap();
     let mut open = std::collections::HashMap::new();
     let (mut answers, mut failures) = (0, 0);
     for line in text.lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        let id = (
-            event["session"].as_u64().unwrap(),
-            event["number"].as_u64().unwrap(),
-        );
+        let id = (event["session"].as_u64().unwrap(), event["number"].as_u64().unwrap());
         let time_ns = event["time_ns"].as_u64().unwrap();
         match event["event"].as_str().unwrap() {
             "call" => assert!(open.insert(id, time_ns).is_none()),
@@ -478,9 +365,6 @@ fn a_history_holds_every_call_and_its_outcome_in_time_order() {
         }
     }
     assert!(open.is_empty(), "every call has an outcome: {open:?}");
-    assert_eq!(
-        (answers, failures),
-        (result.acknowledged, result.failures.total())
-    );
+    assert_eq!((answers, failures), (result.acknowledged, result.failures.total()));
     assert_eq!(result.failures.count(Failure::NotAnswered), 8);
 }

@@ -15,18 +15,18 @@
 mod clock;
 mod collect;
 mod generator;
+mod session;
 mod target;
 mod workload;
 
 use std::time::Duration;
 
 pub use clock::{Clock, MonotonicClock};
-pub use collect::{
-    Background, Collected, Collector, LoadResult, Phase, Progress, Second, Slice, SliceSink,
-};
+pub use collect::{Background, Collected, Collector, LoadResult, Phase, Progress, Second, Slice, SliceSink};
 pub use generator::{Figures, Generator};
+pub use session::connect;
 pub use target::{Failure, Failures, Refusal, Target};
-pub use workload::{LogWorkload, NullWorkload, Workload};
+pub use workload::{KeyValueWorkload, LogWorkload, NullWorkload, Workload};
 
 use crate::history::HistoryWriter;
 
@@ -117,7 +117,6 @@ pub fn run<T: Target, W: Workload, H: std::io::Write>(
     let collector = Collector::new(outlets.intervals_keep, outlets.on_progress);
     let mut background = Background::start(collector)?;
     let clock = MonotonicClock::start();
-    let figures = Generator::new(targets, workload, options, &clock, outlets.history)
-        .run(stop, &mut background);
+    let figures = Generator::new(targets, workload, options, &clock, outlets.history).run(stop, &mut background);
     Ok(figures.with(background.finish()))
 }

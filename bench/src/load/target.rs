@@ -18,10 +18,7 @@ pub trait Target: Sized {
     ///
     /// # Errors
     /// When the session has ended: no further answer will come.
-    fn poll(
-        &mut self,
-        on_answer: impl FnMut(u64, Result<&[u8], Failure>),
-    ) -> Result<usize, Failure>;
+    fn poll(&mut self, on_answer: impl FnMut(u64, Result<&[u8], Failure>)) -> Result<usize, Failure>;
 
     /// Gives the processor away until one of `targets` may have an answer, at most for `timeout`. May return early.
     /// `idle_turns` counts the turns of the caller's loop since anything happened, so that waiting can begin cheaply.
@@ -51,8 +48,8 @@ pub enum Failure {
     Disconnected,
     /// The driver ended the session.
     Evicted,
-    /// The session gave the operation up after its deadline.
-    TimedOut,
+    /// Too few replicas answered the driver in time.
+    Unavailable,
     /// The result is not one that this operation can have.
     WrongResult,
     /// No answer came until the run's own bound.
@@ -71,7 +68,7 @@ impl Failure {
         Failure::Unsupported,
         Failure::Disconnected,
         Failure::Evicted,
-        Failure::TimedOut,
+        Failure::Unavailable,
         Failure::WrongResult,
         Failure::NotAnswered,
         Failure::NotSent,
@@ -86,7 +83,7 @@ impl Failure {
             Failure::Unsupported => "unsupported",
             Failure::Disconnected => "disconnected",
             Failure::Evicted => "evicted",
-            Failure::TimedOut => "timed_out",
+            Failure::Unavailable => "unavailable",
             Failure::WrongResult => "wrong_result",
             Failure::NotAnswered => "not_answered",
             Failure::NotSent => "not_sent",
@@ -96,10 +93,7 @@ impl Failure {
 
     /// Whether the operation may have taken effect all the same: a checker must allow for both.
     pub fn effect_unknown(self) -> bool {
-        !matches!(
-            self,
-            Failure::Overloaded | Failure::TooLarge | Failure::Unsupported | Failure::NotSent
-        )
+        !matches!(self, Failure::Overloaded | Failure::TooLarge | Failure::Unsupported | Failure::NotSent)
     }
 }
 
@@ -125,10 +119,7 @@ impl Failures {
 
     /// The kinds that occurred.
     pub fn iter(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
-        Failure::ALL
-            .into_iter()
-            .map(|kind| (kind, self.count(kind)))
-            .filter(|&(_, count)| count > 0)
+        Failure::ALL.into_iter().map(|kind| (kind, self.count(kind))).filter(|&(_, count)| count > 0)
     }
 }
 
@@ -140,10 +131,7 @@ mod tests {
     fn every_kind_has_its_own_count_and_the_name_that_serde_writes() {
         for (at, kind) in Failure::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
-            assert_eq!(
-                serde_json::to_string(&kind).unwrap(),
-                format!("\"{}\"", kind.name())
-            );
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
             let mut failures = Failures::default();
             failures.add(kind, 3);
             assert_eq!(failures.iter().collect::<Vec<_>>(), [(kind, 3)]);

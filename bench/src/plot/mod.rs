@@ -27,18 +27,12 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// The run of the load generator named `label`.
     pub fn of(label: &'a str, load: &'a LoadResult) -> Self {
-        Self {
-            label,
-            latencies: &load.latencies,
-            seconds: &load.seconds,
-        }
+        Self { label, latencies: &load.latencies, seconds: &load.seconds }
     }
 }
 
 /// Told apart by people with the usual kinds of colour blindness (Okabe and Ito's palette, its darker half first).
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9",
-];
+const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9"];
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 92.0;
@@ -48,13 +42,7 @@ const LEGEND_ROW: f64 = 22.0;
 const LATENCY_HEIGHT: f64 = 330.0;
 const STRIP_HEIGHT: f64 = 110.0;
 /// Where the columns of figures in the legend end.
-const COLUMNS: [(&str, f64); 5] = [
-    ("p50", 560.0),
-    ("p99", 650.0),
-    ("p99.9", 740.0),
-    ("max", 830.0),
-    ("ops/s", RIGHT),
-];
+const COLUMNS: [(&str, f64); 5] = [("p50", 560.0), ("p99", 650.0), ("p99.9", 740.0), ("max", 830.0), ("ops/s", RIGHT)];
 
 const STYLE: &str = "\
 text{font-family:'Inter','Segoe UI','Helvetica Neue','DejaVu Sans',Arial,sans-serif;fill:#1f2933}\
@@ -72,11 +60,7 @@ pub fn render(title: &str, subtitle: &str, runs: &[Run<'_>]) -> String {
     let latency_bottom = latency_top + LATENCY_HEIGHT;
     let strip = runs.iter().any(|run| !run.seconds.is_empty());
     let strip_top = latency_bottom + 74.0;
-    let height = if strip {
-        strip_top + STRIP_HEIGHT + 42.0
-    } else {
-        latency_bottom + 42.0
-    };
+    let height = if strip { strip_top + STRIP_HEIGHT + 42.0 } else { latency_bottom + 42.0 };
     let mut canvas = Canvas::new(WIDTH, height, "#ffffff", STYLE, title);
     canvas.text((LEFT - 60.0, 38.0), Anchor::Start, "title", title);
     canvas.text((LEFT - 60.0, 60.0), Anchor::Start, "subtitle", subtitle);
@@ -98,13 +82,7 @@ fn legend(canvas: &mut Canvas, runs: &[Run<'_>]) {
     }
     for (at, run) in runs.iter().enumerate() {
         let y = LEGEND_TOP + LEGEND_ROW * (at + 1) as f64;
-        canvas.rectangle(
-            LEFT - 60.0,
-            y - 10.0,
-            22.0,
-            10.0,
-            &format!("fill:{}", colour(at)),
-        );
+        canvas.rectangle(LEFT - 60.0, y - 10.0, 22.0, 10.0, &format!("fill:{}", colour(at)));
         canvas.text((LEFT - 30.0, y), Anchor::Start, "label", run.label);
         let summary = run.latencies.summary();
         let latencies = [summary.p50, summary.p99, summary.p99_9, summary.max];
@@ -125,21 +103,13 @@ fn legend(canvas: &mut Canvas, runs: &[Run<'_>]) {
 fn rows(canvas: &mut Canvas, y: &Scale, ticks: &[Tick]) {
     for (class, labelled) in [("fine", false), ("grid", true)] {
         canvas.group(class);
-        for tick in ticks
-            .iter()
-            .filter(|tick| tick.label.is_empty() != labelled)
-        {
+        for tick in ticks.iter().filter(|tick| tick.label.is_empty() != labelled) {
             canvas.line((LEFT, y.at(tick.value)), (RIGHT, y.at(tick.value)));
         }
         canvas.group_end();
     }
     for tick in ticks.iter().filter(|tick| !tick.label.is_empty()) {
-        canvas.text(
-            (LEFT - 9.0, y.at(tick.value) + 4.5),
-            Anchor::End,
-            "axis",
-            &tick.label,
-        );
+        canvas.text((LEFT - 9.0, y.at(tick.value) + 4.5), Anchor::End, "axis", &tick.label);
     }
 }
 
@@ -155,35 +125,15 @@ fn columns(canvas: &mut Canvas, x: &Scale, y: &Scale, ticks: &[Tick]) {
     canvas.line((LEFT, bottom), (RIGHT, bottom));
     canvas.group_end();
     for tick in ticks {
-        canvas.text(
-            (x.at(tick.value), bottom + 19.0),
-            Anchor::Middle,
-            "axis",
-            &tick.label,
-        );
+        canvas.text((x.at(tick.value), bottom + 19.0), Anchor::Middle, "axis", &tick.label);
     }
 }
 
 fn latency(canvas: &mut Canvas, runs: &[Run<'_>], top: f64, bottom: f64) {
-    canvas.text(
-        (LEFT - 60.0, top - 14.0),
-        Anchor::Start,
-        "name",
-        "Latency by percentile, both axes logarithmic",
-    );
-    let measured = || {
-        runs.iter()
-            .map(|run| run.latencies)
-            .filter(|latencies| latencies.count() > 0)
-    };
-    let lowest = measured()
-        .map(|latencies| latencies.quantile_ns(0.0))
-        .min()
-        .unwrap_or(1_000);
-    let highest = measured()
-        .map(|latencies| latencies.summary().max)
-        .max()
-        .unwrap_or(1_000_000);
+    canvas.text((LEFT - 60.0, top - 14.0), Anchor::Start, "name", "Latency by percentile, both axes logarithmic");
+    let measured = || runs.iter().map(|run| run.latencies).filter(|latencies| latencies.count() > 0);
+    let lowest = measured().map(|latencies| latencies.quantile_ns(0.0)).min().unwrap_or(1_000);
+    let highest = measured().map(|latencies| latencies.summary().max).max().unwrap_or(1_000_000);
     // The slowest of N is drawn at 1 - 1/2N, the middle of the step that it makes.
     let last = |latencies: &Latencies| 2.0 * latencies.count() as f64;
     let widest = measured().map(last).fold(100.0, f64::max);
@@ -210,11 +160,7 @@ fn latency(canvas: &mut Canvas, runs: &[Run<'_>], top: f64, bottom: f64) {
         );
         for quantile in [0.5, 0.99, 0.999] {
             let point = place((quantile, latencies.quantile_ns(quantile)));
-            canvas.circle(
-                point,
-                3.6,
-                &format!("fill:#ffffff;stroke:{colour};stroke-width:2"),
-            );
+            canvas.circle(point, 3.6, &format!("fill:#ffffff;stroke:{colour};stroke-width:2"));
         }
     }
 }
@@ -226,54 +172,31 @@ fn throughput(canvas: &mut Canvas, runs: &[Run<'_>], top: f64, bottom: f64) {
         "name",
         "Acknowledged operations a second, over the measured time",
     );
-    let seconds = |second: &Second| {
-        (
-            second.start_ns as f64 / 1e9,
-            (second.start_ns + second.duration_ns) as f64 / 1e9,
-        )
-    };
+    let seconds = |second: &Second| (second.start_ns as f64 / 1e9, (second.start_ns + second.duration_ns) as f64 / 1e9);
     let all = || runs.iter().flat_map(|run| run.seconds);
     let end = all().map(|second| seconds(second).1).fold(0.0, f64::max);
     let highest = all().map(Second::acknowledged_per_s).fold(0.0, f64::max);
     let y_ticks = scale::linear_ticks(highest, 3, scale::rate);
-    let y = Scale::linear(
-        (0.0, y_ticks.last().map_or(1.0, |tick| tick.value)),
-        (bottom, top),
-    );
+    let y = Scale::linear((0.0, y_ticks.last().map_or(1.0, |tick| tick.value)), (bottom, top));
     let x = Scale::linear((0.0, end), (LEFT, RIGHT));
     let x_ticks = scale::linear_ticks(end, 6, |value| format!("{} s", scale::rate(value)));
-    let x_ticks: Vec<Tick> = x_ticks
-        .into_iter()
-        .filter(|tick| tick.value <= end * 1.001)
-        .collect();
+    let x_ticks: Vec<Tick> = x_ticks.into_iter().filter(|tick| tick.value <= end * 1.001).collect();
     let filled = runs.iter().filter(|run| !run.seconds.is_empty()).count() == 1;
     rows(canvas, &y, &y_ticks);
     columns(canvas, &x, &y, &x_ticks);
-    for (at, run) in runs
-        .iter()
-        .enumerate()
-        .filter(|(_, run)| !run.seconds.is_empty())
-    {
+    for (at, run) in runs.iter().enumerate().filter(|(_, run)| !run.seconds.is_empty()) {
         let mut points = Vec::with_capacity(2 * run.seconds.len() + 2);
         for second in run.seconds {
             let ((from, to), height) = (seconds(second), y.at(second.acknowledged_per_s()));
             points.extend([(x.at(from), height), (x.at(to), height)]);
         }
         let colour = colour(at);
-        canvas.path(
-            &points,
-            false,
-            &format!("fill:none;stroke:{colour};stroke-width:2;stroke-linejoin:round"),
-        );
+        canvas.path(&points, false, &format!("fill:none;stroke:{colour};stroke-width:2;stroke-linejoin:round"));
         // Areas of several runs would mix their colours into one that is none of them.
         if filled {
             points.push((points[points.len() - 1].0, bottom));
             points.push((points[0].0, bottom));
-            canvas.path(
-                &points,
-                true,
-                &format!("fill:{colour};fill-opacity:0.10;stroke:none"),
-            );
+            canvas.path(&points, true, &format!("fill:{colour};fill-opacity:0.10;stroke:none"));
         }
     }
 }
@@ -287,19 +210,11 @@ mod tests {
         let mut open: Vec<&str> = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find('<') {
-            assert!(
-                !rest[..at].contains('>'),
-                "a stray > before {}",
-                &rest[at..]
-            );
+            assert!(!rest[..at].contains('>'), "a stray > before {}", &rest[at..]);
             let end = at + rest[at..].find('>').expect("every tag ends");
             let tag = &rest[at + 1..end];
             assert_eq!(tag.matches('"').count() % 2, 0, "quotes of {tag}");
-            let name = tag
-                .trim_start_matches('/')
-                .split([' ', '/'])
-                .next()
-                .unwrap();
+            let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
             if tag.starts_with('/') {
                 assert_eq!(open.pop(), Some(name));
             } else if !tag.ends_with('/') {
@@ -309,16 +224,9 @@ mod tests {
         }
         assert!(open.is_empty(), "{open:?}");
         for (at, _) in text.match_indices('&') {
-            assert!(
-                ["&lt;", "&gt;", "&amp;", "&quot;"]
-                    .iter()
-                    .any(|entity| text[at..].starts_with(entity))
-            );
+            assert!(["&lt;", "&gt;", "&amp;", "&quot;"].iter().any(|entity| text[at..].starts_with(entity)));
         }
-        assert!(
-            !text.contains("NaN") && !text.contains("inf"),
-            "every coordinate is a number"
-        );
+        assert!(!text.contains("NaN") && !text.contains("inf"), "every coordinate is a number");
     }
 
     fn latencies(scale_ns: u64, count: u64) -> Latencies {
@@ -347,33 +255,14 @@ mod tests {
     #[test]
     fn a_picture_is_well_formed_and_shows_every_run() {
         let (quick, slow) = (latencies(25_000, 100_000), latencies(120_000, 3_000));
-        let (steady, failing) = (
-            seconds(&[1_000_000; 5]),
-            seconds(&[900_000, 0, 0, 1_100_000]),
-        );
+        let (steady, failing) = (seconds(&[1_000_000; 5]), seconds(&[900_000, 0, 0, 1_100_000]));
         let runs = [
-            Run {
-                label: "PBFT <1>",
-                latencies: &quick,
-                seconds: &steady,
-            },
-            Run {
-                label: "R&D",
-                latencies: &slow,
-                seconds: &failing,
-            },
+            Run { label: "PBFT <1>", latencies: &quick, seconds: &steady },
+            Run { label: "R&D", latencies: &slow, seconds: &failing },
         ];
         let picture = render("Latency \"now\"", "4 replicas & 1 driver", &runs);
         assert_well_formed(&picture);
-        for part in [
-            "PBFT &lt;1&gt;",
-            "R&amp;D",
-            "99.9 %",
-            "50 µs",
-            "1,000,000",
-            COLOURS[0],
-            COLOURS[1],
-        ] {
+        for part in ["PBFT &lt;1&gt;", "R&amp;D", "99.9 %", "50 µs", "1,000,000", COLOURS[0], COLOURS[1]] {
             assert!(picture.contains(part), "{part} is not in the picture");
         }
         assert_eq!(picture.matches("<circle").count(), 6);
@@ -383,27 +272,11 @@ mod tests {
     fn a_picture_of_nothing_is_still_a_picture() {
         assert_well_formed(&render("none", "", &[]));
         let nothing = Latencies::new();
-        let picture = render(
-            "none",
-            "",
-            &[Run {
-                label: "empty",
-                latencies: &nothing,
-                seconds: &[],
-            }],
-        );
+        let picture = render("none", "", &[Run { label: "empty", latencies: &nothing, seconds: &[] }]);
         assert_well_formed(&picture);
         assert!(picture.contains("empty") && !picture.contains("<path"));
         let mut one = Latencies::new();
         one.record(5);
-        assert_well_formed(&render(
-            "one",
-            "",
-            &[Run {
-                label: "one",
-                latencies: &one,
-                seconds: &seconds(&[0]),
-            }],
-        ));
+        assert_well_formed(&render("one", "", &[Run { label: "one", latencies: &one, seconds: &seconds(&[0]) }]));
     }
 }

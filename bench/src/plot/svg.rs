@@ -58,17 +58,8 @@ impl Display for Pixels {
 
 impl Canvas {
     /// An empty drawing with a background. `describe` is what a screen reader says.
-    pub(super) fn new(
-        width: f64,
-        height: f64,
-        background: &str,
-        style: &str,
-        describe: &str,
-    ) -> Self {
-        let mut canvas = Self {
-            text: String::with_capacity(1 << 15),
-            open: 0,
-        };
+    pub(super) fn new(width: f64, height: f64, background: &str, style: &str, describe: &str) -> Self {
+        let mut canvas = Self { text: String::with_capacity(1 << 15), open: 0 };
         canvas.put(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\">\n<title>{}</title>\n<style>{}</style>\n",
@@ -104,16 +95,12 @@ impl Canvas {
     pub(super) fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, style: &str) {
         let (x, y, width, height) = (Pixels(x), Pixels(y), Pixels(width), Pixels(height));
         let style = Escaped(style);
-        self.put(format_args!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" style=\"{style}\"/>\n"
-        ));
+        self.put(format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" style=\"{style}\"/>\n"));
     }
 
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64)) {
         let (x1, y1, x2, y2) = (Pixels(from.0), Pixels(from.1), Pixels(to.0), Pixels(to.1));
-        self.put(format_args!(
-            "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>\n"
-        ));
+        self.put(format_args!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>\n"));
     }
 
     /// A line through all points; a filled area when `style` says so.
@@ -128,18 +115,14 @@ impl Canvas {
 
     pub(super) fn circle(&mut self, at: (f64, f64), radius: f64, style: &str) {
         let (x, y, radius, style) = (Pixels(at.0), Pixels(at.1), Pixels(radius), Escaped(style));
-        self.put(format_args!(
-            "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" style=\"{style}\"/>\n"
-        ));
+        self.put(format_args!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" style=\"{style}\"/>\n"));
     }
 
     /// A text of the style class `class`.
     pub(super) fn text(&mut self, at: (f64, f64), anchor: Anchor, class: &str, text: &str) {
         let (x, y, anchor, class) = (Pixels(at.0), Pixels(at.1), anchor.name(), Escaped(class));
         let text = Escaped(text);
-        self.put(format_args!(
-            "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>\n"
-        ));
+        self.put(format_args!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>\n"));
     }
 
     fn put(&mut self, arguments: fmt::Arguments<'_>) {
@@ -158,8 +141,6 @@ mod tests {
         canvas.text((1.0, 2.04), Anchor::End, "x", "</text><script>\u{0}&");
         let text = canvas.finish();
         assert!(text.contains("a &lt; b &amp; &quot;c&quot;"));
-        assert!(text.contains(
-            "y=\"2\" text-anchor=\"end\" class=\"x\">&lt;/text&gt;&lt;script&gt;&amp;</text>"
-        ));
+        assert!(text.contains("y=\"2\" text-anchor=\"end\" class=\"x\">&lt;/text&gt;&lt;script&gt;&amp;</text>"));
     }
 }

@@ -130,9 +130,7 @@ pub enum ReportFault {
         kinds: String,
     },
     /// Nothing was acknowledged.
-    #[error(
-        "no operation was acknowledged; look at the standard error of the replicas and the driver"
-    )]
+    #[error("no operation was acknowledged; look at the standard error of the replicas and the driver")]
     Nothing,
 }
 
@@ -144,29 +142,18 @@ fn quorum(faults_tolerated: u32) -> u32 {
 /// Whether the replicas that reported agree: at least `2f+1` of them, all with the same state at the same sequence
 /// number. A report is the last executed sequence number and the digest of the state after it.
 pub fn orders_agree<D: PartialEq>(reported: &[(u64, D)], faults_tolerated: u32) -> bool {
-    reported.len() >= quorum(faults_tolerated) as usize
-        && reported.windows(2).all(|pair| pair[0] == pair[1])
+    reported.len() >= quorum(faults_tolerated) as usize && reported.windows(2).all(|pair| pair[0] == pair[1])
 }
 
 impl Report {
     /// Puts a report together. `pace` is the one that the load ran with.
-    pub fn new(
-        load: &LoadResult,
-        pace: Pace,
-        processes: &ProcessReport,
-        facts: RunFacts,
-    ) -> Report {
+    pub fn new(load: &LoadResult, pace: Pace, processes: &ProcessReport, facts: RunFacts) -> Report {
         let failures = load.failures.iter();
         let measured = load.acknowledged.max(1) as f64;
         Report {
             operations_acknowledged: load.acknowledged,
             operations_failed: load.failures.total(),
-            failures: failures
-                .map(|(failure, operations)| FailureCount {
-                    failure,
-                    operations,
-                })
-                .collect(),
+            failures: failures.map(|(failure, operations)| FailureCount { failure, operations }).collect(),
             warmup_operations_failed: load.failures_warmup.total(),
             duration_ns: load.duration_ns,
             throughput_ops_per_s: load.throughput_per_s(),
@@ -176,11 +163,7 @@ impl Report {
                 Pace::Closed => None,
                 Pace::Open { rate_per_s } => Some(rate_per_s),
             },
-            throughput_per_s: load
-                .seconds
-                .iter()
-                .map(|s| s.acknowledged_per_s())
-                .collect(),
+            throughput_per_s: load.seconds.iter().map(|s| s.acknowledged_per_s()).collect(),
             datagrams_per_operation: facts.datagrams_sent as f64 / measured,
             cpu_seconds: processes.cpu_seconds(),
             cpu_seconds_watched: processes.cpu_seconds_watched(),
@@ -197,29 +180,16 @@ impl Report {
         let quorum = quorum(self.facts.faults_tolerated);
         if !self.facts.orders_agree || self.facts.replicas_reported < quorum {
             let (reported, replicas) = (self.facts.replicas_reported, self.facts.replicas);
-            faults.push(ReportFault::Order {
-                reported,
-                replicas,
-                quorum,
-            });
+            faults.push(ReportFault::Order { reported, replicas, quorum });
         }
         let failed = self.operations_failed + self.warmup_operations_failed;
         if failed > 0 {
-            let mut kinds: Vec<String> = self
-                .failures
-                .iter()
-                .map(|f| format!("{} {}", f.operations, f.failure.name()))
-                .collect();
+            let mut kinds: Vec<String> =
+                self.failures.iter().map(|f| format!("{} {}", f.operations, f.failure.name())).collect();
             if self.warmup_operations_failed > 0 {
-                kinds.push(format!(
-                    "{} while warming up",
-                    self.warmup_operations_failed
-                ));
+                kinds.push(format!("{} while warming up", self.warmup_operations_failed));
             }
-            faults.push(ReportFault::Failed {
-                failed,
-                kinds: kinds.join(", "),
-            });
+            faults.push(ReportFault::Failed { failed, kinds: kinds.join(", ") });
         }
         if self.operations_acknowledged == 0 {
             faults.push(ReportFault::Nothing);
@@ -237,8 +207,7 @@ impl Report {
 
     /// The JSON text, indented, ending with a line feed.
     pub fn to_json(&self) -> String {
-        let mut text =
-            serde_json::to_string_pretty(self).expect("a report holds nothing that JSON cannot");
+        let mut text = serde_json::to_string_pretty(self).expect("a report holds nothing that JSON cannot");
         text.push('\n');
         text
     }
@@ -333,10 +302,7 @@ mod tests {
     fn a_report_reads_back() {
         let mut written = report();
         written.rate_ops_per_s = Some(1_000.0);
-        written.failures.push(FailureCount {
-            failure: Failure::NotSent,
-            operations: 3,
-        });
+        written.failures.push(FailureCount { failure: Failure::NotSent, operations: 3 });
         let read: Report = serde_json::from_str(&written.to_json()).unwrap();
         assert_eq!(read, written);
     }
@@ -349,30 +315,15 @@ mod tests {
             change(&mut report);
             report.check().unwrap_err()
         };
-        assert!(matches!(
-            fault(&|r| r.facts.orders_agree = false),
-            ReportFault::Order { quorum: 3, .. }
-        ));
-        assert!(matches!(
-            fault(&|r| r.facts.replicas_reported = 2),
-            ReportFault::Order { reported: 2, .. }
-        ));
-        assert_eq!(
-            fault(&|r| r.operations_acknowledged = 0),
-            ReportFault::Nothing
-        );
+        assert!(matches!(fault(&|r| r.facts.orders_agree = false), ReportFault::Order { quorum: 3, .. }));
+        assert!(matches!(fault(&|r| r.facts.replicas_reported = 2), ReportFault::Order { reported: 2, .. }));
+        assert_eq!(fault(&|r| r.operations_acknowledged = 0), ReportFault::Nothing);
         let failed = fault(&|r| {
             r.operations_failed = 3;
-            r.failures.push(FailureCount {
-                failure: Failure::TimedOut,
-                operations: 3,
-            });
+            r.failures.push(FailureCount { failure: Failure::Unavailable, operations: 3 });
         });
-        assert_eq!(failed.to_string(), "3 operations failed: 3 timed_out");
-        assert!(matches!(
-            fault(&|r| r.warmup_operations_failed = 1),
-            ReportFault::Failed { failed: 1, .. }
-        ));
+        assert_eq!(failed.to_string(), "3 operations failed: 3 unavailable");
+        assert!(matches!(fault(&|r| r.warmup_operations_failed = 1), ReportFault::Failed { failed: 1, .. }));
     }
 
     #[test]

@@ -62,109 +62,45 @@ pub(super) fn table(report: &Report) -> String {
     };
     line(
         "service",
-        format!(
-            "{}, {protocol}, payload {} B, reply {} B",
-            facts.service, facts.payload_bytes, facts.reply_bytes
-        ),
+        format!("{}, {protocol}, payload {} B, reply {} B", facts.service, facts.payload_bytes, facts.reply_bytes),
     );
     line(
         "replicas",
-        format!(
-            "{} ({} active, {} may be faulty)",
-            facts.replicas, facts.active_replicas, facts.faults_tolerated
-        ),
+        format!("{} ({} active, {} may be faulty)", facts.replicas, facts.active_replicas, facts.faults_tolerated),
     );
     line(
         "transport",
-        format!(
-            "{}, {}, arrangement {}, journal {}",
-            facts.transport, facts.fan_out, facts.arrangement, facts.journal
-        ),
+        format!("{}, {}, arrangement {}, journal {}", facts.transport, facts.fan_out, facts.arrangement, facts.journal),
     );
     let pace = report
         .rate_ops_per_s
-        .map_or("closed loop".to_string(), |rate| {
-            format!("{} operations/s due", count(rate.round() as u64))
-        });
-    line(
-        "load",
-        format!(
-            "{} sessions, {} outstanding each, {pace}",
-            facts.sessions, facts.outstanding
-        ),
-    );
+        .map_or("closed loop".to_string(), |rate| format!("{} operations/s due", count(rate.round() as u64)));
+    line("load", format!("{} sessions, {} outstanding each, {pace}", facts.sessions, facts.outstanding));
     line("", String::new());
     line(
         "acknowledged",
-        format!(
-            "{} operations in {}",
-            count(report.operations_acknowledged),
-            time(report.duration_ns)
-        ),
+        format!("{} operations in {}", count(report.operations_acknowledged), time(report.duration_ns)),
     );
-    let kinds: Vec<String> = report
-        .failures
-        .iter()
-        .map(|f| format!("{} {}", count(f.operations), f.failure.name()))
-        .collect();
-    let kinds = if kinds.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", kinds.join(", "))
-    };
-    line(
-        "failed",
-        format!("{}{kinds}", count(report.operations_failed)),
-    );
-    line(
-        "throughput",
-        format!(
-            "{} operations/s",
-            count(report.throughput_ops_per_s.round() as u64)
-        ),
-    );
+    let kinds: Vec<String> =
+        report.failures.iter().map(|f| format!("{} {}", count(f.operations), f.failure.name())).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    line("failed", format!("{}{kinds}", count(report.operations_failed)));
+    line("throughput", format!("{} operations/s", count(report.throughput_ops_per_s.round() as u64)));
     line("longest silence", time(report.acknowledgement_gap_max_ns));
     let latency = &report.latency_ns;
     line("latency p50", time(latency.p50));
     line("latency p90", time(latency.p90));
     line("latency p99", time(latency.p99));
     line("latency p99.9", time(latency.p99_9));
-    line(
-        "latency max",
-        format!("{} (mean {})", time(latency.max), time(latency.mean)),
-    );
+    line("latency max", format!("{} (mean {})", time(latency.max), time(latency.mean)));
     line("", String::new());
-    let per_operation_ns =
-        report.cpu_seconds_watched * 1e9 / report.operations_acknowledged.max(1) as f64;
-    line(
-        "processor",
-        format!(
-            "{:.1} s, {} an operation",
-            report.cpu_seconds,
-            time(per_operation_ns.round() as u64)
-        ),
-    );
-    line(
-        "memory",
-        format!("{} in the largest replica", size(report.peak_rss_bytes)),
-    );
-    line(
-        "datagrams",
-        format!("{:.3} an operation", report.datagrams_per_operation),
-    );
+    let per_operation_ns = report.cpu_seconds_watched * 1e9 / report.operations_acknowledged.max(1) as f64;
+    line("processor", format!("{:.1} s, {} an operation", report.cpu_seconds, time(per_operation_ns.round() as u64)));
+    line("memory", format!("{} in the largest replica", size(report.peak_rss_bytes)));
+    line("datagrams", format!("{:.3} an operation", report.datagrams_per_operation));
     line("view changes", count(facts.view_changes));
-    let agree = if facts.orders_agree {
-        "the same order"
-    } else {
-        "THE ORDER IS NOT CONFIRMED"
-    };
-    line(
-        "at the end",
-        format!(
-            "{} of {} replicas reported: {agree}",
-            facts.replicas_reported, facts.replicas
-        ),
-    );
+    let agree = if facts.orders_agree { "the same order" } else { "THE ORDER IS NOT CONFIRMED" };
+    line("at the end", format!("{} of {} replicas reported: {agree}", facts.replicas_reported, facts.replicas));
     text
 }
 
@@ -175,36 +111,20 @@ mod tests {
     #[test]
     fn figures_are_readable() {
         assert_eq!(
-            [
-                time(0),
-                time(999),
-                time(27_340),
-                time(1_204_000),
-                time(345_600_000),
-                time(12_000_000_000)
-            ],
+            [time(0), time(999), time(27_340), time(1_204_000), time(345_600_000), time(12_000_000_000)],
             ["0 ns", "999 ns", "27.3 µs", "1.20 ms", "346 ms", "12.0 s"]
         );
-        assert_eq!(
-            [count(0), count(999), count(1_000), count(1_234_567)],
-            ["0", "999", "1,000", "1,234,567"]
-        );
-        assert_eq!(
-            [size(512), size(1536), size(5 << 20), size(3 << 30)],
-            ["512 B", "1.5 KiB", "5.0 MiB", "3.0 GiB"]
-        );
+        assert_eq!([count(0), count(999), count(1_000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([size(512), size(1536), size(5 << 20), size(3 << 30)], ["512 B", "1.5 KiB", "5.0 MiB", "3.0 GiB"]);
     }
 
     #[test]
     fn the_table_says_what_matters_and_never_hides_disagreement() {
         let mut report = super::super::tests::report();
         let table = table(&report);
-        for part in [
-            "20,000 operations/s",
-            "10,000 operations in 500 ms",
-            "500 µs",
-            "4 of 4 replicas reported: the same order",
-        ] {
+        for part in
+            ["20,000 operations/s", "10,000 operations in 500 ms", "500 µs", "4 of 4 replicas reported: the same order"]
+        {
             assert!(table.contains(part), "{part} is not in\n{table}");
         }
         report.facts.orders_agree = false;
