@@ -1,8 +1,8 @@
 //! Which cores this process may use, and pinning threads to them.
 //!
-//! A pinned thread sees one core, and so does every thread that it starts: whoever counts cores after the first pinning counts wrong
-//! and puts two spinning threads on one core. The cores are therefore read once, at the first question, and
-//! [`pin_current_thread`] asks it before it pins.
+//! A pinned thread sees one core, and so does every thread that it starts: whoever counts cores after the first
+//! pinning counts wrong and puts two spinning threads on one core. The cores are therefore read once, at the first
+//! question, and [`pin_current_thread`] asks it before it pins.
 
 use crate::HostError;
 use core_affinity::CoreId;
@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 
 /// The cores that this process may keep busy, ascending, never empty; read once and then fixed.
 ///
-/// These are the cores of the affinity mask, cut down to as many as the control groups' CPU quota pays for: a container with four
-/// cores in its mask and a quota of two may spin two threads, not four.
+/// These are the cores of the affinity mask, cut down to as many as the control groups' CPU quota pays for: a
+/// container with four cores in its mask and a quota of two may spin two threads, not four.
 pub fn usable() -> &'static [usize] {
     static USABLE: OnceLock<Vec<usize>> = OnceLock::new();
     USABLE.get_or_init(|| {
@@ -66,7 +66,8 @@ fn quota() -> Option<f64> {
         .min_by(f64::total_cmp)
 }
 
-/// The control-group folders that may limit this process: its own and every one above it, in both versions' hierarchies.
+/// The control-group folders that may limit this process: its own and every one above it, in both versions'
+/// hierarchies.
 fn folders(membership: &str) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for line in membership.lines() {

@@ -4,8 +4,9 @@ use std::io;
 
 /// A refusal by the operating system that the caller cannot work around by itself.
 ///
-/// Lost datagrams, exhausted pools and full queues are no errors: they are counted. A `HostError` means that something the
-/// process needs (a socket, a mapping, a file) is not to be had, and its text is written for the operator.
+/// Lost datagrams, exhausted pools and full queues are no errors: they are counted. A `HostError` means that
+/// something the process needs (a socket, a mapping, a file) is not to be had, and its text is written for the
+/// operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call} failed for {what}: {}; {mend}", io::Error::from_raw_os_error(*errno))]
 pub struct HostError {

@@ -1,7 +1,8 @@
-//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters, cores.
+//! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters,
+//! cores.
 //!
-//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides
-//! whom to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
+//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides whom
+//! to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
 //! (mapped memory, sockets, rings); everything above can then forbid `unsafe` and stay deterministic.
 //!
 //! The rooms:

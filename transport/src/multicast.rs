@@ -17,8 +17,8 @@ const PROBE_WAIT: Duration = Duration::from_millis(100);
 /// How many datagrams [`probe`] sends before it gives up.
 const PROBE_ATTEMPTS: usize = 3;
 
-/// Finds out by trying whether this host sends to `group` through the interface that has the address `interface`, and delivers
-/// the group to members on the same host. Takes a fraction of a second at most.
+/// Finds out by trying whether this host sends to `group` through the interface that has the address `interface`, and
+/// delivers the group to members on the same host. Takes a fraction of a second at most.
 ///
 /// Port 0 lets the kernel choose one. An IPv6 group is sent within the link or the site: `ff02::/16` or `ff05::/16`.
 ///
@@ -47,7 +47,8 @@ pub fn probe(interface: IpAddr, group: IpAddr, port: u16) -> Result<(), String> 
         }
     }
     Err(format!(
-        "group {group} was joined on {interface} and sent to, but nothing came back: a packet filter drops it, or the interface does not carry multicast"
+        "group {group} was joined on {interface} and sent to, but nothing came back: \
+         a packet filter drops it, or the interface does not carry multicast"
     ))
 }
 

@@ -6,8 +6,8 @@
 //! 4096 + 256 * capacity | capacity values of 8 bytes |
 //! ```
 //!
-//! Numbers are in the host's byte order: the file never leaves its host. An entry without a label is padding, which keeps
-//! sets apart by whole pairs of cache lines, so that two threads never write to one line.
+//! Numbers are in the host's byte order: the file never leaves its host. An entry without a label is padding, which
+//! keeps sets apart by whole pairs of cache lines, so that two threads never write to one line.
 
 use super::{CounterSet, Description, Memory, set_of};
 use crate::HostError;
@@ -109,7 +109,8 @@ impl Mapping {
     }
 
     pub(super) fn header(&self) -> &Header {
-        // SAFETY: the mapping is at least a header long, page-aligned, and the plain fields change only before it is shared.
+        // SAFETY: the mapping is at least a header long, page-aligned, and the plain fields change only before it is
+        // shared.
         unsafe { self.start.cast::<Header>().as_ref() }
     }
 
@@ -143,8 +144,8 @@ impl Drop for Mapping {
 
 /// The counters file of this process. It stays behind when the process ends, for whoever asks what happened.
 ///
-/// Put it on a memory file system (`/dev/shm`, `/run`): on a disk, the kernel now and then write-protects a page to store it, and the next
-/// count waits for that.
+/// Put it on a memory file system (`/dev/shm`, `/run`): on a disk, the kernel now and then write-protects a page to
+/// store it, and the next count waits for that.
 pub struct CountersFile {
     memory: Arc<Memory>,
     header: NonNull<Header>,
@@ -157,7 +158,8 @@ unsafe impl Send for CountersFile {}
 impl CountersFile {
     /// Makes the file, in place of one that a dead process left.
     ///
-    /// It is written beside `path` and renamed, so that a reader sees the old file or the new one and never half of one.
+    /// It is written beside `path` and renamed, so that a reader sees the old file or the new one and never half of
+    /// one.
     ///
     /// # Errors
     ///
@@ -247,8 +249,8 @@ impl CountersFile {
 
 /// Locks what is at `path` now; `None` when nothing is.
 fn lock_previous(path: &Path) -> Result<Option<File>, HostError> {
-    // Between opening and locking, the holder may have put a new file in place; then that one counts. Each turn lost means
-    // that another process started, so a few suffice.
+    // Between opening and locking, the holder may have put a new file in place; then that one counts. Each turn lost
+    // means that another process started, so a few suffice.
     for _ in 0..16 {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,

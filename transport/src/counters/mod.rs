@@ -1,10 +1,12 @@
 //! Counters: numbers with one writer each that anybody on the host may read while the writer runs.
 //!
-//! [`Counter`] is the number; [`counter_set!`](crate::counter_set) declares a group of them once, with label, unit and docs;
-//! [`CountersFile`] places groups in a mapped file, one file a process; [`Counters`] opens such a file from any other process.
+//! [`Counter`] is the number; [`counter_set!`](crate::counter_set) declares a group of them once, with label, unit
+//! and docs; [`CountersFile`] places groups in a mapped file, one file a process; [`Counters`] opens such a file from
+//! any other process.
 //!
-//! What belongs here: counting, and describing what is counted. What must not: an atomic read-modify-write or a lock on the way of a
-//! datagram. One thread writes a counter, so a plain load and store count exactly, and readers need nothing but an aligned load.
+//! What belongs here: counting, and describing what is counted. What must not: an atomic read-modify-write or a lock
+//! on the way of a datagram. One thread writes a counter, so a plain load and store count exactly, and readers need
+//! nothing but an aligned load.
 //!
 //! ```
 //! use logothete_transport::counters::{Counters, CountersFile};
@@ -51,8 +53,8 @@ enum Memory {
     Mapped { _mapping: Mapping },
 }
 
-// SAFETY: the cell is atomic and `_memory` keeps it alive wherever the counter goes. Not Sync: two threads adding through one
-// reference would lose counts.
+// SAFETY: the cell is atomic and `_memory` keeps it alive wherever the counter goes. Not Sync: two threads adding
+// through one reference would lose counts.
 unsafe impl Send for Counter {}
 
 impl Counter {
@@ -85,7 +87,8 @@ impl Counter {
 
     #[inline]
     fn cell(&self) -> &AtomicU64 {
-        // SAFETY: the cell lies in `_memory`, which lives as long as this counter, and is only ever accessed atomically.
+        // SAFETY: the cell lies in `_memory`, which lives as long as this counter, and is only ever accessed
+        // atomically.
         unsafe { self.cell.as_ref() }
     }
 }

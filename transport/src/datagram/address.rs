@@ -57,8 +57,8 @@ impl RawAddress {
     /// The address; unspecified when the kernel wrote none.
     #[inline]
     pub(super) fn decode(&self) -> SocketAddr {
-        // SAFETY: both variants begin with the family, and every byte of the union is initialised: it starts as EMPTY, and
-        // the kernel and `encode` only ever overwrite.
+        // SAFETY: both variants begin with the family, and every byte of the union is initialised: it starts as
+        // EMPTY, and the kernel and `encode` only ever overwrite.
         match i32::from(unsafe { self.v4.sin_family }) {
             libc::AF_INET => {
                 // SAFETY: as above; any bytes are a valid sockaddr_in.

@@ -15,8 +15,9 @@ use std::slice;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What [`EndpointConfig::new`] asks for: a fifth of a second of 10 Gbit/s would be more, but a replica that is that far behind has lost
-/// its view anyway; this is some 5,000 datagrams of 1472 bytes, which the kernel accounts at 2,304 each.
+/// What [`EndpointConfig::new`] asks for: a fifth of a second of 10 Gbit/s would be more, but a replica that is that
+/// far behind has lost its view anyway; this is some 5,000 datagrams of 1472 bytes, which the kernel accounts at
+/// 2,304 each.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
 /// A longer sleep ends here: every kernel interface takes this time.
@@ -70,7 +71,8 @@ impl fmt::Display for Backend {
 /// Multicast, as one endpoint takes part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
-    /// The groups to receive; empty for an endpoint that only sends to groups. The kernel allows 20 a socket by default.
+    /// The groups to receive; empty for an endpoint that only sends to groups. The kernel allows 20 a socket by
+    /// default.
     pub groups_join: Vec<IpAddr>,
     /// The port of all groups.
     pub port: u16,
@@ -80,8 +82,8 @@ pub struct GroupConfig {
 
 /// What an endpoint is made of.
 pub struct EndpointConfig {
-    /// Where its frames come from; datagrams larger than a frame are dropped. The endpoint keeps up to 256 frames ready for
-    /// receiving, or a quarter of a smaller pool.
+    /// Where its frames come from; datagrams larger than a frame are dropped. The endpoint keeps up to 256 frames
+    /// ready for receiving, or a quarter of a smaller pool.
     pub pool: Pool,
     /// The address that it sends from and receives unicasts at; port 0 lets the kernel choose.
     pub unicast: SocketAddr,
@@ -89,7 +91,8 @@ pub struct EndpointConfig {
     pub group: Option<GroupConfig>,
     /// Which back-end to use.
     pub backend: BackendChoice,
-    /// The receive buffer to ask the kernel for, for each socket; [`Endpoint::receive_buffer_bytes`] says what it granted.
+    /// The receive buffer to ask the kernel for, for each socket; [`Endpoint::receive_buffer_bytes`] says what it
+    /// granted.
     pub receive_buffer_bytes: usize,
     /// Where it counts.
     pub counters: DatagramCounters,
@@ -185,8 +188,8 @@ impl Endpoint {
         })
     }
 
-    /// Moves up to `max` datagrams to the end of `out` and returns how many came; never sleeps. One call takes datagrams in batches
-    /// of at most 64, so fewer than `max` does not mean that there are no more.
+    /// Moves up to `max` datagrams to the end of `out` and returns how many came; never sleeps. One call takes
+    /// datagrams in batches of at most 64, so fewer than `max` does not mean that there are no more.
     ///
     /// Nothing is allocated as long as `out` has room for `max` more.
     #[inline]
@@ -216,8 +219,8 @@ impl Endpoint {
         self.datagrams.flush()
     }
 
-    /// Flushes, then sleeps until a datagram is there, a registered waker rings, or `timeout` is over. It may return early, without any of
-    /// them, and returns at once when datagrams are already there.
+    /// Flushes, then sleeps until a datagram is there, a registered waker rings, or `timeout` is over. It may return
+    /// early, without any of them, and returns at once when datagrams are already there.
     ///
     /// # Errors
     ///
@@ -227,8 +230,9 @@ impl Endpoint {
         self.datagrams.wait(timeout.min(SLEEP_MAX))
     }
 
-    /// Makes [`Endpoint::wait`] return when `waker` becomes readable. The endpoint keeps a duplicate for good and reads an eventfd empty;
-    /// a listening socket works too and stays readable until its connection is accepted. The descriptor becomes non-blocking.
+    /// Makes [`Endpoint::wait`] return when `waker` becomes readable. The endpoint keeps a duplicate for good and reads an
+    /// eventfd empty. A listening socket works too: accept all connections that wait, since each of them may wake only
+    /// once. The descriptor becomes non-blocking, for everybody who shares it.
     ///
     /// # Errors
     ///
@@ -258,8 +262,8 @@ impl Endpoint {
         self.local_address
     }
 
-    /// The receive buffer that the kernel granted for each socket; less than wanted costs datagrams under load. The mend is
-    /// `net.core.rmem_max`.
+    /// The receive buffer that the kernel granted for each socket; less than wanted costs datagrams under load. The
+    /// mend is `net.core.rmem_max`.
     pub fn receive_buffer_bytes(&self) -> usize {
         self.receive_buffer_bytes
     }
@@ -270,8 +274,9 @@ impl Endpoint {
     }
 }
 
-/// The back-end to try and the reason. With two cores or fewer, every stage shares its core with others, and there io_uring's task work and
-/// wake-ups cost up to a quarter more time a datagram than the plain calls; its gain begins with a core to poll on.
+/// The back-end to try and the reason. With two cores or fewer, every stage shares its core with others, and there
+/// io_uring's task work and wake-ups cost up to a quarter more time a datagram than the plain calls; its gain begins
+/// with a core to poll on.
 fn wanted(choice: BackendChoice, cores: usize) -> (Backend, String) {
     match choice {
         BackendChoice::Mmsg => (Backend::Mmsg, "the configuration says so".into()),

@@ -7,7 +7,8 @@ use socket2::Socket;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// Room for datagrams that wait for the interface. On loopback none do; a burst to a 10 Gbit/s interface is below a megabyte.
+/// Room for datagrams that wait for the interface. On loopback none do; a burst to a 10 Gbit/s interface is below a
+/// megabyte.
 const SEND_BUFFER_BYTES: usize = 2 << 20;
 
 /// An endpoint's sockets.

@@ -1,8 +1,8 @@
-//! The back-end over io_uring: one multishot receive a socket into frames of the pool, batched sends, and a poll that reads memory
-//! only until the kernel says that there is work.
+//! The back-end over io_uring: one multishot receive a socket into frames of the pool, batched sends, and a poll that
+//! reads memory only until the kernel says that there is work.
 //!
-//! What the kernel may still write to or read from (buffers, message header, sends) lives in [`Lent`], which is freed only after
-//! every request has completed: see [`Uring`]'s drop.
+//! What the kernel may still write to or read from (buffers, message header, sends) lives in [`Lent`], which is freed
+//! only after every request has completed: see [`Uring`]'s drop.
 
 mod buffers;
 mod ring;
@@ -35,7 +35,8 @@ const SENDS_MAX: u16 = 4 * BATCH as u16;
 const WAKERS_MAX: usize = 64;
 /// Room for every send and for arming what has to be armed.
 const SUBMISSIONS: u32 = 512;
-/// Each buffer and each send completes once; a receive or waker that ends adds one. So the queue overflows only if this sum is wrong.
+/// Each buffer and each send completes once; a receive or waker that ends adds one. So the queue overflows only if
+/// this sum is wrong.
 const COMPLETIONS: u32 = 1024;
 const _: () =
     assert!(BUFFERS_MAX + SENDS_MAX as usize + 2 + WAKERS_MAX * 2 <= COMPLETIONS as usize);
@@ -145,8 +146,7 @@ impl Uring {
                 RECEIVE => self.on_receive(index, result, completion.flags()),
                 SEND => self.on_send(index as u16, result),
                 WAKER => self.on_waker(index, completion.flags()),
-                // Cancellations at the end, which are not asked about.
-                _ => {}
+                kind => unreachable!("no request has the kind {kind:#x}"),
             }
         }
         self.ring.sync();
@@ -439,8 +439,8 @@ impl Datagram for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // What is queued still goes out; then everything in flight is cancelled. Each turn waits for a completion, so that this ends long before
-        // its bound unless the kernel keeps a request back.
+        // What is queued still goes out; then everything in flight is cancelled. Each turn waits for a completion, so
+        // that this ends long before its bound unless the kernel keeps a request back.
         self.enter(0, None);
         self.ring.cancel_all();
         for _ in 0..100 {
@@ -453,8 +453,8 @@ impl Drop for Uring {
         // SAFETY: not used from here on.
         unsafe { ManuallyDrop::drop(&mut self.ring) };
         if self.is_quiet() {
-            // SAFETY: not used from here on, neither here nor by the kernel. Else its memory stays lent for good: a leak instead of
-            // writes into frames that have new owners.
+            // SAFETY: not used from here on, neither here nor by the kernel. Else its memory stays lent for good: a
+            // leak instead of writes into frames that have new owners.
             unsafe { ManuallyDrop::drop(&mut self.lent) };
         }
     }

@@ -23,8 +23,8 @@ impl Ring {
     /// Makes a ring whose completion queue holds `completions`.
     pub(super) fn new(submissions: u32, completions: u32) -> Result<Ring, HostError> {
         let mut builder = IoUring::builder();
-        // Completions are worked off when this thread asks for them, never by interrupting it; the flag in the submission queue tells when
-        // there is something to ask for, so that polling reads memory only.
+        // Completions are worked off when this thread asks for them, never by interrupting it; the flag in the
+        // submission queue tells when there is something to ask for, so that polling reads memory only.
         builder
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -75,8 +75,9 @@ impl Ring {
         self.submissions.len()
     }
 
-    /// Submits, lets the kernel complete what it can, and waits for `want` completions or the timeout. Errors are those that break the ring;
-    /// being interrupted, having to empty the completion queue first, or timing out is not among them.
+    /// Submits, lets the kernel complete what it can, and waits for `want` completions or the timeout. Errors are
+    /// those that break the ring; being interrupted, having to empty the completion queue first, or timing out is not
+    /// among them.
     #[inline]
     pub(super) fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<(), i32> {
         self.submissions.sync();
@@ -98,7 +99,8 @@ impl Ring {
         }
     }
 
-    /// Whether the kernel has completions that only an enter brings forth: deferred work, or overflow. Reads memory only.
+    /// Whether the kernel has completions that only an enter brings forth: deferred work, or overflow. Reads memory
+    /// only.
     #[inline]
     pub(super) fn has_work(&self) -> bool {
         self.submissions.taskrun() || self.submissions.cq_overflow()

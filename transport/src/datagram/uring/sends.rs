@@ -33,7 +33,8 @@ impl Sends {
                 })
                 .collect(),
             sends_free: (0..places).rev().collect(),
-            // Every held frame has a send, but for the one that is being queued: so there is always a place for a frame.
+            // Every held frame has a send, but for the one that is being queued: so there is always a place for a
+            // frame.
             frames: (0..=places).map(|_| None).collect(),
             frames_free: (0..=places).rev().collect(),
         }
@@ -74,7 +75,8 @@ impl Sends {
         }
     }
 
-    /// A place for a send of the frame at `frame`, with the pointers that the kernel gets: valid until [`Sends::complete`].
+    /// A place for a send of the frame at `frame`, with the pointers that the kernel gets: valid until
+    /// [`Sends::complete`].
     #[inline]
     pub(super) fn start(&mut self, frame: u16, to: &SocketAddr) -> Option<Started> {
         let place = self.sends_free.pop()?;

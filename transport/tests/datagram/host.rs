@@ -1,9 +1,10 @@
 //! What the datagram tests share: the cases, and receiving within bounds.
 
-use logothete_transport::datagram::{BackendChoice, Endpoint, Received};
+use logothete_transport::datagram::{BackendChoice, Endpoint, EndpointConfig, Received};
+use logothete_transport::pool::{Frame, Pool, PoolConfig};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,30 @@ pub fn cases() -> impl Iterator<Item = Case> {
         .filter(|&loopback| std::net::UdpSocket::bind((loopback, 0)).is_ok())
         .flat_map(move |loopback| backends.map(|backend| Case { backend, loopback }))
         .filter(move |case| uring || case.backend != BackendChoice::IoUring)
+}
+
+/// The capacity of the tests' frames.
+pub const FRAME_BYTES: usize = 1472;
+
+pub fn pool(frames: usize) -> Pool {
+    Pool::new(PoolConfig {
+        frame_bytes: FRAME_BYTES,
+        frames,
+    })
+    .expect("a small pool")
+}
+
+/// An endpoint on loopback without groups.
+pub fn endpoint(case: Case, pool: &Pool) -> Endpoint {
+    let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(case.loopback, 0));
+    config.backend = case.backend;
+    Endpoint::open(config).expect("an endpoint on loopback")
+}
+
+pub fn filled(pool: &Pool, bytes: &[u8]) -> Frame {
+    let mut frame = pool.take().expect("a free frame");
+    frame.fill(bytes);
+    frame
 }
 
 /// A group that no other test is likely to use.
