@@ -11,7 +11,6 @@ pub mod authentication;
 pub mod client;
 pub mod cluster;
 
-pub mod driver;
 pub mod limits;
 pub mod numbers;
 pub mod pipeline;
