@@ -15,8 +15,6 @@
 //! - `session`: how an application and the driver of its host find each other, share a region, wake one another, part.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
-//! - [`ring`]: byte records between an untrusting pair, over one ring of shared memory.
-//! - [`region`], [`session`]: sealed shared memory, and how an application and its driver come to share it.
 //! - [`error`]: what an operating system refused, and what to do about it.
 //!
 //! The rings' memory orderings are checked by exploring every interleaving of small cases:
