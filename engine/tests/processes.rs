@@ -137,3 +137,13 @@ fn entries_are_read_back_over_mmsg() {
 fn entries_are_read_back_over_io_uring() {
     appended_entries_are_read_back(Transport::IoUring, Arrangement::Shared);
 }
+
+#[test]
+fn entries_are_read_back_with_two_threads_a_replica() {
+    appended_entries_are_read_back(Transport::Mmsg, Arrangement::Split);
+}
+
+#[test]
+fn entries_are_read_back_with_two_threads_a_replica_over_io_uring() {
+    appended_entries_are_read_back(Transport::IoUring, Arrangement::Split);
+}

@@ -24,7 +24,7 @@ mod orderer;
 mod outbox;
 mod process;
 mod reader;
-
+mod split;
 mod unreplicated;
 
 pub use clock::Clock;

@@ -8,7 +8,7 @@
 use super::ReplicaFacts;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
+use crate::authentication::{AuthenticatedPacket, PacketFacts, Refused, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
@@ -115,6 +115,11 @@ impl Network {
 
     /// Takes what has arrived, at most one batch, and gives each authentic packet to `take`. Returns how many datagrams there were.
     pub fn receive(&mut self, now_ns: u64, mut take: impl FnMut(&AuthenticatedPacket<'_>)) -> usize {
+        self.receive_frames(now_ns, |frame, facts| take(&facts.packet(&frame)))
+    }
+
+    /// The same, giving away the frames.
+    pub(super) fn receive_frames(&mut self, now_ns: u64, mut take: impl FnMut(Frame, PacketFacts)) -> usize {
         let mut received = std::mem::take(&mut self.received);
         let count = self.endpoint.receive(&mut received, RECEIVE_BATCH);
         for datagram in received.drain(..) {
@@ -122,27 +127,34 @@ impl Network {
                 Some(&MAGIC_ANNOUNCEMENT) => self.on_announcement(&datagram, now_ns),
                 Some(&MAGIC_PROBE) => self.on_probe(&datagram, now_ns),
                 _ => {
-                    let from_replica = || self.replicas.contains(&datagram.from);
-                    let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
-                    match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
-                        Ok(packet) => {
-                            if let (Principal::Client(id), false) = (packet.sender(), packet.relayed()) {
-                                self.clients[usize::from(id.0)] = Some(datagram.from);
-                            }
-                            take(&packet);
-                        }
-                        Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
-                            if let Some(peer) = self.peer_index(sender.code()) {
-                                self.introductions.want(peer, now_ns);
-                            }
-                        }
-                        Err(_) => {}
+                    if let Some(facts) = self.verify(&datagram, now_ns) {
+                        take(datagram.frame, facts);
                     }
                 }
             }
         }
         self.received = received;
         count
+    }
+
+    fn verify(&mut self, datagram: &Received, now_ns: u64) -> Option<PacketFacts> {
+        let from_replica = || self.replicas.contains(&datagram.from);
+        let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
+        match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
+            Ok(packet) => {
+                if let (Principal::Client(id), false) = (packet.sender(), packet.relayed()) {
+                    self.clients[usize::from(id.0)] = Some(datagram.from);
+                }
+                Some(packet.facts())
+            }
+            Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
+                if let Some(peer) = self.peer_index(sender.code()) {
+                    self.introductions.want(peer, now_ns);
+                }
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     fn seal_and_send(&mut self, mut outgoing: Outgoing) {

@@ -5,6 +5,7 @@ use super::idle::{Idler, Pause};
 use super::network::{Network, NetworkConfig};
 use super::orderer::Orderer;
 use super::outbox::Outbox;
+use super::split;
 
 use super::Core;
 use super::unreplicated::Unreplicated;
@@ -248,7 +249,7 @@ fn run<C: Core + Send>(
     announce(&opened.report);
     let outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
     match arrangement {
-        Arrangement::Split => unreachable!(),
+        Arrangement::Split => split::run(opened, core, outbox, local, stop, event),
         Arrangement::Auto | Arrangement::Shared => run_shared(opened.network, core, outbox, local.idle, stop, event),
     }
 }
