@@ -17,7 +17,7 @@ mod session;
 use crate::authentication::AuthenticatedPacket;
 use crate::client::{Client, ClientConfig, ClientFault, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
-use crate::limits::{REQUEST_OPERATIONS_MAX, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
+use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
 use crate::pipeline::{Clock, Idler, Network, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max};
 use crate::replica::Now;
@@ -26,7 +26,7 @@ use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, operation_bytes_max, request_bytes_max};
 use crate::wire::{Audience, Message};
 use batch::Batch;
-use logothete_client::record::{Facts, ServiceKind as ServiceFact};
+use logothete_client::record::{Eviction, Facts, ServiceKind as ServiceFact};
 use logothete_crypto::Identity;
 use logothete_transport::cores;
 use logothete_transport::session::{Listener, ListenerConfig, SessionError};
@@ -90,8 +90,7 @@ pub fn run_driver(
     opened.report.arrangement_reason = "a driver has one thread".to_owned();
     announce(&opened.report);
     let operations_bytes_max = request_bytes_max(cluster.datagram_bytes_max, replicas) - REQUEST_OVERHEAD_BYTES;
-    // The least result takes as much of the reply as the reply's reserve for one.
-    let results_max = reply_bytes_max(cluster) / crate::service::Results::buffer_bytes_min(1);
+    let result_bytes = if cluster.service == ServiceKind::Null { cluster.null_reply_bytes } else { 0 };
     let mut driver = Driver {
         client: Client::new(ClientConfig {
             id: client,
@@ -100,7 +99,7 @@ pub fn run_driver(
             window: cluster.client_window as u64,
             incarnation: Incarnation(now.wall_ns),
         }),
-        batch: Batch::new(operations_bytes_max, REQUEST_OPERATIONS_MAX.min(results_max)),
+        batch: Batch::new(operations_bytes_max, reply_bytes_max(cluster), result_bytes),
         sessions: Sessions { open: Vec::new(), poll_first: 0 },
         context: SessionContext {
             replicas,
@@ -140,7 +139,7 @@ impl Sessions {
     }
 
     /// Gives each operation's result to its session.
-    fn complete(&mut self, operations: Operations<'_>, results: &[u8]) {
+    fn complete(&mut self, operations: Operations<'_>, results: &[u8], batch: &mut Batch) {
         // `f+1` replicas said this, so a correct one did: it has one result an operation.
         let Ok(results) = ResultsView::parse(results, operations.count()) else { return };
         let mut operations = operations.iter().zip(results.iter()).peekable();
@@ -148,6 +147,7 @@ impl Sessions {
             let id = first.session;
             let mut session = self.find(id);
             while let Some((operation, result)) = operations.next_if(|(operation, _)| operation.session == id) {
+                batch.expect_results(result.len());
                 if let Some(session) = &mut session {
                     session.complete(operation.number, result);
                 }
@@ -212,13 +212,14 @@ impl Driver {
                 self.sessions.open.iter_mut().for_each(Session::cancel_sleep);
             }
         }
+        self.sessions.open.drain(..).for_each(|session| session.evict(Eviction::Stopping));
         Ok(())
     }
 
     fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) -> Result<(), ClientFault> {
         let Principal::Replica(from) = packet.sender() else { return Ok(()) };
-        let sessions = &mut self.sessions;
-        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results))?;
+        let (sessions, batch) = (&mut self.sessions, &mut self.batch);
+        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results, batch))?;
         if let Some(bounds) = &mut self.bounds {
             bounds.survey.on_packet(packet);
         }
@@ -282,7 +283,7 @@ impl Driver {
     fn evict_broken(&mut self) {
         for at in (0..self.sessions.open.len()).rev() {
             if self.sessions.open[at].is_broken() {
-                self.sessions.open.remove(at).evict();
+                self.sessions.open.remove(at).evict(Eviction::Malformed);
             }
         }
     }

@@ -64,7 +64,10 @@ pub struct Network {
     sealer: Sealer,
     introductions: Introductions,
     replicas: Vec<SocketAddr>,
+    /// Where each client's last authentic packet came from.
     clients: Vec<Option<SocketAddr>>,
+    /// Where its last announcement came from, which a recording may be: only announcements go there.
+    clients_announced: Vec<Option<SocketAddr>>,
     group: Option<SocketAddr>,
     /// Peers (by index) whose group datagrams arrive here.
     heard: Box<[bool]>,
@@ -103,6 +106,7 @@ impl Network {
             introductions: Introductions::new(replicas + clients, announced_to),
             replicas: config.replicas,
             clients: vec![None; clients],
+            clients_announced: vec![None; clients],
             group: config.group,
             heard: vec![false; replicas + clients].into(),
             hearing: ReplicaSet::EMPTY,
@@ -268,7 +272,7 @@ impl Network {
         let Ok(accepted) = self.keys.accept_announcement(&datagram.frame[MAGIC_ANNOUNCEMENT.len()..]) else { return };
         let Some(peer) = self.peer_index(accepted.from) else { return };
         match Principal::from_code(accepted.from) {
-            Principal::Client(id) => self.clients[usize::from(id.0)] = Some(datagram.from),
+            Principal::Client(id) => self.clients_announced[usize::from(id.0)] = Some(datagram.from),
             Principal::Replica(id) if accepted.outcome != Outcome::Challenged => {
                 if accepted.outcome == Outcome::Established {
                     // A new process: what the former one heard says nothing of this one.
@@ -294,7 +298,7 @@ impl Network {
             let principal = self.principal(peer);
             let address = match principal {
                 Principal::Replica(id) => Some(self.replicas[usize::from(id.0)]),
-                Principal::Client(id) => self.clients[usize::from(id.0)],
+                Principal::Client(id) => self.clients_announced[usize::from(id.0)],
             };
             let Some(address) = address.filter(|_| principal != self.own) else {
                 self.introductions.rest(peer);
