@@ -92,7 +92,7 @@ impl Client {
             self.number_next += 1;
             self.outstanding += 1;
             self.incomplete += 1;
-            out.post(To::Replicas, packet::request_bytes(operations, payload_bytes), |message| {
+            out.post_alone(To::Replicas, packet::request_bytes(operations, payload_bytes), |message| {
                 packet::write_request(message, number, operations, payload_bytes);
             })?;
         }

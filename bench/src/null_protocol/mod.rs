@@ -56,7 +56,8 @@ pub struct Shape {
 pub enum Packing {
     /// One message, as in the drawings of the papers.
     Message,
-    /// Whatever one turn of the loop has to say to the same audience, as the engine packs.
+    /// Whatever one turn of the loop has to say to the same audience, as the engine packs; a request has a datagram to
+    /// itself.
     Turn,
 }
 
