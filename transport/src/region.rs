@@ -68,7 +68,8 @@ impl Region {
     /// When `length_bytes` is zero or beyond the address space.
     pub fn heap(length_bytes: usize) -> Region {
         assert!(length_bytes > 0, "a region has at least one byte");
-        let layout = Layout::from_size_align(length_bytes, HEAP_ALIGNMENT_BYTES).expect("a region fits the address space");
+        let layout =
+            Layout::from_size_align(length_bytes, HEAP_ALIGNMENT_BYTES).expect("a region fits the address space");
         // SAFETY: the layout's size is not zero.
         let base = unsafe { alloc_zeroed(layout) };
         let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));

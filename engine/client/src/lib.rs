@@ -28,7 +28,7 @@
 //! let mut acknowledged = 0;
 //! while acknowledged < 1_000_000 {
 //!     match session.try_append(b"tick") {
-//!         Ok(_number) | Err(ClientError::Overloaded) => {}
+//!         Ok(_) | Err(ClientError::Overloaded) => {}
 //!         Err(error) => return Err(error),
 //!     }
 //!     session.poll(|completion| {

@@ -198,8 +198,7 @@ impl<'a> Response<'a> {
     pub fn push(&self, ring: &mut Producer) -> Result<(), PushError> {
         match *self {
             Response::Result { number, status, bytes } => {
-                let header =
-                    Header { kind: KIND_RESULT.into(), status: (status as u32).into(), number: number.into() };
+                let header = Header { kind: KIND_RESULT.into(), status: (status as u32).into(), number: number.into() };
                 ring.try_push_vectored(&[header.as_bytes(), bytes])
             }
             Response::Bounds { number, oldest, end } => {
@@ -299,8 +298,8 @@ impl<'a> Notice<'a> {
     /// [`RecordError`].
     #[inline]
     pub fn decode(record: &'a [u8]) -> Result<Notice<'a>, RecordError> {
-        let (header, bytes) = EntryHeader::read_from_prefix(record)
-            .map_err(|_| RecordError { reason: "shorter than its header" })?;
+        let (header, bytes) =
+            EntryHeader::read_from_prefix(record).map_err(|_| RecordError { reason: "shorter than its header" })?;
         let position = header.position.get();
         match (header.kind.get(), header.reason.get()) {
             (KIND_ENTRY, _) => Ok(Notice::Entry {

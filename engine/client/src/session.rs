@@ -8,7 +8,9 @@ use logothete_transport::ring::PushError;
 use logothete_transport::session::{ClientSession, ConnectOptions};
 
 use crate::link::{Link, Wait};
-use crate::record::{Facts, HEADER_BYTES, RecordError, Request, Response, ServiceKind, Status, message_footprint_bytes};
+use crate::record::{
+    Facts, HEADER_BYTES, RecordError, Request, Response, ServiceKind, Status, message_footprint_bytes,
+};
 use crate::{ClientError, OperationError, Options, Position};
 
 /// Completions handed out by one poll at most, so that an application in a loop of its own gets its turn.
@@ -194,9 +196,7 @@ impl Session {
         if self.facts.service != ServiceKind::Log {
             return Err(ClientError::ApiMisuse { reason: "this cluster keeps no ordered log; use `call`" });
         }
-        self.execute(operation, |result| {
-            position(result).ok_or(ClientError::Unsupported)
-        })?
+        self.execute(operation, |result| position(result).ok_or(ClientError::Unsupported))?
     }
 
     /// Has an operation executed and waits for its result.

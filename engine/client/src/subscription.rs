@@ -60,9 +60,9 @@ impl Subscription {
                 timeout: options.timeout_connect,
             },
         )?;
-        Request::SubscribeFrom { position: from.0 }
-            .push(&mut transport.requests)
-            .map_err(|_| ClientError::ApiMisuse { reason: "the request ring holds no request; ask for a larger one" })?;
+        Request::SubscribeFrom { position: from.0 }.push(&mut transport.requests).map_err(|_| {
+            ClientError::ApiMisuse { reason: "the request ring holds no request; ask for a larger one" }
+        })?;
         transport.publish();
         Ok(Subscription { link: Link::new(transport), position_next: from, over: None })
     }

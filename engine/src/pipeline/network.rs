@@ -5,16 +5,17 @@
 //! trying: each process sends probes to its group, and each announcement says whether the other's group datagrams arrive. As long as
 //! one peer does not hear them, everything goes out by unicast.
 
+use super::ReplicaFacts;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, Refused, RefusedCounters, Sealer, Verifier};
+use crate::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
 use crate::wire::packet::{MAGIC_ANNOUNCEMENT, MAGIC_PROBE};
 use logothete_crypto::{ANNOUNCEMENT_BYTES, KeyRing, Outcome};
 use logothete_transport::HostError;
-use logothete_transport::datagram::{DatagramCounters, Endpoint, Received};
+use logothete_transport::datagram::{Endpoint, Received};
 use logothete_transport::pool::{Frame, Pool};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -209,14 +210,14 @@ impl Network {
                 .all(|id| self.hearing.contains(id))
     }
 
-    /// What the endpoint counted.
-    pub fn datagrams(&self) -> &DatagramCounters {
-        self.endpoint.counters()
-    }
-
-    /// What the verifier refused.
-    pub fn refused(&self) -> &RefusedCounters {
-        self.verifier.refused()
+    /// What it counted.
+    pub fn facts(&self) -> ReplicaFacts {
+        let datagrams = self.endpoint.counters();
+        ReplicaFacts {
+            datagrams_sent: datagrams.sent.value(),
+            datagrams_received: datagrams.received.value(),
+            refused: self.verifier.refused().total(),
+        }
     }
 
     fn send_to_client(&mut self, id: ClientId, frame: Frame) {
@@ -298,8 +299,7 @@ impl Network {
             }
             if self.keys.settled(principal.code()) {
                 self.introductions.rest(peer);
-            }
-            else if matches!(principal, Principal::Client(_)) {
+            } else if matches!(principal, Principal::Client(_)) {
                 // A client that wants a session asks again; one that went away is not called after.
                 self.introductions.rest(peer);
             } else {
@@ -347,7 +347,9 @@ impl Network {
     fn peer_index(&self, code: u16) -> Option<usize> {
         let index = match Principal::from_code(code) {
             Principal::Replica(id) => Some(usize::from(id.0)).filter(|index| *index < self.replicas.len()),
-            Principal::Client(id) => Some(usize::from(id.0)).filter(|index| *index < self.clients.len()).map(|index| self.replicas.len() + index),
+            Principal::Client(id) => Some(usize::from(id.0))
+                .filter(|index| *index < self.clients.len())
+                .map(|index| self.replicas.len() + index),
         };
         index.filter(|_| code != self.own.code())
     }

@@ -41,11 +41,6 @@ impl Orderer {
         &self.replica
     }
 
-    /// What happened since the last call.
-    pub fn take_events(&mut self) -> impl Iterator<Item = Event> + '_ {
-        self.events.drain(..)
-    }
-
     /// Does what the replica asked for; what follows from that waits in `output`.
     fn do_actions(&mut self, outbox: &mut Outbox) {
         std::mem::swap(&mut self.output, &mut self.doing);
@@ -92,9 +87,11 @@ impl Core for Orderer {
         }
         if self.reader.has_questions() {
             let (replica, service) = (&self.replica, &mut self.executor.service);
+            let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
             self.reader.answer_reports(outbox, |report| {
                 let digest = replica.state_digest(service.digest());
                 super::reader::fill_report(report, replica, now, facts, digest);
+                (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
         if let Some(log) = self.executor.service.ordered_log() {
@@ -104,6 +101,10 @@ impl Core for Orderer {
 
     fn deadline_ns(&self) -> u64 {
         self.replica.deadline_ns()
+    }
+
+    fn take_events(&mut self, take: &mut dyn FnMut(Event)) {
+        self.events.drain(..).for_each(take);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The baseline: the same service, packets and transport behind one server, with no protocol. What a replicated cluster is
 //! measured against (PBFT-99 section 7).
 
-use super::outbox::Outbox;
 use super::orderer::Executor;
+use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
 use crate::authentication::AuthenticatedPacket;
@@ -10,7 +10,7 @@ use crate::limits::BODIES_BYTES_MAX;
 use crate::numbers::{Principal, RequestNumber, SequenceNumber, View};
 use crate::replica::bodies::Bodies;
 use crate::replica::clients::{Admission, Clients};
-use crate::replica::{Now, ScheduledRequest};
+use crate::replica::{Event, Now, ScheduledRequest};
 use crate::service::Service;
 use crate::wire::reply::Reply;
 use crate::wire::request::RequestName;
@@ -91,7 +91,9 @@ impl Core for Unreplicated {
             self.reply(name, outbox);
         }
         if self.reader.has_questions() {
-            let (executed, digest) = (self.executed, self.executor.service().digest());
+            let service = self.executor.service();
+            let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
+            let (executed, digest) = (self.executed, service.digest());
             self.reader.answer_reports(outbox, |report| {
                 report.executed = executed.0.into();
                 report.state_digest = digest;
@@ -99,6 +101,7 @@ impl Core for Unreplicated {
                 report.datagrams_received = facts.datagrams_received.into();
                 report.rejects = facts.refused.into();
                 report.peers_reachable = 1.into();
+                (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
         if let Some(log) = self.executor.service().ordered_log() {
@@ -109,4 +112,7 @@ impl Core for Unreplicated {
     fn deadline_ns(&self) -> u64 {
         u64::MAX
     }
+
+    /// Nothing ever happens to it.
+    fn take_events(&mut self, _take: &mut dyn FnMut(Event)) {}
 }

@@ -11,9 +11,11 @@
 //! Its digest is over the whole message, and a packet carries one request only, so the packet's body digest is the request's.
 
 use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
-use super::operation::Operations;
+use super::operation::{OPERATION_HEADER_BYTES, Operations};
+use super::packet::{Audience, body_bytes_max};
+use super::subscription::{RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES};
 use crate::limits;
-use crate::numbers::{ClientId, Incarnation, RequestNumber};
+use crate::numbers::{ClientId, Incarnation, ReplicaSet, RequestNumber};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -29,6 +31,20 @@ struct RequestLayout {
 
 /// The bytes of a request message before its operations.
 pub const REQUEST_OVERHEAD_BYTES: usize = MESSAGE_HEADER_BYTES + size_of::<RequestLayout>();
+
+/// The longest request message of a cluster: one packet holds it on its way to all replicas, and, as a run of the log, on its way to
+/// a subscriber.
+pub const fn request_bytes_max(datagram_bytes_max: usize, replicas: usize) -> usize {
+    let to_replicas = body_bytes_max(datagram_bytes_max, Audience::Replicas(ReplicaSet::first(replicas)));
+    let to_subscriber =
+        body_bytes_max(datagram_bytes_max, Audience::Client(ClientId(0))) - RUNS_OVERHEAD_BYTES - RUN_OVERHEAD_BYTES;
+    if to_replicas < to_subscriber { to_replicas } else { to_subscriber }
+}
+
+/// The longest operation of a cluster: a request that holds it alone.
+pub const fn operation_bytes_max(datagram_bytes_max: usize, replicas: usize) -> usize {
+    request_bytes_max(datagram_bytes_max, replicas) - REQUEST_OVERHEAD_BYTES - OPERATION_HEADER_BYTES
+}
 
 /// A name under which a request is known: unique in the cluster's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +78,11 @@ impl<'a> Request<'a> {
             return Err(Malformed::Field);
         }
         Ok(Self {
-            name: RequestName { client: ClientId(fields.client.get()), incarnation: Incarnation(fields.incarnation.get()), number: RequestNumber(fields.number.get()) },
+            name: RequestName {
+                client: ClientId(fields.client.get()),
+                incarnation: Incarnation(fields.incarnation.get()),
+                number: RequestNumber(fields.number.get()),
+            },
             operations: Operations::parse(operations, count).map_err(|_| Malformed::Length)?,
         })
     }

@@ -57,7 +57,7 @@ mod tests;
 
 pub use consumer::Consumer;
 pub use producer::{Producer, PushError};
-pub use sleep::{SleepFlag, WAKE_ON_RECORDS, WAKE_ON_SPACE};
+pub(crate) use sleep::{SleepFlag, WAKE_ON_RECORDS, WAKE_ON_SPACE};
 
 /// The atomics that the rings are made of: the real ones, or loom's when interleavings are explored.
 pub(crate) mod sync {
@@ -152,7 +152,7 @@ pub fn pair(capacity_bytes: usize) -> (Producer, Consumer) {
 ///
 /// When the capacity is none that [`pair`] accepts, or the ring does not lie within the region on a 128-byte boundary.
 #[cfg(not(loom))]
-pub fn producer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Producer {
+pub(crate) fn producer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Producer {
     Producer::new(memory::Memory::new(region, offset_bytes, capacity_bytes))
 }
 
@@ -162,7 +162,7 @@ pub fn producer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacit
 ///
 /// When the capacity is none that [`pair`] accepts, or the ring does not lie within the region on a 128-byte boundary.
 #[cfg(not(loom))]
-pub fn consumer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Consumer {
+pub(crate) fn consumer_at(region: &std::sync::Arc<Region>, offset_bytes: usize, capacity_bytes: usize) -> Consumer {
     Consumer::new(memory::Memory::new(region, offset_bytes, capacity_bytes))
 }
 

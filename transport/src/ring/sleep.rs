@@ -8,16 +8,16 @@
 use super::sync::{AtomicU64, Ordering, fence};
 
 /// The sleeper waits for records to be published.
-pub const WAKE_ON_RECORDS: u64 = 1;
+pub(crate) const WAKE_ON_RECORDS: u64 = 1;
 
 /// The sleeper waits for room in a ring that it writes.
-pub const WAKE_ON_SPACE: u64 = 2;
+pub(crate) const WAKE_ON_SPACE: u64 = 2;
 
 /// A word in shared memory in which one side says that it sleeps, and until when.
 ///
 /// Its content is a hint: garbage in it costs a needless or a missing wake-up, and the sleep has a time limit.
 #[derive(Clone, Copy)]
-pub struct SleepFlag<'a>(&'a AtomicU64);
+pub(crate) struct SleepFlag<'a>(&'a AtomicU64);
 
 impl<'a> SleepFlag<'a> {
     /// The flag in `word`.
@@ -27,21 +27,21 @@ impl<'a> SleepFlag<'a> {
 
     /// The sleeper's first step: announces what it waits for (`WAKE_ON_*`, or both). It must then look at its rings
     /// again, and sleep only if they still offer nothing.
-    pub fn announce(self, wake_on: u64) {
+    pub(crate) fn announce(self, wake_on: u64) {
         self.0.store(wake_on, Ordering::Relaxed);
         // SYNC: pairs with the fence in `take`.
         fence(Ordering::SeqCst);
     }
 
     /// The sleeper is awake again.
-    pub fn clear(self) {
+    pub(crate) fn clear(self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
     /// The other side's step, after it published records or released room (`wake_on`): true when the sleeper waits for
     /// that and the caller must wake it. One announcement is answered once.
     #[inline]
-    pub fn take(self, wake_on: u64) -> bool {
+    pub(crate) fn take(self, wake_on: u64) -> bool {
         // SYNC: pairs with the fence in `announce`.
         fence(Ordering::SeqCst);
         // The sleeper may have announced something else between the two accesses: who cleared it must ring for it.

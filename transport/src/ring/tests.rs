@@ -184,7 +184,8 @@ fn a_ring_between_two_threads_keeps_order_and_content() {
 }
 
 /// A thread that scribbles over everything while the other polls: whatever comes, records stay within their bounds and
-/// the end either works or is at fault.
+/// the end either works or is at fault. (A peer in another process is what this stands for: there the compiler knows of
+/// no second thread, and here it cannot see that there is one.)
 #[test]
 fn a_racing_scribbler_can_only_cause_faults() {
     let region = Arc::new(Region::heap(ring_bytes(256)));

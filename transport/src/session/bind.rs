@@ -70,8 +70,10 @@ fn remove_stale(path: &Path) -> Result<(), SessionError> {
         Err(Errno::NOENT) => return Ok(()),
         outcome => outcome.map_err(|errno| host("stat", path, errno))?,
     };
-    let occupied =
-        SessionError::PathInvalid { path: path.to_owned(), reason: "something else is there; move it or choose another" };
+    let occupied = SessionError::PathInvalid {
+        path: path.to_owned(),
+        reason: "something else is there; move it or choose another",
+    };
     if FileType::from_raw_mode(status.st_mode) != FileType::Socket {
         return Err(occupied);
     }

@@ -160,7 +160,9 @@ impl ClientSession {
     /// [`RingFault`]: the driver wrote garbage.
     #[inline]
     pub fn poll_entries(&mut self, count_max: usize, each: impl FnMut(&[u8])) -> Result<usize, RingFault> {
-        let Some(subscription) = &mut self.subscription else { return Ok(0) };
+        let Some(subscription) = &mut self.subscription else {
+            return Ok(0);
+        };
         let count = subscription.poll(count_max, each)?;
         if count > 0 {
             self.wake(WAKE_ON_SPACE);
@@ -259,7 +261,9 @@ fn reach(deadline: &Deadline<'_>) -> Result<OwnedFd, SessionError> {
             Err(Errno::CONNREFUSED | Errno::NOENT) => {
                 return Err(SessionError::DriverAbsent { path: path.to_owned() });
             }
-            Err(Errno::ACCESS | Errno::PERM) => return Err(SessionError::PathDenied { path: path.to_owned() }),
+            Err(Errno::ACCESS | Errno::PERM) => {
+                return Err(SessionError::PathDenied { path: path.to_owned() });
+            }
             Err(Errno::PROTOTYPE) => {
                 return Err(SessionError::Malformed { path: path.to_owned(), reason: "its socket is of another kind" });
             }
@@ -302,7 +306,9 @@ fn read_welcome(socket: &OwnedFd, deadline: &Deadline<'_>) -> Result<(Welcome, O
         match version_of(packet) {
             None => return Err(malformed("its answer is not one of ours")),
             Some(SESSION_VERSION) => {}
-            Some(driver) => return Err(SessionError::Version { path: path.to_owned(), driver }),
+            Some(driver) => {
+                return Err(SessionError::Version { path: path.to_owned(), driver });
+            }
         }
         let welcome = Welcome::read_from_bytes(packet).map_err(|_| malformed("its answer has a wrong length"))?;
         let refused = |refusal| SessionError::Refused { path: path.to_owned(), refusal };

@@ -60,7 +60,9 @@ pub enum SessionError {
         path: PathBuf,
     },
     /// The driver and the client are of different versions.
-    #[error("the driver at {path} speaks session version {driver}, this program {SESSION_VERSION}; build both from one release")]
+    #[error(
+        "the driver at {path} speaks session version {driver}, this program {SESSION_VERSION}; build both from one release"
+    )]
     Version {
         /// The path.
         path: PathBuf,

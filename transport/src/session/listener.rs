@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags};
 use zerocopy::IntoBytes;
 
+use super::Geometry;
 use super::bind::{self, BoundPath};
 use super::error::SessionError;
 use super::server::{Link, ServerSession};
@@ -22,7 +23,6 @@ use super::wire::{
     FACTS_BYTES, Hello, HelloError, PACKET_BYTES_MAX, VERDICT_EXHAUSTED, VERDICT_FORBIDDEN, VERDICT_VERSION, Wanted,
     Welcome,
 };
-use super::Geometry;
 use crate::ring::{CAPACITY_BYTES_MAX, CAPACITY_BYTES_MIN};
 
 /// Connections that may owe their hello at once. A correct client sends it at once; beyond this the oldest is dropped.
@@ -195,7 +195,7 @@ impl Listener {
     }
 
     /// Readable while a client has arrived, rung or left, until [`accept`](Listener::accept) has seen to it. To be
-    /// polled, never read: a driver that sleeps waits for it together with its network sockets.
+    /// polled (reading it does nothing): a driver that sleeps waits for it together with its network sockets.
     pub fn waker_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
@@ -225,7 +225,8 @@ impl Listener {
     }
 
     fn look(&mut self) {
-        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; EVENTS_MAX];
+        let mut events =
+            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; EVENTS_MAX];
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         // Interrupted by a signal: the next look will see it.
         let count = epoll::wait(&self.epoll, &mut events[..], Some(&zero)).unwrap_or(0);

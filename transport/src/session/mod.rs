@@ -18,8 +18,8 @@
 //!   farewell of a driver that evicts, and the end: when either process dies, however it dies, the kernel closes the
 //!   socket, and the other side sees that. An eventfd would be a little cheaper to ring, but its descriptor is the same
 //!   open file on both sides: a hostile client could make it blocking, or drain it, under the driver's feet.
-//! - **Awake sides make no system call** to each other: who publishes records looks at the other's [sleep
-//!   flag](crate::ring::SleepFlag) and rings only if it is up.
+//! - **Awake sides make no system call** to each other: who publishes records looks at the other's sleep flag
+//!   (`ring/sleep.rs`) and rings only if it is up.
 //! - **One epoll descriptor** ([`Listener::waker_fd`]) is readable when any client of a driver rings, leaves or arrives.
 //! - Nothing has a name but the socket, and that is replaced at the next start if its driver was killed.
 //!

@@ -1,0 +1,65 @@
+//! The pipeline: agents, and how they are put on threads.
+//!
+//! *For*: moving packets from the network through verification to the core, and what the core says back to the network. *Enters*: a checked
+//! configuration, an identity, a flag to stop. *Never*: a decision of the protocol; those are the core's.
+//!
+//! ```text
+//!              +----------------------- network -----------------------+
+//!   datagrams  |  receiver → verifier                  sender          |  datagrams
+//!   ---------> |      |                                  ^             | --------->
+//!              +------|----------------------------------|-------------+
+//!                     v  authentic packets               |  packed, unsealed packets
+//!              +------|----------------------------------|-------------+
+//!              |   orderer (replica) → executor (service) → outbox     |
+//!              +-------------------------------------------------------+
+//! ```
+//!
+//! Arrangement `shared` runs both boxes in turn on one thread, `split` each on its own.
+
+mod clock;
+mod idle;
+mod introductions;
+mod network;
+mod orderer;
+mod outbox;
+mod process;
+mod reader;
+
+mod unreplicated;
+
+pub use clock::Clock;
+pub use idle::{Idler, Pause};
+pub use network::{Network, NetworkConfig};
+pub use orderer::Orderer;
+pub use outbox::{Departures, Outbox, Outgoing};
+pub use process::{Opened, ProcessError, StartReport, open_network, reply_bytes_max, run_replica, run_unreplicated};
+pub use unreplicated::Unreplicated;
+
+use crate::authentication::AuthenticatedPacket;
+use crate::replica::{Event, Now};
+
+/// What the network's side knows and the operator wants to hear.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplicaFacts {
+    /// Datagrams sent since the start.
+    pub datagrams_sent: u64,
+    /// Datagrams received since the start.
+    pub datagrams_received: u64,
+    /// Datagrams refused by the verifier since the start.
+    pub refused: u64,
+}
+
+/// What stands behind the network: a replica with its service, or the unreplicated baseline.
+pub trait Core {
+    /// Takes an authentic packet.
+    fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>);
+
+    /// Ends a duty cycle: does what is due, and leaves in the outbox what is to be sent.
+    fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox);
+
+    /// When [`Core::on_duty_end`] is to be called at the latest, by the monotonic clock.
+    fn deadline_ns(&self) -> u64;
+
+    /// Hands over what happened since the last call.
+    fn take_events(&mut self, take: &mut dyn FnMut(Event));
+}
