@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_turn_packs_by_audience_and_single_messages_do_not() {
         let alone = (48 + 50 + 60, To::Replicas);
-        let one = |to, tags| (48 + 100 + 20 * tags, to);
+        let one = |to, tags: usize| (48 + 100 + 20 * tags, to);
         assert_eq!(lengths(Packing::Turn, 1024), [alone, (48 + 200 + 60, To::Replicas), one(CLIENT, 1)]);
         let single = [one(To::Replicas, 3), one(CLIENT, 1), one(To::Replicas, 3), alone];
         assert_eq!(lengths(Packing::Message, 1024), single);
