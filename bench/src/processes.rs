@@ -160,12 +160,13 @@ pub struct ProcessReport {
 impl ProcessReport {
     /// Processor seconds of all processes since they started, user and system.
     pub fn cpu_seconds(&self) -> f64 {
-        self.processes.iter().map(|p| p.last.cpu_ns as f64 / 1e9).sum()
+        self.processes.iter().map(|p| p.last.cpu_ns).sum::<u64>() as f64 / 1e9
     }
 
     /// Processor seconds of all processes while they were watched.
     pub fn cpu_seconds_watched(&self) -> f64 {
-        self.processes.iter().map(|p| p.last.cpu_ns.saturating_sub(p.first.cpu_ns) as f64 / 1e9).sum()
+        let watched = self.processes.iter().map(|p| p.last.cpu_ns.saturating_sub(p.first.cpu_ns));
+        watched.sum::<u64>() as f64 / 1e9
     }
 
     /// The most memory that any replica ever had resident, in bytes; 0 without replicas.

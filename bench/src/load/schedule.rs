@@ -85,7 +85,8 @@ impl Schedule {
             (None, Some(to), None) => now_ns >= to,
             // What fell due within the time is still sent after it, or a stall at the end would go unseen.
             (None, Some(to), Some(period)) => {
-                self.due_ns(period, self.index_next) >= to || now_ns >= to.saturating_add(silence_max_ns)
+                let all_sent = self.due_ns(period, self.index_next) >= to;
+                now_ns >= to && (all_sent || now_ns - to >= silence_max_ns)
             }
             (None, None, _) => unreachable!("a run has a duration or a number of operations"),
         }
@@ -140,6 +141,17 @@ mod tests {
         open.index_next = 15;
         assert_eq!(open.unsent(7 * SECOND), 5);
         assert_eq!(schedule(Pace::Closed, Extent::Operations(7)).unsent(100 * SECOND), 0);
+    }
+
+    #[test]
+    fn an_open_loop_ends_with_its_time_but_not_before_its_backlog() {
+        let mut open = schedule(Pace::Open { rate_per_s: 10.0 }, Extent::Duration(Duration::from_secs(2)));
+        let end = 8 * SECOND;
+        assert!(!open.over(end, SECOND), "nothing was sent");
+        assert!(open.over(end + SECOND, SECOND), "but there is a limit to patience");
+        open.index_next = 30;
+        assert!(!open.over(end - 1, SECOND));
+        assert!(open.over(end, SECOND));
     }
 
     #[test]
