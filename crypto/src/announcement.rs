@@ -39,10 +39,12 @@ pub(crate) type Challenge = [u8; CHALLENGE_BYTES];
 const FORMAT: u8 = 1;
 const DOMAIN: &str = "logothete key announcement";
 
-/// The sender lacks the receiver's keys, or does not know yet that the receiver has its own: it wants an answer.
+/// The sender lacks the receiver's keys, or does not know yet that the receiver has its own: it
+/// wants an answer.
 pub(crate) const FLAG_UNSETTLED: u8 = 1;
 
-/// Why an announcement was refused. Nothing of the key ring changed; each is worth a counter, none an answer.
+/// Why an announcement was refused. Nothing of the key ring changed; each is worth a counter, none
+/// an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AnnouncementError {
     /// The length, the format version, a reserved byte, a flag or a zero epoch is not as defined.
@@ -51,14 +53,10 @@ pub enum AnnouncementError {
     )]
     Malformed,
     /// It names this process as its sender: a reflection, or a second process under this identity.
-    #[error(
-        "an announcement under this process's own identity; is a second process running with the same key file?"
-    )]
+    #[error("an announcement under this process's own identity; is a second process running with the same key file?")]
     OwnIdentity,
     /// It is addressed to another principal.
-    #[error(
-        "an announcement for principal {receiver:#x}; are addresses swapped in the configuration?"
-    )]
+    #[error("an announcement for principal {receiver:#x}; are addresses swapped in the configuration?")]
     OtherReceiver {
         /// To whom it is addressed.
         receiver: u16,
@@ -75,7 +73,8 @@ pub enum AnnouncementError {
         /// Whose epoch it was.
         sender: u16,
     },
-    /// Not newer than the last announcement of the same epoch: a duplicate, or one overtaken by a later one.
+    /// Not newer than the last announcement of the same epoch: a duplicate, or one overtaken by a
+    /// later one.
     #[error("an announcement of principal {sender:#x} that is not newer than one already seen")]
     Repeated {
         /// Who sent it.
@@ -90,23 +89,19 @@ pub enum AnnouncementError {
         sender: u16,
     },
     /// Properly signed, but for another configuration.
-    #[error(
-        "principal {sender:#x} runs with another configuration; compare the cluster files of both hosts"
-    )]
+    #[error("principal {sender:#x} runs with another configuration; compare the cluster files of both hosts")]
     ContextDiffers {
         /// Who sent it.
         sender: u16,
     },
     /// The X25519 key is a point of low order, with which everyone could compute the shared secret.
-    #[error(
-        "principal {sender:#x} announced an exchange key that keeps no secret; its process is faulty or hostile"
-    )]
+    #[error("principal {sender:#x} announced an exchange key that keeps no secret; its process is faulty or hostile")]
     WeakKey {
         /// Who sent it.
         sender: u16,
     },
-    /// Properly signed, but at odds with an earlier announcement of the same epoch: a lower generation, or another key for
-    /// the same one. No correct process does this.
+    /// Properly signed, but at odds with an earlier announcement of the same epoch: a lower
+    /// generation, or another key for the same one. No correct process does this.
     #[error(
         "principal {sender:#x} contradicts its earlier announcement; its process is faulty or hostile"
     )]
@@ -141,7 +136,8 @@ pub(crate) struct Announcement {
 const _: () = assert!(size_of::<Announcement>() == ANNOUNCEMENT_BYTES);
 
 impl Announcement {
-    /// One with every field zero but those that identify the format, the pair and the configuration.
+    /// One with every field zero but those that identify the format, the pair and the
+    /// configuration.
     pub(crate) fn new(sender: u16, receiver: u16, context: Digest) -> Announcement {
         Announcement {
             format: FORMAT,
@@ -154,17 +150,12 @@ impl Announcement {
 
     /// Reads the fields; everything but the format still has to be checked.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Announcement, AnnouncementError> {
-        let announcement =
-            Announcement::read_from_bytes(bytes).map_err(|_| AnnouncementError::Malformed)?;
+        let announcement = Announcement::read_from_bytes(bytes).map_err(|_| AnnouncementError::Malformed)?;
         let known = announcement.format == FORMAT
             && announcement.reserved == 0
             && announcement.flags & !FLAG_UNSETTLED == 0
             && announcement.epoch.get() != 0;
-        if known {
-            Ok(announcement)
-        } else {
-            Err(AnnouncementError::Malformed)
-        }
+        if known { Ok(announcement) } else { Err(AnnouncementError::Malformed) }
     }
 
     /// Signs the fields; the bytes to send.
@@ -209,27 +200,16 @@ mod tests {
         let mut announcement = Announcement::new(1, 2, Digest([3; 32]));
         announcement.epoch = U64::new(4);
         let bytes = announcement.sign(&identity);
-        assert!(
-            Announcement::parse(&bytes)
-                .unwrap()
-                .is_signed_by(&identity.public())
-        );
+        assert!(Announcement::parse(&bytes).unwrap().is_signed_by(&identity.public()));
         for byte in 0..ANNOUNCEMENT_BYTES {
             for bit in 0..8 {
                 let mut changed = bytes;
                 changed[byte] ^= 1 << bit;
-                let accepted =
-                    Announcement::parse(&changed).is_ok_and(|a| a.is_signed_by(&identity.public()));
+                let accepted = Announcement::parse(&changed).is_ok_and(|a| a.is_signed_by(&identity.public()));
                 assert!(!accepted, "byte {byte}, bit {bit}");
             }
         }
-        assert_eq!(
-            Announcement::parse(&bytes[1..]).err(),
-            Some(AnnouncementError::Malformed)
-        );
-        assert_eq!(
-            Announcement::parse(&[bytes.as_slice(), &[0]].concat()).err(),
-            Some(AnnouncementError::Malformed)
-        );
+        assert_eq!(Announcement::parse(&bytes[1..]).err(), Some(AnnouncementError::Malformed));
+        assert_eq!(Announcement::parse(&[bytes.as_slice(), &[0]].concat()).err(), Some(AnnouncementError::Malformed));
     }
 }

@@ -1,4 +1,5 @@
-//! Hexadecimal for 32-byte values: how digests and identities are written in files and on terminals.
+//! Hexadecimal for 32-byte values: how digests and identities are written in files and on
+//! terminals.
 
 use std::fmt;
 
@@ -18,9 +19,7 @@ pub enum HexError {
         position: usize,
     },
     /// The bytes are well written but are not a public key that can be used.
-    #[error(
-        "the 32 bytes are no usable Ed25519 public key; copy the key again from the file that `init` wrote"
-    )]
+    #[error("the 32 bytes are no usable Ed25519 public key; copy the key again from the file that `init` wrote")]
     Key,
 }
 
@@ -38,9 +37,7 @@ pub(crate) fn parse(text: &str) -> Result<[u8; 32], HexError> {
     let mut bytes = [0; 32];
     for (index, character) in text.chars().enumerate() {
         let position = index + 1;
-        let digit = character
-            .to_digit(16)
-            .ok_or(HexError::Character { position })?;
+        let digit = character.to_digit(16).ok_or(HexError::Character { position })?;
         bytes[index / 2] = bytes[index / 2] << 4 | digit as u8;
     }
     Ok(bytes)
@@ -49,9 +46,7 @@ pub(crate) fn parse(text: &str) -> Result<[u8; 32], HexError> {
 #[cfg(test)]
 pub(crate) fn bytes(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "odd number of digits");
-    (0..text.len() / 2)
-        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).expect("hexadecimal digits"))
-        .collect()
+    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).expect("hexadecimal digits")).collect()
 }
 
 #[cfg(test)]
@@ -65,14 +60,8 @@ mod tests {
         assert_eq!(parse(&lower.to_uppercase()), parse(&lower));
         assert_eq!(parse(&lower[1..]), Err(HexError::Length { characters: 63 }));
         assert_eq!(parse(""), Err(HexError::Length { characters: 0 }));
-        assert_eq!(
-            parse(&lower.replace("10", "1g")),
-            Err(HexError::Character { position: 6 })
-        );
-        assert_eq!(
-            parse(&"é".repeat(64)),
-            Err(HexError::Character { position: 1 })
-        );
+        assert_eq!(parse(&lower.replace("10", "1g")), Err(HexError::Character { position: 6 }));
+        assert_eq!(parse(&"é".repeat(64)), Err(HexError::Character { position: 1 }));
         assert_eq!(
             parse(&"é".repeat(32)),
             Err(HexError::Length { characters: 32 }),

@@ -1,8 +1,8 @@
 //! Identities: the Ed25519 key that a principal keeps in its key file.
 //!
-//! A signature is over a 32-byte digest of (domain, message), so a signature for one purpose never serves another. It
-//! costs tens of microseconds, a tag tens of nanoseconds: identities sign announcements and what must convince a third
-//! party, never a packet.
+//! A signature is over a 32-byte digest of (domain, message), so a signature for one purpose never
+//! serves another. It costs tens of microseconds, a tag tens of nanoseconds: identities sign
+//! announcements and what must convince a third party, never a packet.
 
 use crate::digest::DigestWriter;
 use crate::hex::{self, HexError};
@@ -28,7 +28,8 @@ impl Identity {
         Identity(SigningKey::from_bytes(&secret))
     }
 
-    /// The identity of a secret (RFC 8032's 32-byte private key), as read from a key file. Wipes its argument's copy.
+    /// The identity of a secret (RFC 8032's 32-byte private key), as read from a key file. Wipes
+    /// its argument's copy.
     pub fn from_secret_bytes(mut secret: [u8; 32]) -> Identity {
         let identity = Identity(SigningKey::from_bytes(&secret));
         secret.zeroize();
@@ -64,16 +65,12 @@ pub struct PublicIdentity(pub [u8; 32]);
 impl PublicIdentity {
     /// Whether `signature` is this identity's over `message` in `domain`.
     ///
-    /// Strict: a key or a commitment of low order and a scalar that is not reduced are refused, so everyone agrees about
-    /// every signature. Not in constant time; it handles public values only.
+    /// Strict: a key or a commitment of low order and a scalar that is not reduced are refused, so
+    /// everyone agrees about every signature. Not in constant time; it handles public values
+    /// only.
     pub fn verify(&self, domain: &str, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
-        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
-            key.verify_strict(
-                &statement(domain, message),
-                &Signature::from_bytes(signature),
-            )
-            .is_ok()
-        })
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(&statement(domain, message), &Signature::from_bytes(signature)).is_ok())
     }
 }
 
@@ -140,58 +137,32 @@ mod tests {
             let identity = Identity::from_secret_bytes(hex::parse(secret).unwrap());
             assert_eq!(identity.public().to_string(), public);
             assert_eq!(*identity.secret_bytes(), hex::parse(secret).unwrap());
-            assert_eq!(
-                identity.0.sign(&hex::bytes(message)).to_bytes().to_vec(),
-                hex::bytes(signature)
-            );
+            assert_eq!(identity.0.sign(&hex::bytes(message)).to_bytes().to_vec(), hex::bytes(signature));
         }
     }
 
     #[test]
     fn a_signature_holds_for_its_signer_domain_and_message_only() {
-        let (one, other) = (
-            Identity::generate(&mut os_entropy),
-            Identity::generate(&mut os_entropy),
-        );
+        let (one, other) = (Identity::generate(&mut os_entropy), Identity::generate(&mut os_entropy));
         let signature = one.sign("logothete test", b"message");
-        assert!(
-            one.public()
-                .verify("logothete test", b"message", &signature)
-        );
-        assert!(
-            !other
-                .public()
-                .verify("logothete test", b"message", &signature)
-        );
-        assert!(
-            !one.public()
-                .verify("logothete tests", b"message", &signature)
-        );
-        assert!(
-            !one.public()
-                .verify("logothete test", b"massage", &signature)
-        );
+        assert!(one.public().verify("logothete test", b"message", &signature));
+        assert!(!other.public().verify("logothete test", b"message", &signature));
+        assert!(!one.public().verify("logothete tests", b"message", &signature));
+        assert!(!one.public().verify("logothete test", b"massage", &signature));
         for byte in 0..SIGNATURE_BYTES {
             let mut changed = signature;
             changed[byte] ^= 0x10;
-            assert!(
-                !one.public().verify("logothete test", b"message", &changed),
-                "byte {byte}"
-            );
+            assert!(!one.public().verify("logothete test", b"message", &changed), "byte {byte}");
         }
     }
 
     #[test]
     fn weak_and_malformed_keys_are_refused() {
-        // The neutral point, of order one: with it a forger can make signatures that a lax verifier takes.
+        // The neutral point, of order one: with it a forger can make signatures that a lax verifier
+        // takes.
         let mut neutral = [0; 32];
         neutral[0] = 1;
-        assert_eq!(
-            PublicIdentity(neutral)
-                .to_string()
-                .parse::<PublicIdentity>(),
-            Err(HexError::Key)
-        );
+        assert_eq!(PublicIdentity(neutral).to_string().parse::<PublicIdentity>(), Err(HexError::Key));
         let mut forged = [0; SIGNATURE_BYTES];
         forged[0] = 1;
         assert!(!PublicIdentity(neutral).verify("logothete test", b"anything", &forged));

@@ -1,9 +1,10 @@
 //! Cryptography of Logothete: bytes in, bytes out.
 //!
-//! What this crate is for: digests, authentication tags and whole vectors of them, long-lived identities, and the
-//! session keys that two processes agree on. What may enter: primitives, and the state that only they need (keys,
-//! epochs, nonces). What it must never do: know a protocol message, open a socket, read a clock, or start a thread.
-//! Randomness is an argument ([`Entropy`]), so that a simulated run repeats exactly.
+//! What this crate is for: digests, authentication tags and whole vectors of them, long-lived
+//! identities, and the session keys that two processes agree on. What may enter: primitives, and
+//! the state that only they need (keys, epochs, nonces). What it must never do: know a protocol
+//! message, open a socket, read a clock, or start a thread. Randomness is an argument
+//! ([`Entropy`]), so that a simulated run repeats exactly.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -15,19 +16,21 @@
 //! | [`sealed`] | small secrets for one peer's eyes, AES-256-GCM |
 //! | [`entropy`](mod@entropy) | the source of randomness |
 //!
-//! The hot path is [`KeyRing::seal`] and [`KeyRing::verify`]: they allocate nothing in the steady state, and a vector of
-//! tags is computed side by side, one receiver a SIMD lane.
+//! The hot path is [`KeyRing::seal`] and [`KeyRing::verify`]: they allocate nothing in the steady
+//! state, and a vector of tags is computed side by side, one receiver a SIMD lane.
 //!
 //! ```
 //! use logothete_crypto::{
-//!     Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest, os_entropy,
+//!     Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest,
+//!     os_entropy,
 //! };
 //!
 //! let mut random = os_entropy;
 //! let (alice, bob) = (Identity::generate(&mut random), Identity::generate(&mut random));
 //! let context = digest(b"the configuration both sides run");
 //! let ring = |own, identity, peer, public| {
-//!     let config = KeyRingConfig { context, algorithm: MacAlgorithm::Blake3, own, identity, peers: vec![(peer, public)] };
+//!     let (algorithm, peers) = (MacAlgorithm::Blake3, vec![(peer, public)]);
+//!     let config = KeyRingConfig { context, algorithm, own, identity, peers };
 //!     KeyRing::new(config, Box::new(os_entropy) as Entropy)
 //! };
 //! let (alice_public, bob_public) = (alice.public(), bob.public());

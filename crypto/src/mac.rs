@@ -1,9 +1,11 @@
-//! Authentication tags: 16 bytes over a 32-byte packet digest under the key of one direction of one pair.
+//! Authentication tags: 16 bytes over a 32-byte packet digest under the key of one direction of one
+//! pair.
 //!
-//! Keyed BLAKE3 is the default: it needs no nonce, and many receivers' tags are computed in SIMD lanes
-//! (`lanes`). HMAC-SHA256 is for those whose rules name it; AES-256-GMAC for those whose hardware favours it. GMAC is only
-//! as good as its nonces: the nonce is the packet counter, which [`KeyRing::seal`](crate::KeyRing::seal) forces to increase
-//! strictly, and a key belongs to one direction of one pair of process starts.
+//! Keyed BLAKE3 is the default: it needs no nonce, and many receivers' tags are computed in SIMD
+//! lanes (`lanes`). HMAC-SHA256 is for those whose rules name it; AES-256-GMAC for those whose
+//! hardware favours it. GMAC is only as good as its nonces: the nonce is the packet counter, which
+//! [`KeyRing::seal`](crate::KeyRing::seal) forces to increase strictly, and a key belongs to one
+//! direction of one pair of process starts.
 
 use crate::digest::Digest;
 use aes_gcm::Aes256Gcm;
@@ -18,7 +20,8 @@ use zeroize::Zeroizing;
 /// Size of a tag in bytes. Longer outputs are truncated: a forger's chance is 2^-128 a try.
 pub const TAG_BYTES: usize = 16;
 
-/// How packets are authenticated. Must be the same at all principals; it is part of every key's derivation.
+/// How packets are authenticated. Must be the same at all principals; it is part of every key's
+/// derivation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MacAlgorithm {
     /// Keyed BLAKE3, truncated; vectors in SIMD lanes.
@@ -32,11 +35,7 @@ pub enum MacAlgorithm {
 
 impl MacAlgorithm {
     /// All of them, the default first.
-    pub const ALL: [MacAlgorithm; 3] = [
-        MacAlgorithm::Blake3,
-        MacAlgorithm::HmacSha256,
-        MacAlgorithm::Aes256Gmac,
-    ];
+    pub const ALL: [MacAlgorithm; 3] = [MacAlgorithm::Blake3, MacAlgorithm::HmacSha256, MacAlgorithm::Aes256Gmac];
 
     /// The name used in configuration files.
     pub const fn name(self) -> &'static str {
@@ -66,12 +65,8 @@ impl FromStr for MacAlgorithm {
     type Err = MacAlgorithmUnknown;
 
     fn from_str(name: &str) -> Result<MacAlgorithm, MacAlgorithmUnknown> {
-        let found = MacAlgorithm::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name);
-        found.ok_or_else(|| MacAlgorithmUnknown {
-            name: name.to_owned(),
-        })
+        let found = MacAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
+        found.ok_or_else(|| MacAlgorithmUnknown { name: name.to_owned() })
     }
 }
 
@@ -86,20 +81,19 @@ impl TagKey {
     pub(crate) fn new(algorithm: MacAlgorithm, key: &[u8; 32]) -> TagKey {
         match algorithm {
             MacAlgorithm::Blake3 => TagKey::Blake3(Zeroizing::new(*key)),
-            MacAlgorithm::HmacSha256 => TagKey::HmacSha256(Box::new(
-                Hmac::new_from_slice(key).expect("HMAC takes a key of any length"),
-            )),
+            MacAlgorithm::HmacSha256 => {
+                TagKey::HmacSha256(Box::new(Hmac::new_from_slice(key).expect("HMAC takes a key of any length")))
+            }
             MacAlgorithm::Aes256Gmac => TagKey::Aes256Gmac(Box::new(Aes256Gcm::new(key.into()))),
         }
     }
 
-    /// The tag of a packet. `counter` enters only the GMAC nonce; elsewhere it is part of what `digest` covers.
+    /// The tag of a packet. `counter` enters only the GMAC nonce; elsewhere it is part of what
+    /// `digest` covers.
     pub(crate) fn tag(&self, counter: u64, digest: &Digest) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
         match self {
-            TagKey::Blake3(key) => {
-                tag.copy_from_slice(&blake3::keyed_hash(key, &digest.0).as_bytes()[..TAG_BYTES])
-            }
+            TagKey::Blake3(key) => tag.copy_from_slice(&blake3::keyed_hash(key, &digest.0).as_bytes()[..TAG_BYTES]),
             TagKey::HmacSha256(state) => {
                 let mut state = Hmac::clone(state);
                 state.update(&digest.0);
@@ -109,8 +103,7 @@ impl TagKey {
                 let mut nonce = [0; 12];
                 nonce[..8].copy_from_slice(&counter.to_le_bytes());
                 let nothing: &mut [u8] = &mut [];
-                let sealed =
-                    cipher.encrypt_inout_detached(&nonce.into(), &digest.0, nothing.into());
+                let sealed = cipher.encrypt_inout_detached(&nonce.into(), &digest.0, nothing.into());
                 tag.copy_from_slice(&sealed.expect("32 bytes are below the limits of GCM"));
             }
         }
@@ -168,15 +161,11 @@ mod tests {
     #[test]
     fn nist_gmac() {
         let key: [u8; 32] =
-            hex::bytes("78dc4e0aaf52d935c3c01eea57428f00ca1fd475f5da86a49c8dd73d68c8e223")
-                .try_into()
-                .unwrap();
+            hex::bytes("78dc4e0aaf52d935c3c01eea57428f00ca1fd475f5da86a49c8dd73d68c8e223").try_into().unwrap();
         let nonce: [u8; 12] = hex::bytes("d79cf22d504cc793c3fb6c8a").try_into().unwrap();
         let data = hex::bytes("b96baa8c1c75a671bfb2d08d06be5f36");
         let nothing: &mut [u8] = &mut [];
-        let tag = Aes256Gcm::new(&key.into())
-            .encrypt_inout_detached(&nonce.into(), &data, nothing.into())
-            .unwrap();
+        let tag = Aes256Gcm::new(&key.into()).encrypt_inout_detached(&nonce.into(), &data, nothing.into()).unwrap();
         assert_eq!(tag.to_vec(), hex::bytes("3e5d486aa2e30b22e040b85723a06e76"));
     }
 
@@ -184,23 +173,13 @@ mod tests {
     fn tags_depend_on_key_digest_and_for_gmac_on_the_counter() {
         let packet = Digest([7; 32]);
         for algorithm in MacAlgorithm::ALL {
-            let (key, other) = (
-                TagKey::new(algorithm, &[1; 32]),
-                TagKey::new(algorithm, &[2; 32]),
-            );
+            let (key, other) = (TagKey::new(algorithm, &[1; 32]), TagKey::new(algorithm, &[2; 32]));
             let tag = key.tag(5, &packet);
             assert!(key.verify(5, &packet, &tag), "{algorithm}");
             assert!(!other.verify(5, &packet, &tag), "{algorithm}");
             assert!(!key.verify(5, &Digest([8; 32]), &tag), "{algorithm}");
-            assert!(
-                !key.verify(5, &packet, &tag[..15]),
-                "{algorithm}: a shorter tag"
-            );
-            assert_eq!(
-                key.verify(6, &packet, &tag),
-                algorithm != MacAlgorithm::Aes256Gmac,
-                "{algorithm}"
-            );
+            assert!(!key.verify(5, &packet, &tag[..15]), "{algorithm}: a shorter tag");
+            assert_eq!(key.verify(6, &packet, &tag), algorithm != MacAlgorithm::Aes256Gmac, "{algorithm}");
             for bit in 0..8 * TAG_BYTES {
                 let mut changed = tag;
                 changed[bit / 8] ^= 1 << (bit % 8);

@@ -6,9 +6,9 @@
 //! └─────────────┴────────────────────┴─────────────────────┴──────────────┘
 //! ```
 //!
-//! The nonce is random, which is safe for at most 2^32 secrets under one key (NIST SP 800-38D, section 8.3): keys and
-//! the like, not a stream of payloads. The associated data is not sent; both ends must name the same, so that a sealed
-//! secret cannot be taken for one of another purpose.
+//! The nonce is random, which is safe for at most 2^32 secrets under one key (NIST SP 800-38D,
+//! section 8.3): keys and the like, not a stream of payloads. The associated data is not sent; both
+//! ends must name the same, so that a sealed secret cannot be taken for one of another purpose.
 
 use crate::keyring::KeyRing;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -31,7 +31,8 @@ pub enum SealError {
         /// The peer.
         peer: u16,
     },
-    /// It was sealed under a key that is not held any more, or not yet. Ask the peer to seal it again.
+    /// It was sealed under a key that is not held any more, or not yet. Ask the peer to seal it
+    /// again.
     #[error("sealed by principal {peer:#x} under a key that is not current; ask for it again")]
     StaleKey {
         /// The peer.
@@ -62,26 +63,12 @@ pub enum SealError {
 /// # Panics
 ///
 /// If the secret is longer than AES-GCM allows (64 GiB).
-pub fn seal_secret(
-    ring: &mut KeyRing,
-    to: u16,
-    associated: &[u8],
-    secret: &[u8],
-) -> Result<Vec<u8>, SealError> {
+pub fn seal_secret(ring: &mut KeyRing, to: u16, associated: &[u8], secret: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut nonce = [0; NONCE_BYTES];
     ring.draw(&mut nonce);
-    let key = &ring
-        .keys_to(to)
-        .ok_or(SealError::NoSession { peer: to })?
-        .send;
+    let key = &ring.keys_to(to).ok_or(SealError::NoSession { peer: to })?.send;
     let ciphertext = Aes256Gcm::new((&*key.secret).into())
-        .encrypt(
-            &Nonce::from(nonce),
-            Payload {
-                msg: secret,
-                aad: associated,
-            },
-        )
+        .encrypt(&Nonce::from(nonce), Payload { msg: secret, aad: associated })
         .expect("a secret within AES-GCM's limit of 64 GiB");
     let mut sealed = Vec::with_capacity(ID_BYTES + NONCE_BYTES + ciphertext.len());
     sealed.extend_from_slice(&key.id.to_le_bytes());
@@ -101,9 +88,7 @@ pub fn open_secret(
     associated: &[u8],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let too_short = SealError::TooShort {
-        bytes: sealed.len(),
-    };
+    let too_short = SealError::TooShort { bytes: sealed.len() };
     let (id, rest) = sealed.split_first_chunk::<ID_BYTES>().ok_or(too_short)?;
     let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(too_short)?;
     if ciphertext.len() < GCM_TAG_BYTES {
@@ -111,21 +96,12 @@ pub fn open_secret(
     }
     let id = u32::from_le_bytes(*id);
     let mut verdict = SealError::StaleKey { peer: from };
-    for keys in ring
-        .keys_from(from)
-        .ok_or(SealError::NoSession { peer: from })?
-    {
+    for keys in ring.keys_from(from).ok_or(SealError::NoSession { peer: from })? {
         if keys.receive.id != id {
             continue;
         }
         let cipher = Aes256Gcm::new((&*keys.receive.secret).into());
-        match cipher.decrypt(
-            &Nonce::from(*nonce),
-            Payload {
-                msg: ciphertext,
-                aad: associated,
-            },
-        ) {
+        match cipher.decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad: associated }) {
             Ok(secret) => return Ok(Zeroizing::new(secret)),
             Err(_) => verdict = SealError::Forged { peer: from },
         }
@@ -142,9 +118,7 @@ mod tests {
     /// NIST GCM specification (McGrew and Viega), test case 14: AES-256, one block of zeros.
     #[test]
     fn nist_gcm() {
-        let sealed = Aes256Gcm::new(&[0; 32].into())
-            .encrypt(&Nonce::from([0; 12]), [0; 16].as_slice())
-            .unwrap();
+        let sealed = Aes256Gcm::new(&[0; 32].into()).encrypt(&Nonce::from([0; 12]), [0; 16].as_slice()).unwrap();
         let expected = "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919";
         assert_eq!(sealed, crate::hex::bytes(expected));
     }
@@ -155,30 +129,21 @@ mod tests {
             let (mut a, b) = established_pair(MacAlgorithm::Blake3);
             let sealed = seal_secret(&mut a, 1, b"purpose", secret).unwrap();
             assert_eq!(sealed.len(), secret.len() + SEAL_OVERHEAD_BYTES);
-            assert_eq!(
-                open_secret(&b, 0, b"purpose", &sealed).unwrap().as_slice(),
-                secret
-            );
+            assert_eq!(open_secret(&b, 0, b"purpose", &sealed).unwrap().as_slice(), secret);
             let forged = Err(SealError::Forged { peer: 0 });
             assert_eq!(open_secret(&b, 0, b"other", &sealed), forged);
             for byte in 0..sealed.len() {
                 let mut changed = sealed.clone();
                 changed[byte] ^= 1;
                 let stale = Err(SealError::StaleKey { peer: 0 });
-                assert_eq!(
-                    open_secret(&b, 0, b"purpose", &changed),
-                    if byte < 4 { stale } else { forged.clone() }
-                );
+                assert_eq!(open_secret(&b, 0, b"purpose", &changed), if byte < 4 { stale } else { forged.clone() });
             }
             for length in 0..SEAL_OVERHEAD_BYTES {
                 let short = open_secret(&b, 0, b"purpose", &sealed[..length]);
                 assert_eq!(short, Err(SealError::TooShort { bytes: length }));
             }
             // Not even the sender can open it: the key is of one direction.
-            assert_eq!(
-                open_secret(&a, 1, b"purpose", &sealed),
-                Err(SealError::StaleKey { peer: 1 })
-            );
+            assert_eq!(open_secret(&a, 1, b"purpose", &sealed), Err(SealError::StaleKey { peer: 1 }));
         }
     }
 
@@ -187,13 +152,7 @@ mod tests {
         let (mut a, _) = established_pair(MacAlgorithm::Blake3);
         let sealed = seal_secret(&mut a, 1, b"", b"secret").unwrap();
         assert_ne!(sealed, seal_secret(&mut a, 1, b"", b"secret").unwrap());
-        assert_eq!(
-            seal_secret(&mut a, 77, b"", b"secret"),
-            Err(SealError::NoSession { peer: 77 })
-        );
-        assert_eq!(
-            open_secret(&a, 77, b"", &sealed),
-            Err(SealError::NoSession { peer: 77 })
-        );
+        assert_eq!(seal_secret(&mut a, 77, b"", b"secret"), Err(SealError::NoSession { peer: 77 }));
+        assert_eq!(open_secret(&a, 77, b"", &sealed), Err(SealError::NoSession { peer: 77 }));
     }
 }

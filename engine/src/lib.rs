@@ -7,9 +7,10 @@
 #![forbid(unsafe_code)]
 
 pub mod authentication;
+
 pub mod client;
 pub mod cluster;
-pub mod driver;
+
 pub mod limits;
 pub mod numbers;
 pub mod pipeline;

@@ -108,6 +108,24 @@ pub const STREAMS_MAX: usize = 64;
 /// The most bytes of log runs that one follow asks for.
 pub const FOLLOW_CREDIT_BYTES_MAX: usize = 256 * 1024;
 
+/// The bytes of log runs that a follower asks for at a time: they fit a receive buffer, and take longer to send than to ask for.
+pub const FOLLOW_CREDIT_BYTES: usize = 128 * 1024;
+
+/// A follower asks again after this.
+pub const FOLLOW_RENEW_NS: u64 = 40_000_000;
+
+/// After so many unanswered follows a follower turns to the next replica.
+pub const FOLLOW_SILENCES_MAX: u32 = 2;
+
+/// How often a survey of the replicas is repeated until they have answered.
+pub const SURVEY_RENEW_NS: u64 = 40_000_000;
+
+/// An answer of all replicas is waited for so long before that of a quorum is taken.
+pub const SURVEY_PATIENCE_NS: u64 = 20_000_000;
+
+/// A busy driver looks for applications that came or left no more often than this: a look is a system call.
+pub const SESSIONS_LOOK_NS: u64 = 1_000_000;
+
 const _: () = {
     assert!(REPLICAS_MAX % 3 == 1);
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
@@ -119,5 +137,6 @@ const _: () = {
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
     // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
     assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
+    assert!(FOLLOW_CREDIT_BYTES <= FOLLOW_CREDIT_BYTES_MAX);
     assert!(WINDOW_MAX % 64 == 0 && BATCH_REQUESTS_MAX % 64 == 0);
 };

@@ -145,7 +145,12 @@ mod tests {
 
     #[test]
     fn principals_survive_the_wire() {
-        for principal in [Principal::Replica(ReplicaId(0)), Principal::Replica(ReplicaId(15)), Principal::Client(ClientId(0)), Principal::Client(ClientId(700))] {
+        for principal in [
+            Principal::Replica(ReplicaId(0)),
+            Principal::Replica(ReplicaId(15)),
+            Principal::Client(ClientId(0)),
+            Principal::Client(ClientId(700)),
+        ] {
             assert_eq!(Principal::from_code(principal.code()), principal);
         }
     }

@@ -1,8 +1,8 @@
 //! Which cores this process may use, and pinning threads to them.
 //!
-//! A pinned thread sees one core, and so does every thread that it starts: whoever counts cores after the first pinning counts wrong
-//! and puts two spinning threads on one core. The cores are therefore read once, at the first question, and
-//! [`pin_current_thread`] asks it before it pins.
+//! A pinned thread sees one core, and so does every thread that it starts: whoever counts cores after the first
+//! pinning counts wrong and puts two spinning threads on one core. The cores are therefore read once, at the first
+//! question, and [`pin_current_thread`] asks it before it pins.
 
 use crate::HostError;
 use core_affinity::CoreId;
@@ -12,16 +12,12 @@ use std::sync::OnceLock;
 
 /// The cores that this process may keep busy, ascending, never empty; read once and then fixed.
 ///
-/// These are the cores of the affinity mask, cut down to as many as the control groups' CPU quota pays for: a container with four
-/// cores in its mask and a quota of two may spin two threads, not four.
+/// These are the cores of the affinity mask, cut down to as many as the control groups' CPU quota pays for: a
+/// container with four cores in its mask and a quota of two may spin two threads, not four.
 pub fn usable() -> &'static [usize] {
     static USABLE: OnceLock<Vec<usize>> = OnceLock::new();
     USABLE.get_or_init(|| {
-        let mut cores: Vec<usize> = core_affinity::get_core_ids()
-            .unwrap_or_default()
-            .iter()
-            .map(|c| c.id)
-            .collect();
+        let mut cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|c| c.id).collect();
         cores.sort_unstable();
         if cores.is_empty() {
             cores.push(0);
@@ -49,31 +45,23 @@ pub fn pin_current_thread(core: usize) -> Result<(), HostError> {
     }
     // SAFETY: no arguments; reads the calling thread's current core.
     let current = unsafe { libc::sched_getcpu() };
-    if usize::try_from(current) == Ok(core) {
-        Ok(())
-    } else {
-        Err(refused())
-    }
+    if usize::try_from(current) == Ok(core) { Ok(()) } else { Err(refused()) }
 }
 
 /// Cores' worth of CPU time that the control groups allow, if they limit it.
 fn quota() -> Option<f64> {
     let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
     let read = |path: &Path| fs::read_to_string(path).ok();
-    folders(&membership)
-        .iter()
-        .filter_map(|folder| quota_of(folder, &read))
-        .min_by(f64::total_cmp)
+    folders(&membership).iter().filter_map(|folder| quota_of(folder, &read)).min_by(f64::total_cmp)
 }
 
-/// The control-group folders that may limit this process: its own and every one above it, in both versions' hierarchies.
+/// The control-group folders that may limit this process: its own and every one above it, in both versions'
+/// hierarchies.
 fn folders(membership: &str) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for line in membership.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
         let root = match controllers {
@@ -82,11 +70,7 @@ fn folders(membership: &str) -> Vec<PathBuf> {
             _ => continue,
         };
         let own = root.join(path.trim_start_matches('/'));
-        folders.extend(
-            own.ancestors()
-                .take_while(|a| a.starts_with(root))
-                .map(Path::to_path_buf),
-        );
+        folders.extend(own.ancestors().take_while(|a| a.starts_with(root)).map(Path::to_path_buf));
     }
     folders
 }
@@ -94,19 +78,11 @@ fn folders(membership: &str) -> Vec<PathBuf> {
 /// One folder's limit: `cpu.max` in version 2, a pair of files in version 1.
 fn quota_of(folder: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Option<f64> {
     let (quota, period) = match read(&folder.join("cpu.max")) {
-        Some(text) => text
-            .split_once(' ')
-            .map(|(quota, period)| (quota.to_owned(), period.to_owned()))?,
-        None => (
-            read(&folder.join("cpu.cfs_quota_us"))?,
-            read(&folder.join("cpu.cfs_period_us"))?,
-        ),
+        Some(text) => text.split_once(' ').map(|(quota, period)| (quota.to_owned(), period.to_owned()))?,
+        None => (read(&folder.join("cpu.cfs_quota_us"))?, read(&folder.join("cpu.cfs_period_us"))?),
     };
     // "max" in version 2 and -1 in version 1 mean no limit.
-    let (quota, period) = (
-        quota.trim().parse::<f64>().ok()?,
-        period.trim().parse::<f64>().ok()?,
-    );
+    let (quota, period) = (quota.trim().parse::<f64>().ok()?, period.trim().parse::<f64>().ok()?);
     (quota > 0.0 && period > 0.0).then_some(quota / period)
 }
 
@@ -115,12 +91,7 @@ mod tests {
     use super::*;
 
     fn file<'a>(files: &'a [(&'a str, &'a str)]) -> impl Fn(&Path) -> Option<String> + 'a {
-        move |path| {
-            files
-                .iter()
-                .find(|(name, _)| Path::new(name) == path)
-                .map(|(_, text)| (*text).to_owned())
-        }
+        move |path| files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
     }
 
     #[test]
@@ -128,8 +99,7 @@ mod tests {
         let before = usable().to_vec();
         assert!(!before.is_empty() && before.is_sorted());
         let pinned = std::thread::spawn(|| {
-            pin_current_thread(*usable().last().expect("at least one core"))
-                .expect("a usable core");
+            pin_current_thread(*usable().last().expect("at least one core")).expect("a usable core");
             usable().to_vec()
         });
         assert_eq!(pinned.join().expect("the thread pinned itself"), before);
@@ -137,32 +107,22 @@ mod tests {
 
     #[test]
     fn a_core_that_does_not_exist_is_refused_with_the_choice() {
-        let error = std::thread::spawn(|| pin_current_thread(100_000))
-            .join()
-            .expect("no panic")
-            .expect_err("no such core");
+        let error =
+            std::thread::spawn(|| pin_current_thread(100_000)).join().expect("no panic").expect_err("no such core");
         assert!(error.to_string().contains("may use"), "{error}");
     }
 
     #[test]
     fn version_2_folders_are_the_own_one_and_all_above() {
-        let expected: Vec<PathBuf> = ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup"]
-            .iter()
-            .map(PathBuf::from)
-            .collect();
+        let expected: Vec<PathBuf> =
+            ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup"].iter().map(PathBuf::from).collect();
         assert_eq!(folders("0::/a/b\n"), expected);
     }
 
     #[test]
     fn version_1_uses_the_cpu_controller_only() {
         let found = folders("5:memory:/m\n4:cpu,cpuacct:/c\n");
-        assert_eq!(
-            found,
-            [
-                PathBuf::from("/sys/fs/cgroup/cpu/c"),
-                PathBuf::from("/sys/fs/cgroup/cpu")
-            ]
-        );
+        assert_eq!(found, [PathBuf::from("/sys/fs/cgroup/cpu/c"), PathBuf::from("/sys/fs/cgroup/cpu")]);
     }
 
     #[test]
@@ -171,20 +131,8 @@ mod tests {
         for (files, expected) in [
             (&[("/g/cpu.max", "150000 100000\n")][..], Some(1.5)),
             (&[("/g/cpu.max", "max 100000\n")][..], None),
-            (
-                &[
-                    ("/g/cpu.cfs_quota_us", "200000\n"),
-                    ("/g/cpu.cfs_period_us", "100000\n"),
-                ][..],
-                Some(2.0),
-            ),
-            (
-                &[
-                    ("/g/cpu.cfs_quota_us", "-1\n"),
-                    ("/g/cpu.cfs_period_us", "100000\n"),
-                ][..],
-                None,
-            ),
+            (&[("/g/cpu.cfs_quota_us", "200000\n"), ("/g/cpu.cfs_period_us", "100000\n")][..], Some(2.0)),
+            (&[("/g/cpu.cfs_quota_us", "-1\n"), ("/g/cpu.cfs_period_us", "100000\n")][..], None),
             (&[][..], None),
             (&[("/g/cpu.max", "garbage")][..], None),
         ] {

@@ -1,7 +1,7 @@
 //! Everything between the engine and the host it runs on: frames and their pools, datagrams, shared memory, counters, cores.
 //!
-//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides
-//! whom to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
+//! Bytes come in and bytes go out. This crate knows no protocol: it never looks inside a datagram, never decides whom
+//! to believe, and never imports the `crypto` crate. What enters here is what needs the operating system or `unsafe`
 //! (mapped memory, sockets, rings); everything above can then forbid `unsafe` and stay deterministic.
 //!
 //! The rooms:
@@ -15,6 +15,8 @@
 //! - `session`: how an application and the driver of its host find each other, share a region, wake one another, part.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
+//! - [`ring`]: byte records between an untrusting pair, over one ring of shared memory.
+//! - [`region`], [`session`]: sealed shared memory, and how an application and its driver come to share it.
 //! - [`error`]: what an operating system refused, and what to do about it.
 //!
 //! The rings' memory orderings are checked by exploring every interleaving of small cases:

@@ -17,8 +17,8 @@ const PROBE_WAIT: Duration = Duration::from_millis(100);
 /// How many datagrams [`probe`] sends before it gives up.
 const PROBE_ATTEMPTS: usize = 3;
 
-/// Finds out by trying whether this host sends to `group` through the interface that has the address `interface`, and delivers
-/// the group to members on the same host. Takes a fraction of a second at most.
+/// Finds out by trying whether this host sends to `group` through the interface that has the address `interface`, and
+/// delivers the group to members on the same host. Takes a fraction of a second at most.
 ///
 /// Port 0 lets the kernel choose one. An IPv6 group is sent within the link or the site: `ff02::/16` or `ff05::/16`.
 ///
@@ -31,23 +31,20 @@ pub fn probe(interface: IpAddr, group: IpAddr, port: u16) -> Result<(), String> 
     let port = address.ok_or("the probe's socket has no address")?.port();
     let sender = open_socket(interface).map_err(|e| e.to_string())?;
     send_through(&sender, interface).map_err(|e| e.to_string())?;
-    member
-        .set_read_timeout(Some(PROBE_WAIT))
-        .map_err(|e| format!("no receive timeout can be set: {e}"))?;
+    member.set_read_timeout(Some(PROBE_WAIT)).map_err(|e| format!("no receive timeout can be set: {e}"))?;
 
     // Unlike anything that another probe or a running cluster sends to the same group.
     let mark = RandomState::new().build_hasher().finish().to_ne_bytes();
     let to = SockAddr::from(SocketAddr::new(group, port));
     for _ in 0..PROBE_ATTEMPTS {
-        sender
-            .send_to(&mark, &to)
-            .map_err(|e| format!("sending to group {group} through {interface} failed: {e}"))?;
+        sender.send_to(&mark, &to).map_err(|e| format!("sending to group {group} through {interface} failed: {e}"))?;
         if arrives(&member, &mark)? {
             return Ok(());
         }
     }
     Err(format!(
-        "group {group} was joined on {interface} and sent to, but nothing came back: a packet filter drops it, or the interface does not carry multicast"
+        "group {group} was joined on {interface} and sent to, but nothing came back: \
+         a packet filter drops it, or the interface does not carry multicast"
     ))
 }
 
@@ -59,11 +56,7 @@ fn arrives(mut member: &Socket, mark: &[u8]) -> Result<bool, String> {
         match member.read(&mut buffer) {
             Ok(length) if buffer[..length] == *mark => return Ok(true),
             Ok(_) => {}
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(e) => return Err(format!("receiving from the group failed: {e}")),
         }
     }
@@ -72,42 +65,28 @@ fn arrives(mut member: &Socket, mark: &[u8]) -> Result<bool, String> {
 
 /// A datagram socket of the address's family.
 pub(crate) fn open_socket(family: IpAddr) -> Result<Socket, HostError> {
-    let domain = if family.is_ipv4() {
-        Domain::IPV4
-    } else {
-        Domain::IPV6
-    };
+    let domain = if family.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let what = || format!("a datagram socket for {family}");
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP));
     let socket = socket.map_err(|e| HostError::from_io("socket", &e, what()))?;
     if family.is_ipv6() {
-        socket
-            .set_only_v6(true)
-            .map_err(|e| HostError::from_io("setsockopt IPV6_V6ONLY", &e, what()))?;
+        socket.set_only_v6(true).map_err(|e| HostError::from_io("setsockopt IPV6_V6ONLY", &e, what()))?;
     }
     Ok(socket)
 }
 
 /// A socket bound to `port` that receives `groups`, and no group that only other sockets of the host joined.
-pub(crate) fn open_member(
-    groups: &[IpAddr],
-    port: u16,
-    interface: IpAddr,
-) -> Result<Socket, HostError> {
+pub(crate) fn open_member(groups: &[IpAddr], port: u16, interface: IpAddr) -> Result<Socket, HostError> {
     let socket = open_socket(interface)?;
     let what = format!("the group port {port} on {interface}");
     // All members on a host share the port.
-    socket
-        .set_reuse_address(true)
-        .map_err(|e| HostError::from_io("setsockopt SO_REUSEADDR", &e, &what))?;
+    socket.set_reuse_address(true).map_err(|e| HostError::from_io("setsockopt SO_REUSEADDR", &e, &what))?;
     only_joined(&socket, interface)?;
     let any = match interface {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    socket
-        .bind(&SocketAddr::new(any, port).into())
-        .map_err(|e| HostError::from_io("bind", &e, &what))?;
+    socket.bind(&SocketAddr::new(any, port).into()).map_err(|e| HostError::from_io("bind", &e, &what))?;
     for &group in groups {
         join(&socket, group, interface)?;
     }
@@ -121,13 +100,7 @@ pub(crate) fn only_joined(socket: &Socket, family: IpAddr) -> Result<(), HostErr
         IpAddr::V4(_) => socket.set_multicast_all_v4(false),
         IpAddr::V6(_) => socket.set_multicast_all_v6(false),
     };
-    set.map_err(|e| {
-        HostError::from_io(
-            "setsockopt IP_MULTICAST_ALL",
-            &e,
-            format!("a datagram socket for {family}"),
-        )
-    })
+    set.map_err(|e| HostError::from_io("setsockopt IP_MULTICAST_ALL", &e, format!("a datagram socket for {family}")))
 }
 
 fn join(socket: &Socket, group: IpAddr, interface: IpAddr) -> Result<(), HostError> {
@@ -136,9 +109,7 @@ fn join(socket: &Socket, group: IpAddr, interface: IpAddr) -> Result<(), HostErr
         (IpAddr::V4(group), IpAddr::V4(address)) => {
             socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Address(address))
         }
-        (IpAddr::V6(group), IpAddr::V6(_)) => {
-            socket.join_multicast_v6(&group, interface_index(interface)?)
-        }
+        (IpAddr::V6(group), IpAddr::V6(_)) => socket.join_multicast_v6(&group, interface_index(interface)?),
         _ => return Err(mixed_families("setsockopt IP_ADD_MEMBERSHIP", what())),
     };
     joined.map_err(|e| HostError::from_io("setsockopt IP_ADD_MEMBERSHIP", &e, what()))
@@ -196,11 +167,7 @@ pub fn interface_index(address: IpAddr) -> Result<u32, HostError> {
     // SAFETY: allocated by getifaddrs and not used from here on.
     unsafe { libc::freeifaddrs(list) };
     if index == 0 {
-        return Err(HostError::new(
-            "getifaddrs",
-            libc::EADDRNOTAVAIL,
-            format!("the interface of {address}"),
-        ));
+        return Err(HostError::new("getifaddrs", libc::EADDRNOTAVAIL, format!("the interface of {address}")));
     }
     Ok(index)
 }
@@ -239,12 +206,7 @@ unsafe fn ip_of(address: *const libc::sockaddr) -> Option<IpAddr> {
 pub fn destination(group: IpAddr, port: u16, interface: IpAddr) -> Result<SocketAddr, HostError> {
     Ok(match group {
         IpAddr::V4(_) => SocketAddr::new(group, port),
-        IpAddr::V6(group) => SocketAddr::V6(SocketAddrV6::new(
-            group,
-            port,
-            0,
-            interface_index(interface)?,
-        )),
+        IpAddr::V6(group) => SocketAddr::V6(SocketAddrV6::new(group, port, 0, interface_index(interface)?)),
     })
 }
 
@@ -275,15 +237,13 @@ mod tests {
 
     #[test]
     fn a_foreign_interface_is_named_in_the_reason() {
-        let reason = probe("192.0.2.1".parse().expect("an address"), any_group(), 0)
-            .expect_err("no such interface");
+        let reason = probe("192.0.2.1".parse().expect("an address"), any_group(), 0).expect_err("no such interface");
         assert!(reason.contains("192.0.2.1"), "{reason}");
     }
 
     #[test]
     fn families_must_not_mix() {
-        let reason =
-            probe(LOOPBACK, "ff02::1".parse().expect("a group"), 0).expect_err("mixed families");
+        let reason = probe(LOOPBACK, "ff02::1".parse().expect("a group"), 0).expect_err("mixed families");
         assert!(reason.contains("must all be IPv4"), "{reason}");
     }
 

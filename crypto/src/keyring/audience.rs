@@ -16,7 +16,8 @@ pub(super) struct AudienceCache {
     version: u64,
 }
 
-/// Receivers in the order of the vector, with their keys and key ids. A receiver without key has id zero.
+/// Receivers in the order of the vector, with their keys and key ids. A receiver without key has id
+/// zero.
 pub(super) struct Audience {
     to: Vec<u16>,
     version: u64,
@@ -26,12 +27,7 @@ pub(super) struct Audience {
 
 impl AudienceCache {
     pub(super) fn new() -> AudienceCache {
-        AudienceCache {
-            audiences: Vec::with_capacity(AUDIENCES_MAX),
-            recent: 0,
-            replace_next: 0,
-            version: 0,
-        }
+        AudienceCache { audiences: Vec::with_capacity(AUDIENCES_MAX), recent: 0, replace_next: 0, version: 0 }
     }
 
     /// Says that some key has changed.
@@ -39,7 +35,8 @@ impl AudienceCache {
         self.version += 1;
     }
 
-    /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or out of date.
+    /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or
+    /// out of date.
     pub(super) fn find<'a>(
         &mut self,
         to: &[u16],
@@ -67,12 +64,7 @@ impl AudienceCache {
     fn place(&mut self, to: &[u16]) -> usize {
         // Never equal to the version now, so that it is built when first used.
         let version = self.version.wrapping_sub(1);
-        let audience = Audience {
-            to: to.to_vec(),
-            version,
-            ids: Vec::new(),
-            blocks: Vec::new(),
-        };
+        let audience = Audience { to: to.to_vec(), version, ids: Vec::new(), blocks: Vec::new() };
         if self.audiences.len() < AUDIENCES_MAX {
             self.audiences.push(audience);
             return self.audiences.len() - 1;
@@ -93,8 +85,7 @@ impl Audience {
             self.blocks.push(KeyBlock::new());
             let block = self.blocks.last_mut().expect("one was just added");
             for (lane, receiver) in receivers.iter().enumerate() {
-                let key = keys_to(*receiver)
-                    .and_then(|keys| Some((keys.send.id, keys.send.tag.blake3_key()?)));
+                let key = keys_to(*receiver).and_then(|keys| Some((keys.send.id, keys.send.tag.blake3_key()?)));
                 if let Some((_, key)) = key {
                     block.set(lane, key);
                 }

@@ -23,11 +23,7 @@ impl ExchangeKey {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy(bytes.as_mut());
         let secret = StaticSecret::from(*bytes);
-        ExchangeKey {
-            generation,
-            public: PublicKey::from(&secret),
-            secret,
-        }
+        ExchangeKey { generation, public: PublicKey::from(&secret), secret }
     }
 
     pub(super) fn public(&self) -> [u8; 32] {
@@ -37,11 +33,7 @@ impl ExchangeKey {
     /// The secret that both ends compute.
     pub(super) fn agree(&self, peer: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, WeakKey> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*peer));
-        if shared.was_contributory() {
-            Ok(Zeroizing::new(shared.to_bytes()))
-        } else {
-            Err(WeakKey)
-        }
+        if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(WeakKey) }
     }
 }
 
@@ -53,10 +45,7 @@ pub(super) struct OwnKeys {
 
 impl OwnKeys {
     pub(super) fn generate(entropy: &mut Entropy) -> OwnKeys {
-        OwnKeys {
-            current: ExchangeKey::generate(0, entropy),
-            previous: None,
-        }
+        OwnKeys { current: ExchangeKey::generate(0, entropy), previous: None }
     }
 
     /// Draws the next generation; the one before the current is wiped.
@@ -119,8 +108,7 @@ impl Binding {
             info.extend_from_slice(&end.public);
         }
         let mut okm = Zeroizing::new([0; 68]);
-        hkdf.expand(&info, okm.as_mut())
-            .expect("68 bytes are within HKDF's limit of 8160");
+        hkdf.expand(&info, okm.as_mut()).expect("68 bytes are within HKDF's limit of 8160");
         let (tag, rest) = okm.split_first_chunk::<32>().expect("68 bytes hold 32");
         let (secret, id) = rest.split_first_chunk::<32>().expect("36 bytes hold 32");
         let id = u32::from_le_bytes(id.try_into().expect("four bytes are left"));
@@ -143,59 +131,35 @@ mod tests {
     }
 
     fn key(secret: [u8; 32]) -> ExchangeKey {
-        ExchangeKey::generate(
-            0,
-            &mut (Box::new(move |buf: &mut [u8]| buf.copy_from_slice(&secret)) as Entropy),
-        )
+        ExchangeKey::generate(0, &mut (Box::new(move |buf: &mut [u8]| buf.copy_from_slice(&secret)) as Entropy))
     }
 
     /// RFC 7748, section 6.1.
     #[test]
     fn rfc_7748() {
-        let alice = key(array(
-            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
-        ));
-        let bob = key(array(
-            "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
-        ));
-        assert_eq!(
-            alice.public(),
-            array("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")
-        );
-        assert_eq!(
-            bob.public(),
-            array("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
-        );
+        let alice = key(array("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"));
+        let bob = key(array("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"));
+        assert_eq!(alice.public(), array("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"));
+        assert_eq!(bob.public(), array("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"));
         let shared = array("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
-        assert!(
-            alice
-                .agree(&bob.public())
-                .is_ok_and(|secret| *secret == shared)
-        );
-        assert!(
-            bob.agree(&alice.public())
-                .is_ok_and(|secret| *secret == shared)
-        );
+        assert!(alice.agree(&bob.public()).is_ok_and(|secret| *secret == shared));
+        assert!(bob.agree(&alice.public()).is_ok_and(|secret| *secret == shared));
     }
 
     /// RFC 5869, test case 1.
     #[test]
     fn rfc_5869() {
-        let hkdf =
-            Hkdf::<Sha256>::new(Some(&hex::bytes("000102030405060708090a0b0c")), &[0x0b; 22]);
+        let hkdf = Hkdf::<Sha256>::new(Some(&hex::bytes("000102030405060708090a0b0c")), &[0x0b; 22]);
         let mut okm = [0; 42];
-        hkdf.expand(&hex::bytes("f0f1f2f3f4f5f6f7f8f9"), &mut okm)
-            .unwrap();
+        hkdf.expand(&hex::bytes("f0f1f2f3f4f5f6f7f8f9"), &mut okm).unwrap();
         assert_eq!(
             okm.to_vec(),
-            hex::bytes(
-                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
-            )
+            hex::bytes("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
         );
     }
 
-    /// The points of low order on the curve and its twist, reduced, as listed with the original implementation of
-    /// Curve25519.
+    /// The points of low order on the curve and its twist, reduced, as listed with the original
+    /// implementation of Curve25519.
     #[test]
     fn points_of_low_order_are_refused() {
         let own = key([0x41; 32]);
@@ -218,16 +182,8 @@ mod tests {
 
     #[test]
     fn every_part_of_the_binding_changes_the_keys() {
-        let end = |principal, epoch, generation, fill| End {
-            principal,
-            epoch,
-            generation,
-            public: [fill; 32],
-        };
-        let binding = Binding {
-            context: Digest([1; 32]),
-            algorithm: MacAlgorithm::Blake3,
-        };
+        let end = |principal, epoch, generation, fill| End { principal, epoch, generation, public: [fill; 32] };
+        let binding = Binding { context: Digest([1; 32]), algorithm: MacAlgorithm::Blake3 };
         let ends = || (end(1, 10, 0, 7), end(2, 20, 0, 8));
         let mut derived = Vec::new();
         let mut add = |binding: &Binding, agreed: [u8; 32], sender: &End, receiver: &End| {
@@ -246,32 +202,13 @@ mod tests {
         add(&binding, [5; 32], &a, &end(2, 21, 0, 8));
         add(&binding, [5; 32], &a, &end(2, 20, 1, 8));
         add(&binding, [5; 32], &a, &end(2, 20, 0, 9));
-        add(
-            &Binding {
-                context: Digest([2; 32]),
-                algorithm: MacAlgorithm::Blake3,
-            },
-            [5; 32],
-            &a,
-            &b,
-        );
-        add(
-            &Binding {
-                context: Digest([1; 32]),
-                algorithm: MacAlgorithm::HmacSha256,
-            },
-            [5; 32],
-            &a,
-            &b,
-        );
+        add(&Binding { context: Digest([2; 32]), algorithm: MacAlgorithm::Blake3 }, [5; 32], &a, &b);
+        add(&Binding { context: Digest([1; 32]), algorithm: MacAlgorithm::HmacSha256 }, [5; 32], &a, &b);
         for (i, one) in derived.iter().enumerate() {
             assert_ne!(one.0, 0);
             assert_ne!(one.1[..16], one.2, "the two keys of case {i} are related");
             for other in &derived[..i] {
-                assert!(
-                    one.0 != other.0 && one.1 != other.1 && one.2 != other.2,
-                    "case {i}"
-                );
+                assert!(one.0 != other.0 && one.1 != other.1 && one.2 != other.2, "case {i}");
             }
         }
     }

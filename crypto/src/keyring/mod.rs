@@ -1,20 +1,21 @@
 //! The session keys of one process: one for each peer and direction, agreed by announcements.
 //!
-//! What may enter: who the peers are, what they announced, which keys follow from it. What must never enter: sockets,
-//! clocks (the caller decides when to announce), and the meaning of the attributes that announcements carry. A [`KeyRing`]
-//! belongs to one thread.
+//! What may enter: who the peers are, what they announced, which keys follow from it. What must
+//! never enter: sockets, clocks (the caller decides when to announce), and the meaning of the
+//! attributes that announcements carry. A [`KeyRing`] belongs to one thread.
 //!
 //! # Announcements
 //!
-//! A process start is an *epoch*, a random number. Each epoch begins with a fresh X25519 key, *generation* 0;
-//! [`KeyRing::rotate`] makes the next. The keys of a pair follow, by HKDF, from the X25519 secret of both sides' keys
-//! and from both identities' numbers, epochs and generations, so they are the same at both ends, and nothing recorded
-//! under other keys verifies.
+//! A process start is an *epoch*, a random number. Each epoch begins with a fresh X25519 key,
+//! *generation* 0; [`KeyRing::rotate`] makes the next. The keys of a pair follow, by HKDF, from the
+//! X25519 secret of both sides' keys and from both identities' numbers, epochs and generations, so
+//! they are the same at both ends, and nothing recorded under other keys verifies.
 //!
-//! Keys are announced, signed by the long-lived identity. A signature does not show *when* it was made, so a peer's epoch
-//! is *established* only by an announcement that echoes our open challenge, a random value for that peer alone. The
-//! challenge is replaced as soon as it has been answered. Between two fresh processes it takes three announcements,
-//! and a fourth tells the third's sender that it arrived:
+//! Keys are announced, signed by the long-lived identity. A signature does not show *when* it was
+//! made, so a peer's epoch is *established* only by an announcement that echoes our open challenge,
+//! a random value for that peer alone. The challenge is replaced as soon as it has been answered.
+//! Between two fresh processes it takes three announcements, and a fourth tells the third's sender
+//! that it arrived:
 //!
 //! ```text
 //!         A, epoch a                                              B, epoch b
@@ -31,31 +32,34 @@
 //!
 //! The rules, for any loss, order and repetition of these datagrams:
 //!
-//! - **AN-1** An announcement counts only if it is addressed to us, in the name of a configured peer other than us,
-//!   signed by that peer's identity, and made for our configuration.
-//! - **AN-2** One of the established epoch needs no echo, but its number must be higher than any accepted before: it
-//!   refreshes the attributes, the receipt, the challenge to echo and, if its generation is newer, the peer's key. So
-//!   neither a repetition nor an overtaken datagram undoes anything. A peer's previous generation stays valid for
-//!   receiving until the next one.
-//! - **AN-3** One of another epoch is established if it echoes our open challenge. The former epoch's keys are dropped
-//!   at once, and a fresh challenge is drawn.
-//! - **AN-4** One of another epoch that does not echo it changes nothing but the challenge that our next announcement to
-//!   this peer echoes.
-//! - **AN-5** An answer is wanted if AN-4 applied, if the sender says that it is not settled, or if its receipt does not
-//!   name our epoch and generation. A side is *settled* with a peer when it has established the peer's epoch and the
-//!   peer's receipt named our epoch and current generation. Between two correct processes answers therefore end.
-//! - **AN-6** We send under our newest generation that a receipt has named, and under the peer's newest. So once
-//!   both sides have a receipt, a rotation of a settled side loses no packet.
+//! - **AN-1** An announcement counts only if it is addressed to us, in the name of a configured
+//!   peer other than us, signed by that peer's identity, and made for our configuration.
+//! - **AN-2** One of the established epoch needs no echo, but its number must be higher than any
+//!   accepted before: it refreshes the attributes, the receipt, the challenge to echo and, if its
+//!   generation is newer, the peer's key. So neither a repetition nor an overtaken datagram undoes
+//!   anything. A peer's previous generation stays valid for receiving until the next one.
+//! - **AN-3** One of another epoch is established if it echoes our open challenge. The former
+//!   epoch's keys are dropped at once, and a fresh challenge is drawn.
+//! - **AN-4** One of another epoch that does not echo it changes nothing but the challenge that our
+//!   next announcement to this peer echoes.
+//! - **AN-5** An answer is wanted if AN-4 applied, if the sender says that it is not settled, or if
+//!   its receipt does not name our epoch and generation. A side is *settled* with a peer when it
+//!   has established the peer's epoch and the peer's receipt named our epoch and current
+//!   generation. Between two correct processes answers therefore end.
+//! - **AN-6** We send under our newest generation that a receipt has named, and under the peer's
+//!   newest. So once both sides have a receipt, a rotation of a settled side loses no packet.
 //!
-//! Why an old epoch never comes back: to be established, an announcement must echo the challenge that is open now. That
-//! one was drawn when the present epoch was established, hence after the present epoch's process had started, hence after
-//! every earlier process of that peer had ended; none of their announcements can contain it, whoever recorded them. (The
-//! last few epochs that ended are refused by name as well, before their signature costs anything.)
+//! Why an old epoch never comes back: to be established, an announcement must echo the challenge
+//! that is open now. That one was drawn when the present epoch was established, hence after the
+//! present epoch's process had started, hence after every earlier process of that peer had ended;
+//! none of their announcements can contain it, whoever recorded them. (The last few epochs that
+//! ended are refused by name as well, before their signature costs anything.)
 //!
-//! What the caller does: send `announcement(peer)` at start, again now and then (with back-off) while
-//! [`KeyRing::settled`] is false, and at once where [`Accepted::answer_wanted`] or [`TagError`] says so, with a limit on
-//! the rate for each peer. The answer echoes the challenge heard last, so answering at once is what makes recordings
-//! harmless to a handshake in progress. Whoever can delay datagrams can delay it for ever, and no more than that.
+//! What the caller does: send `announcement(peer)` at start, again now and then (with back-off)
+//! while [`KeyRing::settled`] is false, and at once where [`Accepted::answer_wanted`] or
+//! [`TagError`] says so, with a limit on the rate for each peer. The answer echoes the challenge
+//! heard last, so answering at once is what makes recordings harmless to a handshake in progress.
+//! Whoever can delay datagrams can delay it for ever, and no more than that.
 
 mod audience;
 mod derive;
@@ -86,7 +90,8 @@ const NO_PEER: u16 = u16::MAX;
 
 /// What a key ring is made from.
 pub struct KeyRingConfig {
-    /// Digest of the configuration that both ends of every pair must share; bound into signatures and keys.
+    /// Digest of the configuration that both ends of every pair must share; bound into signatures
+    /// and keys.
     pub context: Digest,
     /// How packets are authenticated; bound into the keys.
     pub algorithm: MacAlgorithm,
@@ -101,11 +106,12 @@ pub struct KeyRingConfig {
 /// Why a packet's tag was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TagError {
-    /// The sender is no peer, or the packet's epoch is not the one established with it. Answer with an announcement.
+    /// The sender is no peer, or the packet's epoch is not the one established with it. Answer with
+    /// an announcement.
     #[error("no session with the sender in this epoch")]
     NoSession,
-    /// The tag names a key that is not held: the sender has other keys of ours in mind, or had none (id zero). Answer with
-    /// an announcement.
+    /// The tag names a key that is not held: the sender has other keys of ours in mind, or had none
+    /// (id zero). Answer with an announcement.
     #[error("the tag was made with a key that is not current")]
     StaleKey,
     /// The key is right and the tag is wrong: a forgery, or corruption.
@@ -113,7 +119,8 @@ pub enum TagError {
     BadTag,
 }
 
-/// All session keys of one process. Not shared between threads; keys are wiped when dropped or replaced.
+/// All session keys of one process. Not shared between threads; keys are wiped when dropped or
+/// replaced.
 pub struct KeyRing {
     binding: Binding,
     own: u16,
@@ -142,34 +149,19 @@ impl KeyRing {
         let mut epoch = [0; 8];
         entropy(&mut epoch);
         let keys = OwnKeys::generate(&mut entropy);
-        assert!(
-            config.peers.len() < usize::from(NO_PEER),
-            "{} peers are too many",
-            config.peers.len()
-        );
-        let principal_max = config
-            .peers
-            .iter()
-            .map(|(principal, _)| *principal)
-            .max()
-            .unwrap_or(0);
+        assert!(config.peers.len() < usize::from(NO_PEER), "{} peers are too many", config.peers.len());
+        let principal_max = config.peers.iter().map(|(principal, _)| *principal).max().unwrap_or(0);
         let mut table = vec![NO_PEER; usize::from(principal_max) + 1];
         let mut peers = Vec::with_capacity(config.peers.len());
         for (principal, public) in config.peers {
-            assert_ne!(
-                principal, config.own,
-                "principal {principal:#x} is named as its own peer"
-            );
+            assert_ne!(principal, config.own, "principal {principal:#x} is named as its own peer");
             let place = &mut table[usize::from(principal)];
             assert_eq!(*place, NO_PEER, "peer {principal:#x} is named twice");
             *place = peers.len() as u16;
             peers.push(Peer::new(principal, public, &mut entropy));
         }
         KeyRing {
-            binding: Binding {
-                context: config.context,
-                algorithm: config.algorithm,
-            },
+            binding: Binding { context: config.context, algorithm: config.algorithm },
             own: config.own,
             identity: config.identity,
             // Zero means "none" on the wire; one draw in 2^64 is moved.
@@ -197,21 +189,18 @@ impl KeyRing {
 
     /// The epoch established with `peer`, if any.
     pub fn established(&self, peer: u16) -> Option<u64> {
-        self.peer(peer)?
-            .session
-            .as_ref()
-            .map(|session| session.epoch)
+        self.peer(peer)?.session.as_ref().map(|session| session.epoch)
     }
 
-    /// Whether nothing is left to announce to `peer`: its epoch is established, and it confirmed ours and our current
-    /// generation. False for an unknown peer.
+    /// Whether nothing is left to announce to `peer`: its epoch is established, and it confirmed
+    /// ours and our current generation. False for an unknown peer.
     pub fn settled(&self, peer: u16) -> bool {
-        self.peer(peer)
-            .is_some_and(|peer| peer.is_settled(self.keys.current.generation))
+        self.peer(peer).is_some_and(|peer| peer.is_settled(self.keys.current.generation))
     }
 
-    /// The announcement to send to `to` now, with attributes that the receiver hands on as they are. None if `to` is no
-    /// peer. Each call makes a new one: numbered, signed (tens of microseconds).
+    /// The announcement to send to `to` now, with attributes that the receiver hands on as they
+    /// are. None if `to` is no peer. Each call makes a new one: numbered, signed (tens of
+    /// microseconds).
     pub fn announcement(&mut self, to: u16, attributes: u8) -> Option<[u8; ANNOUNCEMENT_BYTES]> {
         let settled = self.settled(to);
         let index = self.index(to)?;
@@ -239,8 +228,8 @@ impl KeyRing {
         Some(announcement.sign(&self.identity))
     }
 
-    /// Takes in an announcement. The cheap checks come first; a signature is verified (tens of microseconds) only for
-    /// what may be new.
+    /// Takes in an announcement. The cheap checks come first; a signature is verified (tens of
+    /// microseconds) only for what may be new.
     ///
     /// # Errors
     ///
@@ -252,13 +241,9 @@ impl KeyRing {
             return Err(AnnouncementError::OwnIdentity);
         }
         if announcement.receiver.get() != self.own {
-            return Err(AnnouncementError::OtherReceiver {
-                receiver: announcement.receiver.get(),
-            });
+            return Err(AnnouncementError::OtherReceiver { receiver: announcement.receiver.get() });
         }
-        let index = self
-            .index(sender)
-            .ok_or(AnnouncementError::UnknownSender { sender })?;
+        let index = self.index(sender).ok_or(AnnouncementError::UnknownSender { sender })?;
         let peer = &mut self.peers[index];
         peer.check_new(&announcement)?;
         if !announcement.is_signed_by(&peer.public) {
@@ -267,14 +252,7 @@ impl KeyRing {
         if announcement.context != self.binding.context {
             return Err(AnnouncementError::ContextDiffers { sender });
         }
-        let outcome = peer.accept(
-            &announcement,
-            &self.binding,
-            self.own,
-            self.epoch,
-            &self.keys,
-            &mut self.entropy,
-        )?;
+        let outcome = peer.accept(&announcement, &self.binding, self.own, self.epoch, &self.keys, &mut self.entropy)?;
         if outcome != Outcome::Challenged {
             self.audiences.invalidate();
         }
@@ -285,48 +263,38 @@ impl KeyRing {
             epoch: announcement.epoch.get(),
             attributes: announcement.attributes,
             outcome,
-            answer_wanted: outcome == Outcome::Challenged
-                || announcement.flags & FLAG_UNSETTLED != 0
-                || !has_our_keys,
+            answer_wanted: outcome == Outcome::Challenged || announcement.flags & FLAG_UNSETTLED != 0 || !has_our_keys,
         })
     }
 
-    /// Makes the next generation of our X25519 key. Peers learn it from the next announcement to each; until a peer has
-    /// confirmed it, packets to that peer go out under the previous generation. The one before that is wiped: rotate
-    /// again only when peers that matter are [`settled`](Self::settled), or they receive zeros until they are.
+    /// Makes the next generation of our X25519 key. Peers learn it from the next announcement to
+    /// each; until a peer has confirmed it, packets to that peer go out under the previous
+    /// generation. The one before that is wiped: rotate again only when peers that matter are
+    /// [`settled`](Self::settled), or they receive zeros until they are.
     pub fn rotate(&mut self) {
         self.keys.rotate(&mut self.entropy);
-        for session in self
-            .peers
-            .iter_mut()
-            .filter_map(|peer| peer.session.as_mut())
-        {
+        for session in self.peers.iter_mut().filter_map(|peer| peer.session.as_mut()) {
             session.drop_unheld(&self.keys);
         }
         self.audiences.invalidate();
     }
 
-    /// Writes the authentication vector of a packet: one entry of [`TAG_ENTRY_BYTES`] for each of `to`, in that order.
-    /// Where no key is established (or `to` names no peer) the entry is zero.
+    /// Writes the authentication vector of a packet: one entry of [`TAG_ENTRY_BYTES`] for each of
+    /// `to`, in that order. Where no key is established (or `to` names no peer) the entry is
+    /// zero.
     ///
-    /// `counter` is the packet's number, also in its header. With keyed BLAKE3 and vector instructions all tags are made
-    /// at once; an audience that repeats costs no allocation and no rearrangement of keys.
+    /// `counter` is the packet's number, also in its header. With keyed BLAKE3 and vector
+    /// instructions all tags are made at once; an audience that repeats costs no allocation and
+    /// no rearrangement of keys.
     ///
     /// # Panics
     ///
-    /// If `counter` is not above that of the packet before (of any audience), or `out` has not the size of the vector.
+    /// If `counter` is not above that of the packet before (of any audience), or `out` has not the
+    /// size of the vector.
     pub fn seal(&mut self, to: &[u16], digest: &Digest, counter: u64, out: &mut [u8]) {
         let before = self.counter_sealed.replace(counter);
-        assert!(
-            before < Some(counter),
-            "packet counter {counter} after {before:?}: it must strictly increase"
-        );
-        assert_eq!(
-            out.len(),
-            to.len() * TAG_ENTRY_BYTES,
-            "size of the vector for {} receivers",
-            to.len()
-        );
+        assert!(before < Some(counter), "packet counter {counter} after {before:?}: it must strictly increase");
+        assert_eq!(out.len(), to.len() * TAG_ENTRY_BYTES, "size of the vector for {} receivers", to.len());
         let in_lanes = to.len() > 1
             && self.binding.algorithm == MacAlgorithm::Blake3
             && self.instructions != InstructionSet::Scalar;
@@ -335,9 +303,7 @@ impl KeyRing {
         } else {
             for (receiver, entry) in to.iter().zip(out.chunks_exact_mut(TAG_ENTRY_BYTES)) {
                 match self.keys_to(*receiver) {
-                    Some(keys) => {
-                        write_entry(entry, keys.send.id, keys.send.tag.tag(counter, digest))
-                    }
+                    Some(keys) => write_entry(entry, keys.send.id, keys.send.tag.tag(counter, digest)),
                     None => entry.fill(0),
                 }
             }
@@ -346,20 +312,11 @@ impl KeyRing {
 
     fn seal_in_lanes(&mut self, to: &[u16], digest: &Digest, out: &mut [u8]) {
         let (table, peers) = (&self.table, &self.peers);
-        let audience = self
-            .audiences
-            .find(to, |receiver| send_keys(table, peers, receiver));
+        let audience = self.audiences.find(to, |receiver| send_keys(table, peers, receiver));
         let mut tags = TagBlock::new();
-        for ((block, ids), entries) in audience
-            .blocks()
-            .zip(out.chunks_mut(LANES_MAX * TAG_ENTRY_BYTES))
-        {
+        for ((block, ids), entries) in audience.blocks().zip(out.chunks_mut(LANES_MAX * TAG_ENTRY_BYTES)) {
             lanes::tags(self.instructions, block, ids.len(), &digest.0, &mut tags);
-            for (lane, (id, entry)) in ids
-                .iter()
-                .zip(entries.chunks_exact_mut(TAG_ENTRY_BYTES))
-                .enumerate()
-            {
+            for (lane, (id, entry)) in ids.iter().zip(entries.chunks_exact_mut(TAG_ENTRY_BYTES)).enumerate() {
                 if *id == 0 {
                     entry.fill(0);
                 } else {
@@ -369,8 +326,8 @@ impl KeyRing {
         }
     }
 
-    /// Checks our entry of a packet that claims to come from `from` in `epoch` with `counter`. Tags are compared in
-    /// constant time.
+    /// Checks our entry of a packet that claims to come from `from` in `epoch` with `counter`. Tags
+    /// are compared in constant time.
     ///
     /// # Errors
     ///
@@ -383,16 +340,14 @@ impl KeyRing {
         digest: &Digest,
         entry: &[u8; TAG_ENTRY_BYTES],
     ) -> Result<(), TagError> {
-        let session = self
-            .peer(from)
-            .and_then(|peer| peer.session.as_ref())
-            .ok_or(TagError::NoSession)?;
+        let session = self.peer(from).and_then(|peer| peer.session.as_ref()).ok_or(TagError::NoSession)?;
         if session.epoch != epoch {
             return Err(TagError::NoSession);
         }
         let (id, tag) = entry.split_at(size_of::<u32>());
         let id = u32::from_le_bytes(id.try_into().expect("an id is four bytes"));
-        // At most four keys (two generations of either side); two of them may by chance have one id.
+        // At most four keys (two generations of either side); two of them may by chance have one
+        // id.
         let mut verdict = Err(TagError::StaleKey);
         for keys in session.keys().filter(|keys| keys.receive.id == id) {
             if keys.receive.tag.verify(counter, digest, tag) {

@@ -6,8 +6,8 @@ use crate::announcement::{Announcement, AnnouncementError, CHALLENGE_BYTES, Chal
 use crate::entropy::Entropy;
 use crate::identity::PublicIdentity;
 
-/// Epochs that ended and are remembered by name. A bound on work, not on safety: an epoch that is forgotten here still
-/// lacks the echo.
+/// Epochs that ended and are remembered by name. A bound on work, not on safety: an epoch that is
+/// forgotten here still lacks the echo.
 const ENDED_MAX: usize = 8;
 
 /// What an announcement did.
@@ -17,8 +17,8 @@ pub enum Outcome {
     Established,
     /// The epoch was established already; what the announcement says of it is up to date now.
     Refreshed,
-    /// The epoch is not established, and this announcement does not show that it is fresh. Nothing changed, but the answer
-    /// to it will enable the peer to show it.
+    /// The epoch is not established, and this announcement does not show that it is fresh. Nothing
+    /// changed, but the answer to it will enable the peer to show it.
     Challenged,
 }
 
@@ -29,8 +29,9 @@ pub struct Accepted {
     pub from: u16,
     /// The sender's epoch; established unless the outcome is [`Outcome::Challenged`].
     pub epoch: u64,
-    /// What the sender's application gave to [`KeyRing::announcement`](super::KeyRing::announcement). Current only if the
-    /// outcome is not [`Outcome::Challenged`], which a recording can cause.
+    /// What the sender's application gave to
+    /// [`KeyRing::announcement`](super::KeyRing::announcement). Current only if the outcome is
+    /// not [`Outcome::Challenged`], which a recording can cause.
     pub attributes: u8,
     /// What it did.
     pub outcome: Outcome,
@@ -46,7 +47,8 @@ pub(super) struct Peer {
     /// The peer's challenge heard last, echoed in our announcements; zero if none was heard.
     pub(super) echo: Challenge,
     pub(super) session: Option<Session>,
-    /// Epoch and number of the last announcement that was `Challenged`: the same bytes again need no second look.
+    /// Epoch and number of the last announcement that was `Challenged`: the same bytes again need
+    /// no second look.
     challenged: Option<(u64, u64)>,
     /// Epochs that were established once, the latest first; zero where there is none.
     ended: [u64; ENDED_MAX],
@@ -66,28 +68,19 @@ impl Peer {
     }
 
     pub(super) fn is_settled(&self, generation_own: u32) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|session| session.receipt == Some(generation_own))
+        self.session.as_ref().is_some_and(|session| session.receipt == Some(generation_own))
     }
 
-    /// Refuses what cannot be new, before its signature is looked at. The fields may be forged, so a refusal is all that
-    /// may follow from them.
+    /// Refuses what cannot be new, before its signature is looked at. The fields may be forged, so
+    /// a refusal is all that may follow from them.
     pub(super) fn check_new(&self, announcement: &Announcement) -> Result<(), AnnouncementError> {
-        let (epoch, number, sender) = (
-            announcement.epoch.get(),
-            announcement.number.get(),
-            self.principal,
-        );
+        let (epoch, number, sender) = (announcement.epoch.get(), announcement.number.get(), self.principal);
         if self.ended.contains(&epoch) {
             return Err(AnnouncementError::Superseded { sender });
         }
         let number_seen = match &self.session {
             Some(session) if session.epoch == epoch => Some(session.number),
-            _ => self
-                .challenged
-                .filter(|(challenged, _)| *challenged == epoch)
-                .map(|(_, seen)| seen),
+            _ => self.challenged.filter(|(challenged, _)| *challenged == epoch).map(|(_, seen)| seen),
         };
         if number_seen.is_some_and(|seen| number <= seen) {
             return Err(AnnouncementError::Repeated { sender });

@@ -1,6 +1,7 @@
 //! The keys of one established epoch of one peer.
 //!
-//! Each side holds two generations at most, so there are up to four pairs of keys, one for each combination:
+//! Each side holds two generations at most, so there are up to four pairs of keys, one for each
+//! combination:
 //!
 //! ```text
 //!                          peer's previous     peer's current
@@ -34,7 +35,8 @@ pub(super) struct Session {
     /// The newest generation of ours that the peer said it holds.
     pub(super) receipt: Option<u32>,
     principal: u16,
-    /// The generation of ours to send under: what the receipt names; before one came, the newest at establishment.
+    /// The generation of ours to send under: what the receipt names; before one came, the newest
+    /// at establishment.
     generation_send: u32,
     current: PeerKey,
     previous: Option<PeerKey>,
@@ -50,10 +52,7 @@ struct PeerKey {
 
 impl PeerKey {
     fn of(announcement: &Announcement) -> PeerKey {
-        PeerKey {
-            generation: announcement.generation.get(),
-            public: announcement.exchange_key,
-        }
+        PeerKey { generation: announcement.generation.get(), public: announcement.exchange_key }
     }
 }
 
@@ -75,9 +74,7 @@ impl Session {
             previous: None,
             keys: Vec::with_capacity(4),
         };
-        session
-            .derive(session.current, binding, own, epoch_own, keys)
-            .map_err(|_| session.weak_key())?;
+        session.derive(session.current, binding, own, epoch_own, keys).map_err(|_| session.weak_key())?;
         session.take_receipt(announcement, epoch_own);
         Ok(session)
     }
@@ -93,14 +90,11 @@ impl Session {
     ) -> Result<(), AnnouncementError> {
         let announced = PeerKey::of(announcement);
         if announced.generation > self.current.generation {
-            self.derive(announced, binding, own, epoch_own, keys)
-                .map_err(|_| self.weak_key())?;
+            self.derive(announced, binding, own, epoch_own, keys).map_err(|_| self.weak_key())?;
             self.previous = Some(std::mem::replace(&mut self.current, announced));
             self.drop_unheld(keys);
         } else if announced != self.current {
-            return Err(AnnouncementError::Contradiction {
-                sender: self.principal,
-            });
+            return Err(AnnouncementError::Contradiction { sender: self.principal });
         }
         self.number = announcement.number.get();
         self.take_receipt(announcement, epoch_own);
@@ -116,21 +110,12 @@ impl Session {
     }
 
     /// Derives the keys of generations of ours that have come since; whether there were any.
-    pub(super) fn derive_missing(
-        &mut self,
-        binding: &Binding,
-        own: u16,
-        epoch_own: u64,
-        keys: &OwnKeys,
-    ) -> bool {
+    pub(super) fn derive_missing(&mut self, binding: &Binding, own: u16, epoch_own: u64, keys: &OwnKeys) -> bool {
         let count = self.keys.len();
         for peer_key in [Some(self.current), self.previous].into_iter().flatten() {
             // Weak for one of our keys is weak for all, and the peer's key has passed once.
             let derived = self.derive(peer_key, binding, own, epoch_own, keys);
-            assert!(
-                derived.is_ok(),
-                "an exchange key that was sound has become weak"
-            );
+            assert!(derived.is_ok(), "an exchange key that was sound has become weak");
         }
         self.keys.len() != count
     }
@@ -138,13 +123,9 @@ impl Session {
     /// Drops the keys of generations that either side no longer holds.
     pub(super) fn drop_unheld(&mut self, keys: &OwnKeys) {
         let held = |generation: u32| {
-            self.current.generation == generation
-                || self
-                    .previous
-                    .is_some_and(|key| key.generation == generation)
+            self.current.generation == generation || self.previous.is_some_and(|key| key.generation == generation)
         };
-        self.keys
-            .retain(|pair| keys.held(pair.generation_own).is_some() && held(pair.generation_peer));
+        self.keys.retain(|pair| keys.held(pair.generation_own).is_some() && held(pair.generation_peer));
     }
 
     /// The newest generation of the peer.
@@ -155,9 +136,7 @@ impl Session {
     /// The keys to send under (rule AN-6), if they have been derived.
     pub(super) fn keys_send(&self) -> Option<&PairKeys> {
         let wanted = (self.generation_send, self.current.generation);
-        self.keys
-            .iter()
-            .find(|pair| (pair.generation_own, pair.generation_peer) == wanted)
+        self.keys.iter().find(|pair| (pair.generation_own, pair.generation_peer) == wanted)
     }
 
     /// All keys that the peer may send under.
@@ -181,18 +160,12 @@ impl Session {
             public: peer_key.public,
         };
         for key in keys.all() {
-            let derived = |pair: &PairKeys| {
-                (pair.generation_own, pair.generation_peer) == (key.generation, peer_key.generation)
-            };
+            let derived =
+                |pair: &PairKeys| (pair.generation_own, pair.generation_peer) == (key.generation, peer_key.generation);
             if self.keys.iter().any(derived) {
                 continue;
             }
-            let own_end = End {
-                principal: own,
-                epoch: epoch_own,
-                generation: key.generation,
-                public: key.public(),
-            };
+            let own_end = End { principal: own, epoch: epoch_own, generation: key.generation, public: key.public() };
             let (send, receive) = pair(binding, key, &own_end, &peer_end)?;
             self.keys.push(PairKeys {
                 generation_own: key.generation,
@@ -205,21 +178,11 @@ impl Session {
     }
 
     fn weak_key(&self) -> AnnouncementError {
-        AnnouncementError::WeakKey {
-            sender: self.principal,
-        }
+        AnnouncementError::WeakKey { sender: self.principal }
     }
 }
 
-fn pair(
-    binding: &Binding,
-    key: &ExchangeKey,
-    own: &End,
-    peer: &End,
-) -> Result<(SessionKey, SessionKey), WeakKey> {
+fn pair(binding: &Binding, key: &ExchangeKey, own: &End, peer: &End) -> Result<(SessionKey, SessionKey), WeakKey> {
     let secret = key.agree(&peer.public)?;
-    Ok((
-        binding.derive(&secret, own, peer),
-        binding.derive(&secret, peer, own),
-    ))
+    Ok((binding.derive(&secret, own, peer), binding.derive(&secret, peer, own)))
 }

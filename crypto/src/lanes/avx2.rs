@@ -91,31 +91,50 @@ pub(super) fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
     for half in 0..2 {
         let mut r = [splat(0); LANES];
         for (vector, row) in r.iter_mut().zip(rows) {
-            // SAFETY: `half` is 0 or 1, so the 32 bytes lie within the row's 64; the load needs no alignment.
+            // SAFETY: `half` is 0 or 1, so the 32 bytes lie within the row's 64; the load needs no
+            // alignment.
             *vector = unsafe { _mm256_loadu_si256(row.as_ptr().add(32 * half).cast()) };
         }
-        // Pairs of rows interleaved by word, then pairs of pairs by two words: each vector then holds one word of four
-        // rows in either 128-bit half.
-        let mut pairs = [splat(0); LANES];
-        for i in 0..4 {
-            pairs[2 * i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-            pairs[2 * i + 1] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-        }
-        let mut fours = [splat(0); LANES];
-        for i in 0..2 {
-            for j in 0..2 {
-                fours[4 * i + 2 * j] =
-                    _mm256_unpacklo_epi64(pairs[4 * i + j], pairs[4 * i + 2 + j]);
-                fours[4 * i + 2 * j + 1] =
-                    _mm256_unpackhi_epi64(pairs[4 * i + j], pairs[4 * i + 2 + j]);
-            }
-        }
-        for w in 0..4 {
-            message[8 * half + w] = _mm256_permute2x128_si256::<0x20>(fours[w], fours[4 + w]);
-            message[8 * half + 4 + w] = _mm256_permute2x128_si256::<0x31>(fours[w], fours[4 + w]);
-        }
+        message[8 * half..][..8].copy_from_slice(&transpose_square(r));
     }
     message
+}
+
+/// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose_square(r: [Vector; LANES]) -> [Vector; LANES] {
+    // Pairs of rows interleaved by word, then pairs of pairs by two words: each vector then holds
+    // one word of four rows in either 128-bit half.
+    let mut pairs = [splat(0); LANES];
+    for i in 0..4 {
+        pairs[2 * i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        pairs[2 * i + 1] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+    let mut fours = [splat(0); LANES];
+    for g in 0..2 {
+        for j in 0..2 {
+            let (low, high) = (pairs[4 * g + j], pairs[4 * g + 2 + j]);
+            fours[4 * g + 2 * j] = _mm256_unpacklo_epi64(low, high);
+            fours[4 * g + 2 * j + 1] = _mm256_unpackhi_epi64(low, high);
+        }
+    }
+    let mut turned = [splat(0); LANES];
+    for w in 0..4 {
+        turned[w] = _mm256_permute2x128_si256::<0x20>(fours[w], fours[4 + w]);
+        turned[4 + w] = _mm256_permute2x128_si256::<0x31>(fours[w], fours[4 + w]);
+    }
+    turned
+}
+
+/// Writes each lane's eight words as its digest.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn store_digests(chaining: [Vector; 8], out: &mut [[u8; 32]; LANES]) {
+    for (digest, vector) in out.iter_mut().zip(transpose_square(chaining)) {
+        // SAFETY: a digest is 32 writable bytes; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(digest.as_mut_ptr().cast(), vector) };
+    }
 }
 
 lane_kernels!("avx2");

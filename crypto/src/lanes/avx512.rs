@@ -1,5 +1,6 @@
 //! Sixteen lanes with AVX-512F.
 
+use super::avx2;
 use super::kernel::lane_kernels;
 use std::arch::x86_64::*;
 
@@ -79,8 +80,8 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
         // SAFETY: a row is 64 readable bytes; the load needs no alignment.
         *vector = unsafe { _mm512_loadu_si512(row.as_ptr().cast()) };
     }
-    // Interleave by word, then by two words: vector 4 g + j then holds, in its 128-bit quarter q, word 4 q + j of the
-    // four rows of group g.
+    // Interleave by word, then by two words: vector 4 g + j then holds, in its 128-bit quarter q,
+    // word 4 q + j of the four rows of group g.
     let mut pairs = [splat(0); LANES];
     for i in 0..8 {
         pairs[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
@@ -90,11 +91,11 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
     for g in 0..4 {
         for j in 0..2 {
             fours[4 * g + 2 * j] = _mm512_unpacklo_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
-            fours[4 * g + 2 * j + 1] =
-                _mm512_unpackhi_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
+            fours[4 * g + 2 * j + 1] = _mm512_unpackhi_epi64(pairs[4 * g + j], pairs[4 * g + 2 + j]);
         }
     }
-    // Then a 4 x 4 transposition of the quarters: groups 0, 1 and 2, 3 first, even and odd quarters after.
+    // Then a 4 x 4 transposition of the quarters: groups 0, 1 and 2, 3 first, even and odd quarters
+    // after.
     let mut message = [splat(0); 16];
     for j in 0..4 {
         let low_01 = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);
@@ -109,4 +110,26 @@ fn transpose(rows: &[&[u8; 64]; LANES]) -> [Vector; 16] {
     message
 }
 
-lane_kernels!("avx512f");
+/// Writes each lane's eight words as its digest: the lower and the upper eight lanes, as with AVX2.
+#[target_feature(enable = "avx2,avx512f")]
+#[inline]
+fn store_digests(chaining: [Vector; 8], out: &mut [[u8; 32]; LANES]) {
+    let (lower, upper) = out.split_at_mut(avx2::LANES);
+    let mut lanes = [_mm256_setzero_si256(); 8];
+    for (half, vector) in lanes.iter_mut().zip(chaining) {
+        *half = _mm512_castsi512_si256(vector);
+    }
+    avx2::store_digests(
+        lanes,
+        lower.first_chunk_mut().expect("half of sixteen is eight"),
+    );
+    for (half, vector) in lanes.iter_mut().zip(chaining) {
+        *half = _mm512_extracti64x4_epi64::<1>(vector);
+    }
+    avx2::store_digests(
+        lanes,
+        upper.first_chunk_mut().expect("half of sixteen is eight"),
+    );
+}
+
+lane_kernels!("avx2,avx512f");

@@ -1,6 +1,7 @@
-//! Eight lanes with AVX-512VL: the vectors of AVX2, with a rotation instruction and twice the registers.
+//! Eight lanes with AVX-512VL: the vectors of AVX2, with a rotation instruction and twice the
+//! registers.
 
-use super::avx2::{LANES as WIDTH, load, store, transpose};
+use super::avx2::{LANES as WIDTH, load, store, store_digests, transpose};
 use super::kernel::lane_kernels;
 use std::arch::x86_64::*;
 

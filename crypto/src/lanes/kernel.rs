@@ -1,20 +1,15 @@
 //! The compression function, written once for every vector type.
 //!
-//! A module that invokes [`lane_kernels!`] has in scope: the vector type `Vector`, its width `LANES`, and `add`, `xor`,
-//! `and`, `splat`, `load`, `store`, `transpose` and the rotations `rotate_16`, `rotate_12`, `rotate_8`, `rotate_7`.
-//! Source of the algorithm: the BLAKE3 paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn), section 2.
+//! A module that invokes [`lane_kernels!`] has in scope: the vector type `Vector`, its width
+//! `LANES`, and `add`, `xor`, `and`, `splat`, `load`, `store`, `transpose`, `store_digests` and the
+//! rotations `rotate_16`, `rotate_12`, `rotate_8`, `rotate_7`. Source of the algorithm: the BLAKE3
+//! paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn), section 2.
+
+use super::BLOCK_BYTES;
 
 /// The initial chaining value, and the constants in words 8 to 11 of the state.
-pub(super) const IV: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+pub(super) const IV: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 pub(super) const FLAG_CHUNK_START: u32 = 1;
 pub(super) const FLAG_CHUNK_END: u32 = 2;
@@ -39,42 +34,27 @@ const fn schedule() -> [[usize; 16]; 7] {
     rounds
 }
 
+/// Block `block` of an input that holds it whole.
+pub(super) fn whole_block(input: &[u8], block: usize) -> &[u8; BLOCK_BYTES] {
+    input[block * BLOCK_BYTES..]
+        .first_chunk()
+        .expect("a block before the last is whole")
+}
+
 /// Defines `tags` and `digests` for the vector type in scope, under the given target features.
 macro_rules! lane_kernels {
     ($features:literal) => {
-        /// One compression in every lane: the chaining value after `message`, a block of `block_bytes` bytes. The chunk
-        /// counter is zero: an input is one chunk.
+        /// One compression in every lane: the chaining value after `message`, a block of
+        /// `block_bytes` bytes. The chunk counter is zero: an input is one chunk.
         #[target_feature(enable = $features)]
         #[inline]
-        fn compress(
-            chaining: &[Vector; 8],
-            message: &[Vector; 16],
-            block_bytes: Vector,
-            flags: Vector,
-        ) -> [Vector; 8] {
+        fn compress(chaining: &[Vector; 8], message: &[Vector; 16], block_bytes: Vector, flags: Vector) -> [Vector; 8] {
             use $crate::lanes::kernel::{IV, SCHEDULE};
             let [c0, c1, c2, c3, c4, c5, c6, c7] = *chaining;
             let constant: [Vector; 4] = [splat(IV[0]), splat(IV[1]), splat(IV[2]), splat(IV[3])];
             let [k0, k1, k2, k3] = constant;
             let counter = splat(0);
-            let mut s = [
-                c0,
-                c1,
-                c2,
-                c3,
-                c4,
-                c5,
-                c6,
-                c7,
-                k0,
-                k1,
-                k2,
-                k3,
-                counter,
-                counter,
-                block_bytes,
-                flags,
-            ];
+            let mut s = [c0, c1, c2, c3, c4, c5, c6, c7, k0, k1, k2, k3, counter, counter, block_bytes, flags];
             macro_rules! mix {
                 ($a:literal, $b:literal, $c:literal, $d:literal, $x:expr, $y:expr) => {
                     s[$a] = add(add(s[$a], s[$b]), $x);
@@ -90,70 +70,14 @@ macro_rules! lane_kernels {
             // Unrolled by hand: with the words' indices known, state and message stay in registers.
             macro_rules! round {
                 ($r:literal) => {
-                    mix!(
-                        0,
-                        4,
-                        8,
-                        12,
-                        message[SCHEDULE[$r][0]],
-                        message[SCHEDULE[$r][1]]
-                    );
-                    mix!(
-                        1,
-                        5,
-                        9,
-                        13,
-                        message[SCHEDULE[$r][2]],
-                        message[SCHEDULE[$r][3]]
-                    );
-                    mix!(
-                        2,
-                        6,
-                        10,
-                        14,
-                        message[SCHEDULE[$r][4]],
-                        message[SCHEDULE[$r][5]]
-                    );
-                    mix!(
-                        3,
-                        7,
-                        11,
-                        15,
-                        message[SCHEDULE[$r][6]],
-                        message[SCHEDULE[$r][7]]
-                    );
-                    mix!(
-                        0,
-                        5,
-                        10,
-                        15,
-                        message[SCHEDULE[$r][8]],
-                        message[SCHEDULE[$r][9]]
-                    );
-                    mix!(
-                        1,
-                        6,
-                        11,
-                        12,
-                        message[SCHEDULE[$r][10]],
-                        message[SCHEDULE[$r][11]]
-                    );
-                    mix!(
-                        2,
-                        7,
-                        8,
-                        13,
-                        message[SCHEDULE[$r][12]],
-                        message[SCHEDULE[$r][13]]
-                    );
-                    mix!(
-                        3,
-                        4,
-                        9,
-                        14,
-                        message[SCHEDULE[$r][14]],
-                        message[SCHEDULE[$r][15]]
-                    );
+                    mix!(0, 4, 8, 12, message[SCHEDULE[$r][0]], message[SCHEDULE[$r][1]]);
+                    mix!(1, 5, 9, 13, message[SCHEDULE[$r][2]], message[SCHEDULE[$r][3]]);
+                    mix!(2, 6, 10, 14, message[SCHEDULE[$r][4]], message[SCHEDULE[$r][5]]);
+                    mix!(3, 7, 11, 15, message[SCHEDULE[$r][6]], message[SCHEDULE[$r][7]]);
+                    mix!(0, 5, 10, 15, message[SCHEDULE[$r][8]], message[SCHEDULE[$r][9]]);
+                    mix!(1, 6, 11, 12, message[SCHEDULE[$r][10]], message[SCHEDULE[$r][11]]);
+                    mix!(2, 7, 8, 13, message[SCHEDULE[$r][12]], message[SCHEDULE[$r][13]]);
+                    mix!(3, 4, 9, 14, message[SCHEDULE[$r][14]], message[SCHEDULE[$r][15]]);
                 };
             }
             round!(0);
@@ -175,7 +99,8 @@ macro_rules! lane_kernels {
             ]
         }
 
-        /// The first four words of keyed BLAKE3 over a message of 32 bytes, for the keys in the lanes from `lane_first`.
+        /// The first four words of keyed BLAKE3 over a message of 32 bytes, for the keys in the
+        /// lanes from `lane_first`.
         ///
         /// # Panics
         ///
@@ -187,17 +112,11 @@ macro_rules! lane_kernels {
             message: &[u32; 8],
             out: &mut [[u32; $crate::lanes::LANES_MAX]; 4],
         ) {
-            use $crate::lanes::kernel::{
-                FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_KEYED_HASH, FLAG_ROOT,
-            };
+            use $crate::lanes::kernel::{FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_KEYED_HASH, FLAG_ROOT};
             let zero = splat(0);
             let mut chaining = [zero; 8];
             for (vector, row) in chaining.iter_mut().zip(keys) {
-                *vector = load(
-                    row[lane_first..]
-                        .first_chunk()
-                        .expect("the row holds the lanes"),
-                );
+                *vector = load(row[lane_first..].first_chunk().expect("the row holds the lanes"));
             }
             // Half of the block is padding; the compiler leaves out the additions of these zeros.
             let mut block = [zero; 16];
@@ -207,76 +126,71 @@ macro_rules! lane_kernels {
             let flags = FLAG_CHUNK_START | FLAG_CHUNK_END | FLAG_ROOT | FLAG_KEYED_HASH;
             let tag = compress(&chaining, &block, splat(32), splat(flags));
             for (row, vector) in out.iter_mut().zip(tag) {
-                store(
-                    row[lane_first..]
-                        .first_chunk_mut()
-                        .expect("the row holds the lanes"),
-                    vector,
-                );
+                store(row[lane_first..].first_chunk_mut().expect("the row holds the lanes"), vector);
             }
         }
 
-        /// BLAKE3 of each input, at most one chunk each, transposed into the first lanes of `out`.
+        /// BLAKE3 of each input, at most one chunk each, into `out` at the same index.
         #[target_feature(enable = $features)]
-        pub(super) fn digests(
-            inputs: &[&[u8]; LANES],
-            out: &mut [[u32; $crate::lanes::LANES_MAX]; 8],
-        ) {
-            use $crate::lanes::kernel::{FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_ROOT, IV};
+        pub(super) fn digests(inputs: &[&[u8]; LANES], out: &mut [[u8; 32]; LANES]) {
+            use $crate::lanes::kernel::{
+                FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_ROOT, IV, whole_block,
+            };
             use $crate::lanes::{BLOCK_BYTES, block_count};
             const PADDING: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
-            // Each input's last block, padded with zeros; the others are read where they lie.
-            let mut tails = [PADDING; LANES];
             let mut block_last = [0; LANES];
-            for lane in 0..LANES {
-                block_last[lane] = block_count(inputs[lane]) - 1;
-                let tail = &inputs[lane][block_last[lane] * BLOCK_BYTES..];
-                tails[lane][..tail.len()].copy_from_slice(tail);
+            for (last, input) in block_last.iter_mut().zip(inputs) {
+                *last = block_count(input) - 1;
             }
+            let shortest = block_last.into_iter().min().unwrap_or(0);
+            let longest = block_last.into_iter().max().unwrap_or(0);
             let mut chaining = [splat(0); 8];
             for (vector, word) in chaining.iter_mut().zip(IV) {
                 *vector = splat(word);
             }
-            for block in 0..=block_last.into_iter().max().unwrap_or(0) {
+            let first = |block: usize| if block == 0 { FLAG_CHUNK_START } else { 0 };
+
+            // Blocks that no input ends with are whole, and the same in all lanes but for their
+            // bytes.
+            for block in 0..shortest {
+                let mut rows = [&PADDING; LANES];
+                for (row, input) in rows.iter_mut().zip(inputs) {
+                    *row = whole_block(input, block);
+                }
+                let bytes = splat(BLOCK_BYTES as u32);
+                chaining = compress(&chaining, &transpose(&rows), bytes, splat(first(block)));
+            }
+            // From here on each lane has its own length and its own end.
+            let mut tails = [PADDING; LANES];
+            for block in shortest..=longest {
                 let mut rows = [&PADDING; LANES];
                 let mut block_bytes = [0; LANES];
-                let mut flags = [0; LANES];
-                let mut active = [0; LANES];
-                for lane in 0..LANES {
-                    let start = block * BLOCK_BYTES;
-                    let first = if block == 0 { FLAG_CHUNK_START } else { 0 };
+                let mut flags = [first(block); LANES];
+                let mut active = [u32::MAX; LANES];
+                for (lane, tail) in tails.iter_mut().enumerate() {
                     if block < block_last[lane] {
-                        rows[lane] = inputs[lane][start..]
-                            .first_chunk()
-                            .expect("a block before the last is whole");
-                        (block_bytes[lane], flags[lane], active[lane]) =
-                            (BLOCK_BYTES as u32, first, u32::MAX);
+                        rows[lane] = whole_block(inputs[lane], block);
+                        block_bytes[lane] = BLOCK_BYTES as u32;
                     } else if block == block_last[lane] {
-                        rows[lane] = &tails[lane];
-                        block_bytes[lane] = (inputs[lane].len() - start) as u32;
-                        (flags[lane], active[lane]) =
-                            (first | FLAG_CHUNK_END | FLAG_ROOT, u32::MAX);
+                        let bytes = &inputs[lane][block * BLOCK_BYTES..];
+                        tail[..bytes.len()].copy_from_slice(bytes);
+                        rows[lane] = tail;
+                        block_bytes[lane] = bytes.len() as u32;
+                        flags[lane] |= FLAG_CHUNK_END | FLAG_ROOT;
+                    } else {
+                        active[lane] = 0;
                     }
                 }
-                let next = compress(
-                    &chaining,
-                    &transpose(&rows),
-                    load(&block_bytes),
-                    load(&flags),
-                );
+                let (bytes, flags) = (load(&block_bytes), load(&flags));
+                let next = compress(&chaining, &transpose(&rows), bytes, flags);
                 // A lane whose input has ended keeps its value.
                 let active = load(&active);
                 for (kept, new) in chaining.iter_mut().zip(next) {
                     *kept = xor(*kept, and(xor(*kept, new), active));
                 }
             }
-            for (row, vector) in out.iter_mut().zip(chaining) {
-                store(
-                    row.first_chunk_mut().expect("the row holds the lanes"),
-                    vector,
-                );
-            }
+            store_digests(chaining, out);
         }
     };
 }

@@ -1,13 +1,14 @@
 //! BLAKE3 over several short inputs at once, one input a SIMD lane.
 //!
-//! The `blake3` crate is fast for one input, and its many-input routine takes one key for all. A vector of tags is the
-//! opposite: one message of 32 bytes under many keys. And requests are many inputs of a few dozen bytes, of different
-//! lengths. Both are the one compression function of BLAKE3 with its 16 state words held in 16 vectors, lane `l` of each
-//! belonging to input `l`.
+//! The `blake3` crate is fast for one input, and its many-input routine takes one key for all. A
+//! vector of tags is the opposite: one message of 32 bytes under many keys. And requests are many
+//! inputs of a few dozen bytes, of different lengths. Both are the one compression function of
+//! BLAKE3 with its 16 state words held in 16 vectors, lane `l` of each belonging to input `l`.
 //!
-//! What may enter: the compression function for one more vector type. What must never enter: keys' meaning, or any choice
-//! but "how many inputs side by side". The kernels are written in intrinsics: left to the compiler, the same loops over
-//! `[u32; 8]` spill every word and end up slower than one input at a time.
+//! What may enter: the compression function for one more vector type. What must never enter: keys'
+//! meaning, or any choice but "how many inputs side by side". The kernels are written in
+//! intrinsics: left to the compiler, the same loops over `[u32; 8]` spill every word and end up
+//! slower than one input at a time.
 //!
 //! | file | lanes | needs |
 //! | --- | --- | --- |
@@ -15,7 +16,8 @@
 //! | `avx512vl` | 8 | AVX-512F + VL: the same width, one instruction a rotation, 32 registers |
 //! | `avx512` | 16 | AVX-512F |
 //!
-//! Everything is equal to the `blake3` crate bit for bit; the tests force every set of instructions that the host has.
+//! Everything is equal to the `blake3` crate bit for bit; the tests force every set of instructions
+//! that the host has.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,9 +33,11 @@ use zeroize::Zeroizing;
 /// Lanes of a [`KeyBlock`]: the widest kernel.
 pub(crate) const LANES_MAX: usize = 16;
 
-/// Inputs up to this length are one BLAKE3 chunk, hence a chain of blocks without a tree: what a lane can do.
+/// Inputs up to this length are one BLAKE3 chunk, hence a chain of blocks without a tree: what a
+/// lane can do.
 pub(crate) const CHUNK_BYTES: usize = 1024;
 
+#[cfg(target_arch = "x86_64")]
 const BLOCK_BYTES: usize = 64;
 
 /// The vector instructions to use.
@@ -50,16 +54,13 @@ pub(crate) enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// The best set of this host. The detection is cached by the standard library: a load and a test a call.
+    /// The best set of this host. The detection is cached by the standard library: a load and a
+    /// test a call.
     pub(crate) fn detect() -> InstructionSet {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
-            return if wide {
-                InstructionSet::Avx512
-            } else {
-                InstructionSet::Avx2
-            };
+            return if wide { InstructionSet::Avx512 } else { InstructionSet::Avx2 };
         }
         InstructionSet::Scalar
     }
@@ -67,18 +68,21 @@ impl InstructionSet {
     /// Every set that this host can run, for tests that force each.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<InstructionSet> {
-        let mut sets = vec![InstructionSet::Scalar];
-        #[cfg(target_arch = "x86_64")]
-        sets.extend(
-            [InstructionSet::Avx2, InstructionSet::Avx512]
-                .iter()
-                .filter(|set| **set <= Self::detect()),
-        );
-        sets
+        let sets = [
+            InstructionSet::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512,
+        ];
+        sets.into_iter()
+            .filter(|set| *set <= InstructionSet::detect())
+            .collect()
     }
 }
 
-/// Up to sixteen 256-bit keys, transposed: `words[w][l]` is word `w` of the key in lane `l`. Unused lanes are zero. Wiped when dropped.
+/// Up to sixteen 256-bit keys, transposed: `words[w][l]` is word `w` of the key in lane `l`. Unused
+/// lanes are zero. Wiped when dropped.
 #[repr(C, align(64))]
 pub(crate) struct KeyBlock {
     words: Zeroizing<[[u32; LANES_MAX]; 8]>,
@@ -86,9 +90,7 @@ pub(crate) struct KeyBlock {
 
 impl KeyBlock {
     pub(crate) fn new() -> KeyBlock {
-        KeyBlock {
-            words: Zeroizing::new([[0; LANES_MAX]; 8]),
-        }
+        KeyBlock { words: Zeroizing::new([[0; LANES_MAX]; 8]) }
     }
 
     /// Puts `key` into `lane`.
@@ -96,6 +98,15 @@ impl KeyBlock {
         for (row, word) in self.words.iter_mut().zip(words_of(key)) {
             row[lane] = word;
         }
+    }
+
+    /// The key in `lane`.
+    fn key(&self, lane: usize) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        for (part, row) in key.chunks_exact_mut(4).zip(self.words.iter()) {
+            part.copy_from_slice(&row[lane].to_le_bytes());
+        }
+        key
     }
 }
 
@@ -107,8 +118,13 @@ pub(crate) struct TagBlock {
 
 impl TagBlock {
     pub(crate) fn new() -> TagBlock {
-        TagBlock {
-            words: [[0; LANES_MAX]; 4],
+        TagBlock { words: [[0; LANES_MAX]; 4] }
+    }
+
+    /// Takes the tag of `lane` from a whole hash.
+    fn set(&mut self, lane: usize, hash: &[u8; 32]) {
+        for (row, word) in self.words.iter_mut().zip(words_of(hash)) {
+            row[lane] = word;
         }
     }
 
@@ -122,11 +138,7 @@ impl TagBlock {
     }
 }
 
-/// The tags of `message` under the first `lanes` keys of `keys` (`lanes` at most [`LANES_MAX`]).
-///
-/// # Panics
-///
-/// With [`InstructionSet::Scalar`], which has no lanes.
+/// The tags of `message` under the first `lanes` keys of `keys`, at most [`LANES_MAX`].
 pub(crate) fn tags(
     set: InstructionSet,
     keys: &KeyBlock,
@@ -135,26 +147,31 @@ pub(crate) fn tags(
     out: &mut TagBlock,
 ) {
     assert!(lanes <= LANES_MAX, "{lanes} lanes of {LANES_MAX}");
-    let message = words_of(message);
     match set {
         InstructionSet::Scalar => {
-            unreachable!("tags in lanes were asked for without vector instructions")
+            for lane in 0..lanes {
+                out.set(
+                    lane,
+                    blake3::keyed_hash(&keys.key(lane), message).as_bytes(),
+                );
+            }
         }
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => {
             for lane_first in (0..lanes).step_by(avx2::LANES) {
                 // SAFETY: `Avx2` exists only where detection found AVX2.
-                unsafe { avx2::tags(&keys.words, lane_first, &message, &mut out.words) };
+                unsafe { avx2::tags(&keys.words, lane_first, &words_of(message), &mut out.words) };
             }
         }
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Avx512` exists only where detection found AVX2, AVX-512F and AVX-512VL.
+        InstructionSet::Avx512 if lanes <= avx512vl::LANES => unsafe {
+            avx512vl::tags(&keys.words, 0, &words_of(message), &mut out.words);
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         InstructionSet::Avx512 => unsafe {
-            if lanes <= avx512vl::LANES {
-                avx512vl::tags(&keys.words, 0, &message, &mut out.words);
-            } else {
-                avx512::tags(&keys.words, 0, &message, &mut out.words);
-            }
+            avx512::tags(&keys.words, 0, &words_of(message), &mut out.words);
         },
     }
 }
@@ -170,12 +187,12 @@ pub(crate) fn width(set: InstructionSet) -> usize {
     }
 }
 
-/// BLAKE3 of each input, into `out` at the same index; each at most [`CHUNK_BYTES`] long, at most [`width`] of them.
+/// BLAKE3 of each input; the first `inputs.len()` places of the result. Each input is at most
+/// [`CHUNK_BYTES`] long, and there are at most [`width`] of them.
 ///
-/// Lanes run to the longest input. Where that would be more work than one input after the other (a long one among short
-/// ones, or few inputs), they are hashed one by one.
-pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]]) {
-    assert_eq!(inputs.len(), out.len(), "one place for each digest");
+/// Lanes run to the longest input. Where that would be more work than one input after the other (a
+/// long one among short ones, or few inputs), they are hashed one by one.
+pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]]) -> [[u8; 32]; LANES_MAX] {
     assert!(
         inputs.len() <= width(set),
         "{} inputs for {} lanes",
@@ -184,56 +201,55 @@ pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]
     );
     assert!(
         inputs.iter().all(|input| input.len() <= CHUNK_BYTES),
-        "an input is longer than a chunk"
+        "an input exceeds a chunk"
     );
+    let mut out = [[0; 32]; LANES_MAX];
     #[cfg(target_arch = "x86_64")]
-    if digest_lanes(set, inputs, out) {
-        return;
+    if digest_lanes(set, inputs, &mut out) {
+        return out;
     }
-    for (input, digest) in inputs.iter().zip(out) {
+    for (digest, input) in out.iter_mut().zip(inputs) {
         *digest = *blake3::hash(input).as_bytes();
     }
+    out
 }
 
 /// Hashes side by side where that pays; false, and nothing done, where it does not.
 #[cfg(target_arch = "x86_64")]
-fn digest_lanes(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]]) -> bool {
-    /// A step of eight lanes, transposing its input included, costs about as much as two compressions one by one.
+fn digest_lanes(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]; LANES_MAX]) -> bool {
+    /// A step of eight lanes, transposing its input included, costs about as much as this many
+    /// compressions one by one.
     const EIGHT_LANES_COST: usize = 2;
     /// A step of sixteen lanes, likewise.
     const SIXTEEN_LANES_COST: usize = 3;
 
+    let wide = inputs.len() > avx2::LANES;
+    let step_cost = if wide {
+        SIXTEEN_LANES_COST
+    } else {
+        EIGHT_LANES_COST
+    };
     let blocks_sum: usize = inputs.iter().map(|input| block_count(input)).sum();
     let blocks_max = inputs
         .iter()
         .map(|input| block_count(input))
         .max()
         .unwrap_or(0);
-    let (lanes, cost) = if inputs.len() <= avx2::LANES {
-        (avx2::LANES, EIGHT_LANES_COST * blocks_max)
-    } else {
-        (avx512::LANES, SIXTEEN_LANES_COST * blocks_max)
-    };
-    if set == InstructionSet::Scalar || blocks_sum <= cost {
+    if blocks_sum <= step_cost * blocks_max {
         return false;
     }
     let mut padded = [&[][..]; LANES_MAX];
     padded[..inputs.len()].copy_from_slice(inputs);
-    let mut words = [[0; LANES_MAX]; 8];
-    // SAFETY: `set` is not `Scalar`, and the other two exist only where detection found their instructions; more than
-    // eight inputs come only with `Avx512`, whose `width` alone is above eight.
-    unsafe {
-        let eight = padded.first_chunk().expect("sixteen inputs hold eight");
-        match set {
-            _ if lanes == avx512::LANES => avx512::digests(&padded, &mut words),
-            InstructionSet::Avx512 => avx512vl::digests(eight, &mut words),
-            _ => avx2::digests(eight, &mut words),
-        }
-    }
-    for (lane, digest) in out.iter_mut().enumerate() {
-        for (part, row) in digest.chunks_exact_mut(4).zip(&words) {
-            part.copy_from_slice(&row[lane].to_le_bytes());
-        }
+    let eight = padded.first_chunk().expect("sixteen inputs hold eight");
+    let out_eight = out.first_chunk_mut().expect("sixteen digests hold eight");
+    match set {
+        InstructionSet::Scalar => return false,
+        // SAFETY: `Avx2` exists only where detection found AVX2.
+        InstructionSet::Avx2 => unsafe { avx2::digests(eight, out_eight) },
+        // SAFETY: `Avx512` exists only where detection found AVX2, AVX-512F and AVX-512VL.
+        InstructionSet::Avx512 if wide => unsafe { avx512::digests(&padded, out) },
+        // SAFETY: as above.
+        InstructionSet::Avx512 => unsafe { avx512vl::digests(eight, out_eight) },
     }
     true
 }
@@ -246,14 +262,7 @@ fn block_count(input: &[u8]) -> usize {
 
 /// Little-endian words of 32 bytes.
 fn words_of(bytes: &[u8; 32]) -> [u32; 8] {
-    std::array::from_fn(|w| {
-        u32::from_le_bytes([
-            bytes[4 * w],
-            bytes[4 * w + 1],
-            bytes[4 * w + 2],
-            bytes[4 * w + 3],
-        ])
-    })
+    std::array::from_fn(|w| u32::from_le_bytes([bytes[4 * w], bytes[4 * w + 1], bytes[4 * w + 2], bytes[4 * w + 3]]))
 }
 
 #[cfg(test)]
@@ -269,21 +278,14 @@ mod tests {
     fn tags_equal_keyed_blake3_for_every_number_of_lanes() {
         let mut keys = KeyBlock::new();
         (0..LANES_MAX).for_each(|lane| keys.set(lane, &key(lane)));
-        for set in InstructionSet::available()
-            .into_iter()
-            .filter(|set| *set != InstructionSet::Scalar)
-        {
+        for set in InstructionSet::available() {
             for lanes in 1..=LANES_MAX {
                 let message: [u8; 32] = std::array::from_fn(|i| (i * i + lanes) as u8);
                 let mut out = TagBlock::new();
                 tags(set, &keys, lanes, &message, &mut out);
                 for lane in 0..lanes {
                     let expected = blake3::keyed_hash(&key(lane), &message);
-                    assert_eq!(
-                        out.tag(lane),
-                        expected.as_bytes()[..16],
-                        "{set:?}, lane {lane} of {lanes}"
-                    );
+                    assert_eq!(out.tag(lane), expected.as_bytes()[..16], "{set:?}, lane {lane} of {lanes}");
                 }
             }
         }
@@ -291,23 +293,16 @@ mod tests {
 
     #[test]
     fn digests_equal_blake3_at_every_length_up_to_a_chunk() {
-        let bytes: Vec<u8> = (0..CHUNK_BYTES + LANES_MAX)
-            .map(|i| (i % 251) as u8)
-            .collect();
+        let bytes: Vec<u8> = (0..CHUNK_BYTES + LANES_MAX).map(|i| (i % 251) as u8).collect();
         for set in InstructionSet::available() {
             for length in 0..=CHUNK_BYTES {
                 // Every lane starts elsewhere, so that a lane that took another's bytes would show.
                 let inputs: Vec<&[u8]> = (0..width(set))
                     .map(|lane| &bytes[lane..lane + length])
                     .collect();
-                let mut out = vec![[0; 32]; inputs.len()];
-                digests(set, &inputs, &mut out);
+                let out = digests(set, &inputs);
                 for (input, digest) in inputs.iter().zip(&out) {
-                    assert_eq!(
-                        digest,
-                        blake3::hash(input).as_bytes(),
-                        "{set:?}, {length} bytes"
-                    );
+                    assert_eq!(digest, blake3::hash(input).as_bytes(), "{set:?}, {length} bytes");
                 }
             }
         }
@@ -316,13 +311,15 @@ mod tests {
     proptest! {
         #[test]
         fn digests_of_mixed_lengths_equal_blake3(
-            inputs in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=CHUNK_BYTES), 0..=LANES_MAX)
+            inputs in prop::collection::vec(
+                prop::collection::vec(any::<u8>(), 0..=CHUNK_BYTES),
+                0..=LANES_MAX,
+            )
         ) {
             for set in InstructionSet::available() {
                 for part in inputs.chunks(width(set)) {
                     let part: Vec<&[u8]> = part.iter().map(Vec::as_slice).collect();
-                    let mut out = vec![[0; 32]; part.len()];
-                    digests(set, &part, &mut out);
+                    let out = digests(set, &part);
                     for (input, digest) in part.iter().zip(&out) {
                         prop_assert_eq!(*digest, *blake3::hash(input).as_bytes(), "{:?}", set);
                     }

@@ -2,8 +2,8 @@
 
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::{Principal, ReplicaId};
-use crate::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
 use crate::wire::Audience;
+use crate::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
 use logothete_crypto::KeyRing;
 
 /// Seals the packets of one process. Its counter runs on over all audiences, so that no (key, counter) is ever used twice.

@@ -23,11 +23,7 @@ impl Introductions {
     pub(super) fn new(peers: usize, announced_to_first: usize) -> Self {
         let due = |peer| if peer < announced_to_first { 0 } else { u64::MAX };
         let schedule = |peer| Schedule { due_ns: due(peer), wait_ns: ANNOUNCE_NS, sent_ns: None };
-        Self {
-            schedules: (0..peers).map(schedule).collect(),
-            checks_left: ANNOUNCE_CHECKS_BURST,
-            checks_filled_ns: 0,
-        }
+        Self { schedules: (0..peers).map(schedule).collect(), checks_left: ANNOUNCE_CHECKS_BURST, checks_filled_ns: 0 }
     }
 
     /// Whether the announcement to a peer is due.

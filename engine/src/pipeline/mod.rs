@@ -24,7 +24,7 @@ mod orderer;
 mod outbox;
 mod process;
 mod reader;
-mod split;
+
 mod unreplicated;
 
 pub use clock::Clock;
@@ -32,7 +32,7 @@ pub use idle::{Idler, Pause};
 pub use network::{Network, NetworkConfig};
 pub use orderer::Orderer;
 pub use outbox::{Departures, Outbox, Outgoing};
-pub use process::{Opened, ProcessError, StartReport, open_network, run_replica, run_unreplicated};
+pub use process::{Opened, ProcessError, StartReport, open_network, reply_bytes_max, run_replica, run_unreplicated};
 pub use unreplicated::Unreplicated;
 
 use crate::authentication::AuthenticatedPacket;

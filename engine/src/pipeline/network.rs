@@ -5,9 +5,9 @@
 //! trying: each process sends probes to its group, and each announcement says whether the other's group datagrams arrive. As long as
 //! one peer does not hear them, everything goes out by unicast.
 
+use super::ReplicaFacts;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use super::ReplicaFacts;
 use crate::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
@@ -299,8 +299,7 @@ impl Network {
             }
             if self.keys.settled(principal.code()) {
                 self.introductions.rest(peer);
-            }
-            else if matches!(principal, Principal::Client(_)) {
+            } else if matches!(principal, Principal::Client(_)) {
                 // A client that wants a session asks again; one that went away is not called after.
                 self.introductions.rest(peer);
             } else {
@@ -348,7 +347,9 @@ impl Network {
     fn peer_index(&self, code: u16) -> Option<usize> {
         let index = match Principal::from_code(code) {
             Principal::Replica(id) => Some(usize::from(id.0)).filter(|index| *index < self.replicas.len()),
-            Principal::Client(id) => Some(usize::from(id.0)).filter(|index| *index < self.clients.len()).map(|index| self.replicas.len() + index),
+            Principal::Client(id) => Some(usize::from(id.0))
+                .filter(|index| *index < self.clients.len())
+                .map(|index| self.replicas.len() + index),
         };
         index.filter(|_| code != self.own.code())
     }

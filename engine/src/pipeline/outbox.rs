@@ -19,6 +19,15 @@ pub struct Outgoing {
     pub message_count: u16,
 }
 
+impl Outgoing {
+    fn append(&mut self, message: &[u8]) {
+        let start = HEADER_BYTES + self.body_bytes;
+        self.frame.capacity_bytes_mut()[start..start + message.len()].copy_from_slice(message);
+        self.body_bytes += message.len();
+        self.message_count += 1;
+    }
+}
+
 /// Where packets go when they are complete: the sender, or the ring on the way to it.
 pub trait Departures {
     /// To be sealed and sent.
@@ -53,29 +62,34 @@ impl Outbox {
     pub fn add(&mut self, audience: Audience, message: &[u8]) {
         let room = self.room(audience);
         assert!(message.len() <= room, "a message of {} bytes fits no packet of {room}", message.len());
-        let mut at = self.open.iter().position(|packet| packet.audience == audience);
-        if let Some(index) = at
-            && (self.open[index].body_bytes + message.len() > room || self.open[index].message_count == u16::MAX)
-        {
-            self.full.push(self.open.swap_remove(index));
-            at = None;
-        }
-        let index = match at {
-            Some(index) => index,
-            None => {
-                let Some(frame) = self.pool.take() else {
-                    self.dropped += 1;
-                    return;
-                };
-                self.open.push(Outgoing { frame, body_bytes: 0, audience, message_count: 0 });
-                self.open.len() - 1
+        let held = self.open.iter().position(|packet| packet.audience == audience);
+        let fits = |packet: &Outgoing| packet.body_bytes + message.len() <= room && packet.message_count < u16::MAX;
+        match held {
+            Some(at) if fits(&self.open[at]) => self.open[at].append(message),
+            held => {
+                if let Some(at) = held {
+                    self.full.push(self.open.swap_remove(at));
+                }
+                if let Some(mut packet) = self.begin(audience) {
+                    packet.append(message);
+                    self.open.push(packet);
+                }
             }
-        };
-        let packet = &mut self.open[index];
-        let start = HEADER_BYTES + packet.body_bytes;
-        packet.frame.capacity_bytes_mut()[start..start + message.len()].copy_from_slice(message);
-        packet.body_bytes += message.len();
-        packet.message_count += 1;
+        }
+    }
+
+    fn begin(&mut self, audience: Audience) -> Option<Outgoing> {
+        let frame = self.pool.take();
+        self.dropped += u64::from(frame.is_none());
+        Some(Outgoing { frame: frame?, body_bytes: 0, audience, message_count: 0 })
+    }
+
+    /// Adds a message that shares its packet with no other: a request, which others may ask for by its packet.
+    pub fn add_alone(&mut self, audience: Audience, message: &[u8]) {
+        if let Some(mut packet) = self.begin(audience) {
+            packet.append(message);
+            self.full.push(packet);
+        }
     }
 
     /// The longest message that fits a packet for an audience.

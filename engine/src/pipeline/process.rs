@@ -5,9 +5,9 @@ use super::idle::{Idler, Pause};
 use super::network::{Network, NetworkConfig};
 use super::orderer::Orderer;
 use super::outbox::Outbox;
-use super::split;
+
+use super::Core;
 use super::unreplicated::Unreplicated;
-use super::{Core, ReplicaFacts};
 use crate::cluster::{Arrangement, Cluster, FanOut, Idle, ReplicaLocal, Transport};
 use crate::limits::{BODIES_BYTES_MAX, POOL_FRAMES};
 use crate::numbers::{Principal, ReplicaId};
@@ -32,7 +32,9 @@ pub enum ProcessError {
     #[error(transparent)]
     Host(#[from] HostError),
     /// Multicast is demanded by the configuration and does not work.
-    #[error("fan_out is \"multicast\", and multicast does not work on {interface}: {reason}. Set fan_out to \"auto\" or \"unicast\", or see `logothete doctor`")]
+    #[error(
+        "fan_out is \"multicast\", and multicast does not work on {interface}: {reason}. Set fan_out to \"auto\" or \"unicast\", or see `logothete doctor`"
+    )]
     Multicast {
         /// The host's address in the cluster.
         interface: IpAddr,
@@ -40,7 +42,9 @@ pub enum ProcessError {
         reason: String,
     },
     /// More threads would spin than there are cores: each would wait for the others' time slices.
-    #[error("idle = \"spin\" needs {threads} cores to itself, and this process may use {cores}: use \"adaptive\" or \"yield\"")]
+    #[error(
+        "idle = \"spin\" needs {threads} cores to itself, and this process may use {cores}: use \"adaptive\" or \"yield\""
+    )]
     SpinWithoutCores {
         /// Threads that would spin.
         threads: usize,
@@ -244,7 +248,7 @@ fn run<C: Core + Send>(
     announce(&opened.report);
     let outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
     match arrangement {
-        Arrangement::Split => split::run(opened, core, outbox, local, stop, event),
+        Arrangement::Split => unreachable!(),
         Arrangement::Auto | Arrangement::Shared => run_shared(opened.network, core, outbox, local.idle, stop, event),
     }
 }

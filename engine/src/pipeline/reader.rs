@@ -16,7 +16,7 @@ use logothete_crypto::Digest;
 /// Bytes of runs in one message; it leaves room for the packet's own parts at every datagram size.
 const RUNS_BYTES_RESERVED: usize = RUNS_OVERHEAD_BYTES;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Following {
     client: ClientId,
     stream: u32,
@@ -24,7 +24,7 @@ struct Following {
     credit_bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Question {
     client: ClientId,
     stream: u32,
@@ -68,22 +68,14 @@ impl Reader {
                     let credit_bytes = (follow.credit_bytes.get() as usize).min(FOLLOW_CREDIT_BYTES_MAX);
                     let following =
                         Following { client, stream: follow.stream.get(), from: follow.from.get(), credit_bytes };
-                    let same = |held: &&mut Following| held.client == client && held.stream == following.stream;
-                    match self.followings.iter_mut().find(same) {
-                        Some(held) => *held = following,
-                        None if self.followings.len() < self.followings_max => self.followings.push(following),
-                        None => {}
-                    }
+                    let same = |held: &Following| held.client == client && held.stream == following.stream;
+                    replace_or_push(&mut self.followings, following, same, self.followings_max);
                     self.changed = true;
                 }
                 Message::ChainQuery(query) => {
                     let question = Question { client, stream: query.stream.get(), position: query.position.get() };
-                    let same = |held: &&mut Question| held.client == client && held.stream == question.stream;
-                    match self.questions.iter_mut().find(same) {
-                        Some(held) => *held = question,
-                        None if self.questions.len() < self.followings_max => self.questions.push(question),
-                        None => {}
-                    }
+                    let same = |held: &Question| held.client == client && held.stream == question.stream;
+                    replace_or_push(&mut self.questions, question, same, self.followings_max);
                     self.changed = true;
                 }
                 Message::ReportQuery(query) if self.reports.len() < self.followings_max => {
@@ -136,6 +128,18 @@ impl Reader {
             outbox.add(Audience::Client(question.client), message);
             false
         });
+    }
+}
+
+/// Puts an item in the place of the one that it replaces, or behind the others while there is room.
+fn replace_or_push<T>(items: &mut Vec<T>, item: T, replaces: impl Fn(&T) -> bool, count_max: usize)
+where
+    T: Copy,
+{
+    if let Some(at) = items.iter().position(replaces) {
+        items[at] = item;
+    } else if items.len() < count_max {
+        items.push(item);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The baseline: the same service, packets and transport behind one server, with no protocol. What a replicated cluster is
 //! measured against (PBFT-99 section 7).
 
-use super::outbox::Outbox;
 use super::orderer::Executor;
+use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
 use crate::authentication::AuthenticatedPacket;

@@ -50,7 +50,13 @@ impl Bodies {
     }
 
     /// Copies a packet in, with one reference; `None` when there is no room.
-    pub fn store(&mut self, packet: &[u8], message: Range<usize>, name: RequestName, digest: Digest) -> Option<BodyRef> {
+    pub fn store(
+        &mut self,
+        packet: &[u8],
+        message: Range<usize>,
+        name: RequestName,
+        digest: Digest,
+    ) -> Option<BodyRef> {
         assert!(message.len() >= REQUEST_OVERHEAD_BYTES && message.end <= packet.len());
         let class = packet.len().next_power_of_two().ilog2().saturating_sub(CLASS_SMALLEST_SHIFT) as usize;
         let size = 1usize << (class as u32 + CLASS_SMALLEST_SHIFT);
@@ -170,7 +176,8 @@ mod tests {
     fn the_bound_is_on_slabs_in_use() {
         let mut bodies = Bodies::new(1024);
         let packet = [0; 400];
-        let held: Vec<_> = (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default()).unwrap()).collect();
+        let held: Vec<_> =
+            (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default()).unwrap()).collect();
         assert!(bodies.store(&packet, 48..100, name(9), Digest::default()).is_none());
         bodies.release(held[0]);
         assert!(bodies.store(&packet, 48..100, name(9), Digest::default()).is_some());

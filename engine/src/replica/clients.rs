@@ -120,8 +120,11 @@ impl Clients {
     /// The body of a request that waits, if it has this digest.
     pub fn waiting_body(&self, name: RequestName, digest: &Digest, bodies: &Bodies) -> Option<BodyRef> {
         let state = self.states.get(usize::from(name.client.0))?;
-        let held =
-            if name.number == RequestNumber::OPEN { state.opening } else { state.waiting[state.waiting_index(name.number)] };
+        let held = if name.number == RequestNumber::OPEN {
+            state.opening
+        } else {
+            state.waiting[state.waiting_index(name.number)]
+        };
         held.filter(|body| bodies.name(*body) == name && bodies.digest(*body) == *digest)
     }
 

@@ -81,6 +81,17 @@ pub enum Progress {
     FellBehind = 2,
 }
 
+impl Progress {
+    /// Of a report; what this build does not know is taken for no progress.
+    pub const fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Normal,
+            2 => Self::FellBehind,
+            _ => Self::Stalled,
+        }
+    }
+}
+
 /// One replica.
 #[derive(Debug)]
 pub struct Replica {
@@ -174,7 +185,9 @@ impl Replica {
             (Principal::Client(from), Message::Request(request)) => {
                 self.on_request(from, &request, packet, bytes, output)
             }
-            (Principal::Replica(from), Message::PrePrepare(proposal)) => self.on_pre_prepare(now, from, &proposal, output),
+            (Principal::Replica(from), Message::PrePrepare(proposal)) => {
+                self.on_pre_prepare(now, from, &proposal, output)
+            }
             (Principal::Replica(from), Message::Prepare(vote)) => self.on_prepare(from, vote, output),
             (Principal::Replica(from), Message::Commit(vote)) => self.on_commit(from, vote, output),
             (Principal::Replica(from), Message::Checkpoint(vote)) => self.on_checkpoint(now, from, vote, output),
@@ -200,7 +213,13 @@ impl Replica {
     }
 
     /// A request that was scheduled for execution has been executed.
-    pub fn on_executed(&mut self, sequence: SequenceNumber, request: &ScheduledRequest, results: &[u8], output: &mut Output) {
+    pub fn on_executed(
+        &mut self,
+        sequence: SequenceNumber,
+        request: &ScheduledRequest,
+        results: &[u8],
+        output: &mut Output,
+    ) {
         self.clients.keep_reply(request.name, sequence, results);
         self.send_reply(request.name, output);
     }

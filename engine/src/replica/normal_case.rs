@@ -38,8 +38,7 @@ impl Replica {
             output.event(Event::Contradiction { replica: from, sequence });
             return Err(Reject::ProposalConflict);
         }
-        slot.proposal =
-            Some(super::log::Proposal { view: proposal.view, timestamp_ns: proposal.timestamp_ns, digest });
+        slot.proposal = Some(super::log::Proposal { view: proposal.view, timestamp_ns: proposal.timestamp_ns, digest });
         slot.entries.extend_from_slice(proposal.entries);
         slot.bodies_missing = 0;
         for entry in proposal.entries {

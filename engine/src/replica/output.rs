@@ -85,7 +85,11 @@ pub struct Output {
 impl Output {
     /// A buffer with room for a duty cycle; it grows where one needs more, and keeps what it grew.
     pub fn new() -> Self {
-        Self { actions: Vec::with_capacity(1024), bytes: Vec::with_capacity(1 << 18), requests: Vec::with_capacity(1024) }
+        Self {
+            actions: Vec::with_capacity(1024),
+            bytes: Vec::with_capacity(1 << 18),
+            requests: Vec::with_capacity(1024),
+        }
     }
 
     /// The actions so far.

@@ -62,7 +62,8 @@ impl Replica {
     /// Sends the reply to an executed request, if it is still held.
     pub(super) fn send_reply(&self, name: RequestName, output: &mut Output) {
         if let Some((sequence, results)) = self.clients.reply(name) {
-            let reply = Reply { view: self.view, sequence, incarnation: name.incarnation, number: name.number, results };
+            let reply =
+                Reply { view: self.view, sequence, incarnation: name.incarnation, number: name.number, results };
             output.send(Audience::Client(name.client), |bytes| reply.append(bytes));
         }
     }

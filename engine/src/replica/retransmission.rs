@@ -56,7 +56,8 @@ impl Replica {
         self.pulse.update(now.monotonic_ns, work);
         let mut status = Status::new(self.view, self.stable(), self.executed);
         for (offset, sequence) in (self.executed.0 + 1..=self.highest_seen.0).enumerate() {
-            let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window()) else {
+            let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window())
+            else {
                 break;
             };
             if slot.proposal.is_none() {

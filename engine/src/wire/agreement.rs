@@ -23,12 +23,22 @@ pub struct BatchEntry {
 impl BatchEntry {
     /// Names a request.
     pub fn new(name: RequestName, digest: Digest) -> Self {
-        Self { client: name.client.0.into(), reserved: [0; 6], incarnation: name.incarnation.0.into(), number: name.number.0.into(), digest }
+        Self {
+            client: name.client.0.into(),
+            reserved: [0; 6],
+            incarnation: name.incarnation.0.into(),
+            number: name.number.0.into(),
+            digest,
+        }
     }
 
     /// The request's name.
     pub fn name(&self) -> RequestName {
-        RequestName { client: ClientId(self.client.get()), incarnation: Incarnation(self.incarnation.get()), number: RequestNumber(self.number.get()) }
+        RequestName {
+            client: ClientId(self.client.get()),
+            incarnation: Incarnation(self.incarnation.get()),
+            number: RequestNumber(self.number.get()),
+        }
     }
 }
 
@@ -66,13 +76,30 @@ impl<'a> PrePrepare<'a> {
         if entries.iter().any(|entry| entry.reserved != [0; 6]) {
             return Err(Malformed::Field);
         }
-        Ok(Self { view: View(fields.view.get()), sequence: SequenceNumber(fields.sequence.get()), timestamp_ns: fields.timestamp_ns.get(), entries })
+        Ok(Self {
+            view: View(fields.view.get()),
+            sequence: SequenceNumber(fields.sequence.get()),
+            timestamp_ns: fields.timestamp_ns.get(),
+            entries,
+        })
     }
 }
 
 /// Appends a pre-prepare.
-pub fn append_pre_prepare(out: &mut Vec<u8>, view: View, sequence: SequenceNumber, timestamp_ns: u64, entries: &[BatchEntry]) {
-    let fields = PrePrepareLayout { view: view.0.into(), sequence: sequence.0.into(), timestamp_ns: timestamp_ns.into(), count: (entries.len() as u32).into(), reserved: 0.into() };
+pub fn append_pre_prepare(
+    out: &mut Vec<u8>,
+    view: View,
+    sequence: SequenceNumber,
+    timestamp_ns: u64,
+    entries: &[BatchEntry],
+) {
+    let fields = PrePrepareLayout {
+        view: view.0.into(),
+        sequence: sequence.0.into(),
+        timestamp_ns: timestamp_ns.into(),
+        count: (entries.len() as u32).into(),
+        reserved: 0.into(),
+    };
     message::append(out, Kind::PrePrepare, &[fields.as_bytes(), entries.as_bytes()]);
 }
 
@@ -162,7 +189,10 @@ mod tests {
     const SENDER: Principal = Principal::Replica(ReplicaId(0));
 
     fn entry(client: u16, number: u64) -> BatchEntry {
-        BatchEntry::new(RequestName { client: ClientId(client), incarnation: Incarnation(8), number: RequestNumber(number) }, Digest([number as u8; 32]))
+        BatchEntry::new(
+            RequestName { client: ClientId(client), incarnation: Incarnation(8), number: RequestNumber(number) },
+            Digest([number as u8; 32]),
+        )
     }
 
     proptest! {

@@ -228,7 +228,11 @@ impl<'a> Iterator for Messages<'a> {
         }
         let cut = MessageHeader::ref_from_prefix(self.rest).map_err(|_| Malformed::Short).and_then(|(header, _)| {
             let length = header.length.get() as usize;
-            if length < MESSAGE_HEADER_BYTES { Err(Malformed::Length) } else { self.rest.split_at_checked(length).ok_or(Malformed::Length) }
+            if length < MESSAGE_HEADER_BYTES {
+                Err(Malformed::Length)
+            } else {
+                self.rest.split_at_checked(length).ok_or(Malformed::Length)
+            }
         });
         match cut {
             Ok((bytes, rest)) => {

@@ -218,7 +218,11 @@ mod tests {
     fn sample(audience: Audience, body: &[u8]) -> Vec<u8> {
         let mut packet = vec![0; HEADER_BYTES];
         packet.extend_from_slice(body);
-        write_header(&mut packet, body.len(), &Envelope { sender: 2, cluster: 7, epoch: 9, counter: 11, audience, message_count: 1 });
+        write_header(
+            &mut packet,
+            body.len(),
+            &Envelope { sender: 2, cluster: 7, epoch: 9, counter: 11, audience, message_count: 1 },
+        );
         packet.resize(packet.len() + audience.tag_count() * ENTRY_BYTES, 0xab);
         packet
     }

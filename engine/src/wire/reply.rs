@@ -46,8 +46,12 @@ impl<'a> Reply<'a> {
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        let fields =
-            ReplyLayout { view: self.view.0.into(), sequence: self.sequence.0.into(), incarnation: self.incarnation.0.into(), number: self.number.0.into() };
+        let fields = ReplyLayout {
+            view: self.view.0.into(),
+            sequence: self.sequence.0.into(),
+            incarnation: self.incarnation.0.into(),
+            number: self.number.0.into(),
+        };
         message::append(out, Kind::Reply, &[fields.as_bytes(), self.results]);
     }
 }
@@ -76,7 +80,13 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of a request.
     pub fn new(incarnation: Incarnation, number: RequestNumber, reason: RefusalReason, detail: u64) -> Self {
-        Self { incarnation: incarnation.0.into(), number: number.0.into(), detail: detail.into(), reason: (reason as u16).into(), reserved: [0; 6] }
+        Self {
+            incarnation: incarnation.0.into(),
+            number: number.0.into(),
+            detail: detail.into(),
+            reason: (reason as u16).into(),
+            reserved: [0; 6],
+        }
     }
 
     /// Of which incarnation the request is.

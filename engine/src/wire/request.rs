@@ -78,7 +78,11 @@ impl<'a> Request<'a> {
             return Err(Malformed::Field);
         }
         Ok(Self {
-            name: RequestName { client: ClientId(fields.client.get()), incarnation: Incarnation(fields.incarnation.get()), number: RequestNumber(fields.number.get()) },
+            name: RequestName {
+                client: ClientId(fields.client.get()),
+                incarnation: Incarnation(fields.incarnation.get()),
+                number: RequestNumber(fields.number.get()),
+            },
             operations: Operations::parse(operations, count).map_err(|_| Malformed::Length)?,
         })
     }

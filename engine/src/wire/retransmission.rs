@@ -49,7 +49,14 @@ impl Status {
     /// A status that lacks nothing.
     pub fn new(view: View, stable: SequenceNumber, executed: SequenceNumber) -> Self {
         let none = WindowBits::default();
-        Self { view: view.0.into(), stable: stable.0.into(), executed: executed.0.into(), lacks_proposal: none, lacks_prepared: none, lacks_committed: none }
+        Self {
+            view: view.0.into(),
+            stable: stable.0.into(),
+            executed: executed.0.into(),
+            lacks_proposal: none,
+            lacks_prepared: none,
+            lacks_committed: none,
+        }
     }
 
     /// The sender's view.

@@ -114,14 +114,32 @@ fn split_run(bytes: &[u8]) -> Option<(RunRecord<'_>, &[u8])> {
 
 /// Appends a run to a buffer that [`append_runs`] will wrap.
 pub fn append_run(runs: &mut Vec<u8>, timestamp_ns: u64, message: &[u8]) {
-    let fields = RunLayout { timestamp_ns: timestamp_ns.into(), message_bytes: (message.len() as u32).into(), reserved: 0.into() };
+    let fields = RunLayout {
+        timestamp_ns: timestamp_ns.into(),
+        message_bytes: (message.len() as u32).into(),
+        reserved: 0.into(),
+    };
     runs.extend_from_slice(fields.as_bytes());
     runs.extend_from_slice(message);
 }
 
 /// Appends a runs message.
-pub fn append_runs(out: &mut Vec<u8>, stream: u32, oldest: u64, position: u64, chain: Digest, count: usize, runs: &[u8]) {
-    let fields = RunsLayout { stream: stream.into(), count: (count as u32).into(), oldest: oldest.into(), position: position.into(), chain };
+pub fn append_runs(
+    out: &mut Vec<u8>,
+    stream: u32,
+    oldest: u64,
+    position: u64,
+    chain: Digest,
+    count: usize,
+    runs: &[u8],
+) {
+    let fields = RunsLayout {
+        stream: stream.into(),
+        count: (count as u32).into(),
+        oldest: oldest.into(),
+        position: position.into(),
+        chain,
+    };
     message::append(out, Kind::Runs, &[fields.as_bytes(), runs]);
 }
 

@@ -1,2 +1,77 @@
-//! placeholder
-fn main() {}
+//! `logothete`: the command-line program.
+//!
+//! What this crate is for: tying the engine, the client and the load generator to a command line: one file a command in `commands/`, and
+//! the supervision of the processes that commands start in `children`. What may enter: options, orchestration, words for people. What
+//! must never: anything of the protocol, or a measurement; those live in `engine` and `bench`.
+
+mod children;
+mod commands;
+mod doctor;
+mod failure;
+mod output;
+mod publish;
+#[cfg(test)]
+mod scripted_driver;
+mod signals;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A Byzantine-fault-tolerant replication engine for low-latency clusters.
+///
+/// 3f+1 replicas agree on one order of operations while up to f of them behave arbitrarily. Programs append to that order and read it back
+/// through shared memory.
+#[derive(Parser)]
+#[command(name = "logothete", version, after_help = "Example: logothete demo", max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(commands::init::Arguments),
+    Local(commands::local::Arguments),
+    Publish(commands::publish::Arguments),
+    Subscribe(commands::subscribe::Arguments),
+    Doctor(commands::doctor::Arguments),
+}
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with status 2 and a text on standard error.
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Init(arguments) => commands::init::run(&arguments),
+        Command::Local(arguments) => commands::local::run(&arguments),
+        Command::Publish(arguments) => commands::publish::run(&arguments),
+        Command::Subscribe(arguments) => commands::subscribe::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("logothete: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Arguments::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("logothete {}", command.get_name());
+            assert!(help.contains(&example), "{}: {help:?}", command.get_name());
+        }
+    }
+}

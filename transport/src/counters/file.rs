@@ -6,8 +6,8 @@
 //! 4096 + 256 * capacity | capacity values of 8 bytes |
 //! ```
 //!
-//! Numbers are in the host's byte order: the file never leaves its host. An entry without a label is padding, which keeps
-//! sets apart by whole pairs of cache lines, so that two threads never write to one line.
+//! Numbers are in the host's byte order: the file never leaves its host. An entry without a label is padding, which
+//! keeps sets apart by whole pairs of cache lines, so that two threads never write to one line.
 
 use super::{CounterSet, Description, Memory, set_of};
 use crate::HostError;
@@ -54,8 +54,7 @@ pub(super) struct Entry {
     pub(super) docs: [u8; 160],
 }
 
-const _: () =
-    assert!(size_of::<Entry>() == DESCRIPTION_BYTES && size_of::<Header>() <= HEADER_BYTES);
+const _: () = assert!(size_of::<Entry>() == DESCRIPTION_BYTES && size_of::<Header>() <= HEADER_BYTES);
 
 pub(super) const fn file_bytes(capacity: usize) -> usize {
     HEADER_BYTES + capacity * (DESCRIPTION_BYTES + size_of::<u64>())
@@ -76,61 +75,35 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `bytes` of `file`, which must be at least that long; `writable` keeps the file and its lock.
-    pub(super) fn new(
-        file: File,
-        bytes: usize,
-        writable: bool,
-        path: &Path,
-    ) -> Result<Mapping, HostError> {
-        let protection = if writable {
-            libc::PROT_READ | libc::PROT_WRITE
-        } else {
-            libc::PROT_READ
-        };
+    pub(super) fn new(file: File, bytes: usize, writable: bool, path: &Path) -> Result<Mapping, HostError> {
+        let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                protection,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                0,
-            )
-        };
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         match NonNull::new(start.cast::<u8>()) {
-            Some(pointer) if start != libc::MAP_FAILED => Ok(Mapping {
-                start: pointer,
-                bytes,
-                _file: writable.then_some(file),
-            }),
+            Some(pointer) if start != libc::MAP_FAILED => {
+                Ok(Mapping { start: pointer, bytes, _file: writable.then_some(file) })
+            }
             _ => Err(HostError::last("mmap", path.display().to_string())),
         }
     }
 
     pub(super) fn header(&self) -> &Header {
-        // SAFETY: the mapping is at least a header long, page-aligned, and the plain fields change only before it is shared.
+        // SAFETY: the mapping is at least a header long, page-aligned, and the plain fields change only before it is
+        // shared.
         unsafe { self.start.cast::<Header>().as_ref() }
     }
 
     pub(super) fn entry(&self, index: usize, capacity: usize) -> NonNull<Entry> {
         assert!(index < capacity && file_bytes(capacity) <= self.bytes);
         // SAFETY: inside the mapping by the assertion.
-        unsafe {
-            self.start
-                .add(HEADER_BYTES + index * DESCRIPTION_BYTES)
-                .cast()
-        }
+        unsafe { self.start.add(HEADER_BYTES + index * DESCRIPTION_BYTES).cast() }
     }
 
     pub(super) fn value(&self, index: usize, capacity: usize) -> NonNull<AtomicU64> {
         assert!(index < capacity && file_bytes(capacity) <= self.bytes);
         // SAFETY: inside the mapping by the assertion; 8-byte aligned since the parts before it are.
-        unsafe {
-            self.start
-                .add(HEADER_BYTES + capacity * DESCRIPTION_BYTES + index * size_of::<u64>())
-                .cast()
-        }
+        unsafe { self.start.add(HEADER_BYTES + capacity * DESCRIPTION_BYTES + index * size_of::<u64>()).cast() }
     }
 }
 
@@ -143,8 +116,8 @@ impl Drop for Mapping {
 
 /// The counters file of this process. It stays behind when the process ends, for whoever asks what happened.
 ///
-/// Put it on a memory file system (`/dev/shm`, `/run`): on a disk, the kernel now and then write-protects a page to store it, and the next
-/// count waits for that.
+/// Put it on a memory file system (`/dev/shm`, `/run`): on a disk, the kernel now and then write-protects a page to
+/// store it, and the next count waits for that.
 pub struct CountersFile {
     memory: Arc<Memory>,
     header: NonNull<Header>,
@@ -157,7 +130,8 @@ unsafe impl Send for CountersFile {}
 impl CountersFile {
     /// Makes the file, in place of one that a dead process left.
     ///
-    /// It is written beside `path` and renamed, so that a reader sees the old file or the new one and never half of one.
+    /// It is written beside `path` and renamed, so that a reader sees the old file or the new one and never half of
+    /// one.
     ///
     /// # Errors
     ///
@@ -169,23 +143,14 @@ impl CountersFile {
         let fresh = path.with_extension(format!("{}.new", std::process::id()));
         // Left by an earlier process of the same number.
         let _ = fs::remove_file(&fresh);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&fresh);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(&fresh);
         let file = file.map_err(|e| HostError::from_io("open", &e, fresh.display().to_string()))?;
         let mapping = prepare(file, &fresh).inspect_err(|_| {
             let _ = fs::remove_file(&fresh);
         })?;
         fs::rename(&fresh, path).map_err(|e| HostError::from_io("rename", &e, what()))?;
         let header = mapping.start.cast();
-        Ok(CountersFile {
-            memory: Arc::new(Memory::Mapped { _mapping: mapping }),
-            header,
-            path: path.to_owned(),
-        })
+        Ok(CountersFile { memory: Arc::new(Memory::Mapped { _mapping: mapping }), header, path: path.to_owned() })
     }
 
     /// Places a set in the file under the name of its writer, such as `replica-2.receiver`.
@@ -197,27 +162,17 @@ impl CountersFile {
         let first = self.header().count.load(Ordering::Relaxed) as usize;
         let end = first + S::DESCRIPTIONS.len();
         if end > CAPACITY {
-            let error = HostError::new(
-                "mmap",
-                libc::ENOSPC,
-                format!("set {set} in {}", self.path.display()),
+            let error = HostError::new("mmap", libc::ENOSPC, format!("set {set} in {}", self.path.display()));
+            return Err(
+                error.with_mend(format!("a counters file holds {CAPACITY} counters: run fewer agents in this process"))
             );
-            return Err(error.with_mend(format!(
-                "a counters file holds {CAPACITY} counters: run fewer agents in this process"
-            )));
         }
         let mapping = self.mapping();
         for (index, description) in (first..end).zip(S::DESCRIPTIONS) {
             // SAFETY: this entry is behind `count`, so no reader looks at it yet, and `&mut self` is the only writer.
-            unsafe {
-                mapping
-                    .entry(index, CAPACITY)
-                    .write(entry(set, description))
-            };
+            unsafe { mapping.entry(index, CAPACITY).write(entry(set, description)) };
         }
-        let cells: Vec<_> = (first..end)
-            .map(|index| mapping.value(index, CAPACITY))
-            .collect();
+        let cells: Vec<_> = (first..end).map(|index| mapping.value(index, CAPACITY)).collect();
         let counters = set_of(&cells, &self.memory);
         let next = end.next_multiple_of(SET_ALIGNMENT).min(CAPACITY);
         // SYNC: pairs with the acquire in `Counters::readings`: the entries are complete.
@@ -227,9 +182,7 @@ impl CountersFile {
 
     /// Says that the process is alive; call it several times a second, off the hot path.
     pub fn heartbeat(&mut self) {
-        self.header()
-            .heartbeat_ns
-            .store(monotonic_ns(), Ordering::Relaxed);
+        self.header().heartbeat_ns.store(monotonic_ns(), Ordering::Relaxed);
     }
 
     fn header(&self) -> &Header {
@@ -247,8 +200,8 @@ impl CountersFile {
 
 /// Locks what is at `path` now; `None` when nothing is.
 fn lock_previous(path: &Path) -> Result<Option<File>, HostError> {
-    // Between opening and locking, the holder may have put a new file in place; then that one counts. Each turn lost means
-    // that another process started, so a few suffice.
+    // Between opening and locking, the holder may have put a new file in place; then that one counts. Each turn lost
+    // means that another process started, so a few suffice.
     for _ in 0..16 {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -264,15 +217,10 @@ fn lock_previous(path: &Path) -> Result<Option<File>, HostError> {
             _ => continue,
         }
     }
-    let holder = super::Counters::open(path).map_or_else(
-        |_| "another process".into(),
-        |c| format!("process {}", c.pid()),
-    );
-    Err(
-        HostError::new("flock", libc::EWOULDBLOCK, path.display().to_string()).with_mend(format!(
-            "{holder} is using the file: stop it, or give this process another data folder"
-        )),
-    )
+    let holder =
+        super::Counters::open(path).map_or_else(|_| "another process".into(), |c| format!("process {}", c.pid()));
+    Err(HostError::new("flock", libc::EWOULDBLOCK, path.display().to_string())
+        .with_mend(format!("{holder} is using the file: stop it, or give this process another data folder")))
 }
 
 /// Takes the lock that lives as long as the file is open; false when somebody else has it.
@@ -289,16 +237,10 @@ fn prepare(file: File, path: &Path) -> Result<Mapping, HostError> {
     // SAFETY: the descriptor is open.
     let errno = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) };
     if errno != 0 {
-        return Err(HostError::new(
-            "posix_fallocate",
-            errno,
-            path.display().to_string(),
-        ));
+        return Err(HostError::new("posix_fallocate", errno, path.display().to_string()));
     }
     let mapping = Mapping::new(file, bytes, true, path)?;
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -315,31 +257,20 @@ fn prepare(file: File, path: &Path) -> Result<Mapping, HostError> {
 
 fn entry(set: &str, description: &Description) -> Entry {
     let Description { label, unit, docs } = description;
-    Entry {
-        set: padded(set),
-        label: padded(label),
-        unit: padded(unit),
-        docs: padded(docs.trim()),
-    }
+    Entry { set: padded(set), label: padded(label), unit: padded(unit), docs: padded(docs.trim()) }
 }
 
 /// `text` cut at a character's end where it does not fit, zero padded.
 fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
-    let end = (0..=N.min(text.len()))
-        .rev()
-        .find(|&end| text.is_char_boundary(end))
-        .unwrap_or(0);
+    let end = (0..=N.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
     bytes
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.
 pub(super) fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable; this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -363,10 +294,7 @@ mod tests {
 
     fn readings(path: &Path) -> Vec<(String, String, u64)> {
         let counters = Counters::open(path).expect("a counters file");
-        counters
-            .readings()
-            .map(|r| (r.set.to_owned(), r.label.to_owned(), r.value))
-            .collect()
+        counters.readings().map(|r| (r.set.to_owned(), r.label.to_owned(), r.value)).collect()
     }
 
     #[test]
@@ -374,20 +302,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("counters");
         let mut file = CountersFile::create(&path).expect("a new file");
-        let (home, office): (Mail, Mail) = (
-            file.add("home").expect("room"),
-            file.add("office").expect("room"),
-        );
+        let (home, office): (Mail, Mail) = (file.add("home").expect("room"), file.add("office").expect("room"));
         home.letters.add(1);
         office.weight.add(40);
         let expected = |letters| {
-            [
-                ("home", "letters", letters),
-                ("home", "weight", 0),
-                ("office", "letters", 0),
-                ("office", "weight", 40),
-            ]
-            .map(|(set, label, value)| (set.to_owned(), label.to_owned(), value))
+            [("home", "letters", letters), ("home", "weight", 0), ("office", "letters", 0), ("office", "weight", 40)]
+                .map(|(set, label, value)| (set.to_owned(), label.to_owned(), value))
         };
         assert_eq!(readings(&path), expected(1));
         home.letters.add(2);
@@ -399,23 +319,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("counters");
         let file = CountersFile::create(&path).expect("a new file");
-        let error = CountersFile::create(&path)
-            .err()
-            .expect("the file is in use")
-            .to_string();
-        assert!(
-            error.contains(&format!("process {}", std::process::id())),
-            "{error}"
-        );
+        let error = CountersFile::create(&path).err().expect("the file is in use").to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(file);
         let mut file = CountersFile::create(&path).expect("the former holder is gone");
         let _mail: Mail = file.add("second").expect("room");
         assert_eq!(readings(&path).len(), 2);
-        assert_eq!(
-            fs::read_dir(folder.path()).expect("the folder").count(),
-            1,
-            "no fresh file is left behind"
-        );
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1, "no fresh file is left behind");
     }
 
     #[test]
@@ -436,10 +346,7 @@ mod tests {
         for i in 0..CAPACITY / SET_ALIGNMENT {
             let _mail: Mail = file.add(&format!("set {i}")).expect("room");
         }
-        assert_eq!(
-            file.add::<Mail>("one too many").expect_err("full").errno,
-            libc::ENOSPC
-        );
+        assert_eq!(file.add::<Mail>("one too many").expect_err("full").errno, libc::ENOSPC);
     }
 
     #[test]
@@ -449,14 +356,8 @@ mod tests {
         let mut file = CountersFile::create(&path).expect("a new file");
         file.heartbeat();
         let counters = Counters::open(&path).expect("a counters file");
-        assert_eq!(
-            counters.liveness(Duration::from_secs(3600)),
-            Liveness::Alive
-        );
-        assert!(matches!(
-            counters.liveness(Duration::ZERO),
-            Liveness::Silent { .. }
-        ));
+        assert_eq!(counters.liveness(Duration::from_secs(3600)), Liveness::Alive);
+        assert!(matches!(counters.liveness(Duration::ZERO), Liveness::Silent { .. }));
     }
 
     #[test]

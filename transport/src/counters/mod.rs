@@ -1,10 +1,12 @@
 //! Counters: numbers with one writer each that anybody on the host may read while the writer runs.
 //!
-//! [`Counter`] is the number; [`counter_set!`](crate::counter_set) declares a group of them once, with label, unit and docs;
-//! [`CountersFile`] places groups in a mapped file, one file a process; [`Counters`] opens such a file from any other process.
+//! [`Counter`] is the number; [`counter_set!`](crate::counter_set) declares a group of them once, with label, unit
+//! and docs; [`CountersFile`] places groups in a mapped file, one file a process; [`Counters`] opens such a file from
+//! any other process.
 //!
-//! What belongs here: counting, and describing what is counted. What must not: an atomic read-modify-write or a lock on the way of a
-//! datagram. One thread writes a counter, so a plain load and store count exactly, and readers need nothing but an aligned load.
+//! What belongs here: counting, and describing what is counted. What must not: an atomic read-modify-write or a lock
+//! on the way of a datagram. One thread writes a counter, so a plain load and store count exactly, and readers need
+//! nothing but an aligned load.
 //!
 //! ```
 //! use logothete_transport::counters::{Counters, CountersFile};
@@ -51,8 +53,8 @@ enum Memory {
     Mapped { _mapping: Mapping },
 }
 
-// SAFETY: the cell is atomic and `_memory` keeps it alive wherever the counter goes. Not Sync: two threads adding through one
-// reference would lose counts.
+// SAFETY: the cell is atomic and `_memory` keeps it alive wherever the counter goes. Not Sync: two threads adding
+// through one reference would lose counts.
 unsafe impl Send for Counter {}
 
 impl Counter {
@@ -85,7 +87,8 @@ impl Counter {
 
     #[inline]
     fn cell(&self) -> &AtomicU64 {
-        // SAFETY: the cell lies in `_memory`, which lives as long as this counter, and is only ever accessed atomically.
+        // SAFETY: the cell lies in `_memory`, which lives as long as this counter, and is only ever accessed
+        // atomically.
         unsafe { self.cell.as_ref() }
     }
 }
@@ -117,10 +120,7 @@ pub trait CounterSet: Sized {
 
     /// A set in private memory, for processes without a counters file and for tests.
     fn private() -> Self {
-        let cells: Box<[AtomicU64]> = Self::DESCRIPTIONS
-            .iter()
-            .map(|_| AtomicU64::new(0))
-            .collect();
+        let cells: Box<[AtomicU64]> = Self::DESCRIPTIONS.iter().map(|_| AtomicU64::new(0)).collect();
         let pointers: Vec<NonNull<AtomicU64>> = cells.iter().map(NonNull::from).collect();
         set_of(&pointers, &Arc::new(Memory::Heap { _cells: cells }))
     }
@@ -130,9 +130,7 @@ pub trait CounterSet: Sized {
 fn set_of<S: CounterSet>(cells: &[NonNull<AtomicU64>], memory: &Arc<Memory>) -> S {
     let mut cells = cells.iter();
     S::from_counters(&mut || Counter {
-        cell: *cells
-            .next()
-            .expect("a set asks for as many counters as it describes"),
+        cell: *cells.next().expect("a set asks for as many counters as it describes"),
         _memory: Arc::clone(memory),
     })
 }
@@ -185,17 +183,8 @@ mod tests {
         two.second.set(7);
         two.second.raise(5);
         assert_eq!((two.first.value(), two.second.value()), (2, 7));
-        let labels: Vec<_> = Two::DESCRIPTIONS
-            .iter()
-            .map(|d| (d.label, d.unit, d.docs))
-            .collect();
-        assert_eq!(
-            labels,
-            [
-                ("first", "things", " The first, on two lines."),
-                ("second", "bytes", " The second.")
-            ]
-        );
+        let labels: Vec<_> = Two::DESCRIPTIONS.iter().map(|d| (d.label, d.unit, d.docs)).collect();
+        assert_eq!(labels, [("first", "things", " The first, on two lines."), ("second", "bytes", " The second.")]);
     }
 
     #[test]

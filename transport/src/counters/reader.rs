@@ -1,8 +1,6 @@
 //! Reading another process's counters.
 
-use super::file::{
-    CAPACITY, Entry, HEADER_BYTES, MAGIC, Mapping, VERSION, file_bytes, monotonic_ns,
-};
+use super::file::{CAPACITY, Entry, HEADER_BYTES, MAGIC, Mapping, VERSION, file_bytes, monotonic_ns};
 use crate::HostError;
 use std::fs::File;
 use std::path::Path;
@@ -52,13 +50,9 @@ impl Counters {
     /// There is no such file, or it is not a counters file of this version.
     pub fn open(path: &Path) -> Result<Counters, HostError> {
         let what = || path.display().to_string();
-        let foreign =
-            |mend: &str| Err(HostError::new("mmap", libc::EINVAL, what()).with_mend(mend));
+        let foreign = |mend: &str| Err(HostError::new("mmap", libc::EINVAL, what()).with_mend(mend));
         let file = File::open(path).map_err(|e| HostError::from_io("open", &e, what()))?;
-        let bytes = file
-            .metadata()
-            .map_err(|e| HostError::from_io("stat", &e, what()))?
-            .len() as usize;
+        let bytes = file.metadata().map_err(|e| HostError::from_io("stat", &e, what()))?.len() as usize;
         if bytes < HEADER_BYTES {
             return foreign("this is no counters file: check the path");
         }
@@ -69,9 +63,7 @@ impl Counters {
             return foreign("this is no counters file: check the path");
         }
         if header.version != VERSION {
-            return foreign(
-                "another version wrote this counters file: read it with the program that belongs to it",
-            );
+            return foreign("another version wrote this counters file: read it with the program that belongs to it");
         }
         let capacity = header.capacity as usize;
         if capacity != CAPACITY || file_bytes(capacity) > bytes {
@@ -100,11 +92,7 @@ impl Counters {
         }
         let heartbeat_ns = self.mapping.header().heartbeat_ns.load(Ordering::Relaxed);
         let age = Duration::from_nanos(monotonic_ns().saturating_sub(heartbeat_ns));
-        if age <= silence_max {
-            Liveness::Alive
-        } else {
-            Liveness::Silent { age }
-        }
+        if age <= silence_max { Liveness::Alive } else { Liveness::Silent { age } }
     }
 
     /// Every counter with its current value, in the order of their placing.
@@ -118,8 +106,7 @@ impl Counters {
         // SAFETY: entries in front of `count` are complete and never change again.
         let entry: &Entry = unsafe { self.mapping.entry(index, self.capacity).as_ref() };
         // SAFETY: the cell lies in the mapping and is only ever accessed atomically.
-        let value =
-            unsafe { self.mapping.value(index, self.capacity).as_ref() }.load(Ordering::Relaxed);
+        let value = unsafe { self.mapping.value(index, self.capacity).as_ref() }.load(Ordering::Relaxed);
         let label = text(&entry.label);
         // Padding between sets has none.
         (!label.is_empty()).then(|| Reading {
@@ -146,21 +133,10 @@ mod tests {
     fn foreign_files_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        assert_eq!(
-            Counters::open(&path).err().expect("missing").errno,
-            libc::ENOENT
-        );
-        for content in [
-            vec![],
-            vec![1; 100],
-            vec![1; file_bytes(CAPACITY)],
-            MAGIC.to_ne_bytes().repeat(1000),
-        ] {
+        assert_eq!(Counters::open(&path).err().expect("missing").errno, libc::ENOENT);
+        for content in [vec![], vec![1; 100], vec![1; file_bytes(CAPACITY)], MAGIC.to_ne_bytes().repeat(1000)] {
             std::fs::write(&path, content).expect("a written file");
-            assert_eq!(
-                Counters::open(&path).err().expect("foreign").errno,
-                libc::EINVAL
-            );
+            assert_eq!(Counters::open(&path).err().expect("foreign").errno, libc::EINVAL);
         }
     }
 
@@ -169,18 +145,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("counters");
         drop(super::super::CountersFile::create(&path).expect("a new file"));
-        let mut child = std::process::Command::new("true")
-            .spawn()
-            .expect("a process that ends at once");
+        let mut child = std::process::Command::new("true").spawn().expect("a process that ends at once");
         child.wait().expect("it ended");
         let mut bytes = std::fs::read(&path).expect("the file");
         bytes[12..16].copy_from_slice(&child.id().to_ne_bytes());
         std::fs::write(&path, bytes).expect("a written file");
-        assert_eq!(
-            Counters::open(&path)
-                .expect("a counters file")
-                .liveness(Duration::MAX),
-            Liveness::Dead
-        );
+        assert_eq!(Counters::open(&path).expect("a counters file").liveness(Duration::MAX), Liveness::Dead);
     }
 }

@@ -32,9 +32,7 @@ impl RawAddress {
                 self.v4 = libc::sockaddr_in {
                     sin_family: libc::AF_INET as libc::sa_family_t,
                     sin_port: v4.port().to_be(),
-                    sin_addr: libc::in_addr {
-                        s_addr: u32::from_ne_bytes(v4.ip().octets()),
-                    },
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                     sin_zero: [0; 8],
                 };
                 size_of::<libc::sockaddr_in>() as libc::socklen_t
@@ -44,9 +42,7 @@ impl RawAddress {
                     sin6_family: libc::AF_INET6 as libc::sa_family_t,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: v6.flowinfo(),
-                    sin6_addr: libc::in6_addr {
-                        s6_addr: v6.ip().octets(),
-                    },
+                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                     sin6_scope_id: v6.scope_id(),
                 };
                 size_of::<libc::sockaddr_in6>() as libc::socklen_t
@@ -57,8 +53,8 @@ impl RawAddress {
     /// The address; unspecified when the kernel wrote none.
     #[inline]
     pub(super) fn decode(&self) -> SocketAddr {
-        // SAFETY: both variants begin with the family, and every byte of the union is initialised: it starts as EMPTY, and
-        // the kernel and `encode` only ever overwrite.
+        // SAFETY: both variants begin with the family, and every byte of the union is initialised: it starts as
+        // EMPTY, and the kernel and `encode` only ever overwrite.
         match i32::from(unsafe { self.v4.sin_family }) {
             libc::AF_INET => {
                 // SAFETY: as above; any bytes are a valid sockaddr_in.
@@ -71,12 +67,7 @@ impl RawAddress {
                 let v6 = unsafe { self.v6 };
                 let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
                 let port = u16::from_be(v6.sin6_port);
-                SocketAddr::V6(SocketAddrV6::new(
-                    ip,
-                    port,
-                    v6.sin6_flowinfo,
-                    v6.sin6_scope_id,
-                ))
+                SocketAddr::V6(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id))
             }
             _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         }
@@ -89,12 +80,7 @@ mod tests {
 
     #[test]
     fn every_family_survives_the_kernels_layout() {
-        for text in [
-            "127.0.0.1:80",
-            "255.1.2.3:65535",
-            "[::1]:7",
-            "[ff02::1%3]:9000",
-        ] {
+        for text in ["127.0.0.1:80", "255.1.2.3:65535", "[::1]:7", "[ff02::1%3]:9000"] {
             let address: SocketAddr = text.parse().expect("an address");
             let mut raw = RawAddress::EMPTY;
             let bytes = raw.encode(&address);
@@ -105,9 +91,6 @@ mod tests {
 
     #[test]
     fn no_address_is_the_unspecified_one() {
-        assert_eq!(
-            RawAddress::EMPTY.decode(),
-            "0.0.0.0:0".parse().expect("an address")
-        );
+        assert_eq!(RawAddress::EMPTY.decode(), "0.0.0.0:0".parse().expect("an address"));
     }
 }

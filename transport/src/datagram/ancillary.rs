@@ -53,10 +53,7 @@ mod tests {
     fn totals_become_differences_across_the_wrap() {
         let mut drops = Drops::default();
         let mut told = |total| drops.since(&control(libc::SO_RXQ_OVFL, total));
-        assert_eq!(
-            [told(5), told(5), told(u32::MAX), told(1)],
-            [5, 0, u64::from(u32::MAX) - 5, 2]
-        );
+        assert_eq!([told(5), told(5), told(u32::MAX), told(1)], [5, 0, u64::from(u32::MAX) - 5, 2]);
     }
 
     #[test]

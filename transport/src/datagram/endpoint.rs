@@ -15,8 +15,9 @@ use std::slice;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What [`EndpointConfig::new`] asks for: a fifth of a second of 10 Gbit/s would be more, but a replica that is that far behind has lost
-/// its view anyway; this is some 5,000 datagrams of 1472 bytes, which the kernel accounts at 2,304 each.
+/// What [`EndpointConfig::new`] asks for: a fifth of a second of 10 Gbit/s would be more, but a replica that is that
+/// far behind has lost its view anyway; this is some 5,000 datagrams of 1472 bytes, which the kernel accounts at
+/// 2,304 each.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
 /// A longer sleep ends here: every kernel interface takes this time.
@@ -42,9 +43,7 @@ impl FromStr for BackendChoice {
             "auto" => Ok(BackendChoice::Auto),
             "io_uring" => Ok(BackendChoice::IoUring),
             "mmsg" => Ok(BackendChoice::Mmsg),
-            _ => Err(format!(
-                "{text:?} is no transport: choose auto, io_uring or mmsg"
-            )),
+            _ => Err(format!("{text:?} is no transport: choose auto, io_uring or mmsg")),
         }
     }
 }
@@ -70,7 +69,8 @@ impl fmt::Display for Backend {
 /// Multicast, as one endpoint takes part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
-    /// The groups to receive; empty for an endpoint that only sends to groups. The kernel allows 20 a socket by default.
+    /// The groups to receive; empty for an endpoint that only sends to groups. The kernel allows 20 a socket by
+    /// default.
     pub groups_join: Vec<IpAddr>,
     /// The port of all groups.
     pub port: u16,
@@ -80,8 +80,8 @@ pub struct GroupConfig {
 
 /// What an endpoint is made of.
 pub struct EndpointConfig {
-    /// Where its frames come from; datagrams larger than a frame are dropped. The endpoint keeps up to 256 frames ready for
-    /// receiving, or a quarter of a smaller pool.
+    /// Where its frames come from; datagrams larger than a frame are dropped. The endpoint keeps up to 256 frames
+    /// ready for receiving, or a quarter of a smaller pool.
     pub pool: Pool,
     /// The address that it sends from and receives unicasts at; port 0 lets the kernel choose.
     pub unicast: SocketAddr,
@@ -89,7 +89,8 @@ pub struct EndpointConfig {
     pub group: Option<GroupConfig>,
     /// Which back-end to use.
     pub backend: BackendChoice,
-    /// The receive buffer to ask the kernel for, for each socket; [`Endpoint::receive_buffer_bytes`] says what it granted.
+    /// The receive buffer to ask the kernel for, for each socket; [`Endpoint::receive_buffer_bytes`] says what it
+    /// granted.
     pub receive_buffer_bytes: usize,
     /// Where it counts.
     pub counters: DatagramCounters,
@@ -148,19 +149,8 @@ impl Endpoint {
     ///
     /// The address is taken or foreign, a group cannot be joined, or io_uring was demanded and is not to be had.
     pub fn open(config: EndpointConfig) -> Result<Endpoint, HostError> {
-        let EndpointConfig {
-            pool,
-            unicast,
-            group,
-            backend: choice,
-            receive_buffer_bytes,
-            counters,
-        } = config;
-        let sockets = Rc::new(Sockets::open(
-            unicast,
-            group.as_ref(),
-            receive_buffer_bytes,
-        )?);
+        let EndpointConfig { pool, unicast, group, backend: choice, receive_buffer_bytes, counters } = config;
+        let sockets = Rc::new(Sockets::open(unicast, group.as_ref(), receive_buffer_bytes)?);
         let counters = Rc::new(counters);
         let (mut backend, mut reason) = wanted(choice, cores::usable().len());
         let mut datagrams: Option<Box<dyn Datagram>> = None;
@@ -168,25 +158,21 @@ impl Endpoint {
             match Uring::open(Rc::clone(&sockets), pool.clone(), Rc::clone(&counters)) {
                 Ok(uring) => datagrams = Some(Box::new(uring)),
                 Err(error) if choice == BackendChoice::IoUring => return Err(error),
-                Err(error) => {
-                    (backend, reason) =
-                        (Backend::Mmsg, format!("io_uring is not to be had: {error}"))
-                }
+                Err(error) => (backend, reason) = (Backend::Mmsg, format!("io_uring is not to be had: {error}")),
             }
         }
         Ok(Endpoint {
             local_address: sockets.local_address()?,
             receive_buffer_bytes: sockets.receive_buffer_bytes,
-            datagrams: datagrams
-                .unwrap_or_else(|| Box::new(Mmsg::open(sockets, pool, Rc::clone(&counters)))),
+            datagrams: datagrams.unwrap_or_else(|| Box::new(Mmsg::open(sockets, pool, Rc::clone(&counters)))),
             backend,
             reason,
             counters,
         })
     }
 
-    /// Moves up to `max` datagrams to the end of `out` and returns how many came; never sleeps. One call takes datagrams in batches
-    /// of at most 64, so fewer than `max` does not mean that there are no more.
+    /// Moves up to `max` datagrams to the end of `out` and returns how many came; never sleeps. One call takes
+    /// datagrams in batches of at most 64, so fewer than `max` does not mean that there are no more.
     ///
     /// Nothing is allocated as long as `out` has room for `max` more.
     #[inline]
@@ -216,8 +202,8 @@ impl Endpoint {
         self.datagrams.flush()
     }
 
-    /// Flushes, then sleeps until a datagram is there, a registered waker rings, or `timeout` is over. It may return early, without any of
-    /// them, and returns at once when datagrams are already there.
+    /// Flushes, then sleeps until a datagram is there, a registered waker rings, or `timeout` is over. It may return
+    /// early, without any of them, and returns at once when datagrams are already there.
     ///
     /// # Errors
     ///
@@ -227,21 +213,19 @@ impl Endpoint {
         self.datagrams.wait(timeout.min(SLEEP_MAX))
     }
 
-    /// Makes [`Endpoint::wait`] return when `waker` becomes readable. The endpoint keeps a duplicate for good and reads an eventfd empty;
-    /// a listening socket works too and stays readable until its connection is accepted. The descriptor becomes non-blocking.
+    /// Makes [`Endpoint::wait`] return when `waker` becomes readable. The endpoint keeps a duplicate for good and reads an
+    /// eventfd empty. A listening socket works too: accept all connections that wait, since each of them may wake only
+    /// once. The descriptor becomes non-blocking, for everybody who shares it.
     ///
     /// # Errors
     ///
     /// The descriptor is not open, or too many are.
     pub fn register_waker(&mut self, waker: BorrowedFd<'_>) -> Result<(), HostError> {
-        let owned = waker
-            .try_clone_to_owned()
-            .map_err(|e| HostError::from_io("dup", &e, "a waker"))?;
+        let owned = waker.try_clone_to_owned().map_err(|e| HostError::from_io("dup", &e, "a waker"))?;
         // SAFETY: the descriptor is open; so in the next call.
         let flags = unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_GETFL) };
         // SAFETY: as above.
-        let set =
-            unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
+        let set = unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
         if flags < 0 || set < 0 {
             return Err(HostError::last("fcntl", "a waker"));
         }
@@ -258,8 +242,8 @@ impl Endpoint {
         self.local_address
     }
 
-    /// The receive buffer that the kernel granted for each socket; less than wanted costs datagrams under load. The mend is
-    /// `net.core.rmem_max`.
+    /// The receive buffer that the kernel granted for each socket; less than wanted costs datagrams under load. The
+    /// mend is `net.core.rmem_max`.
     pub fn receive_buffer_bytes(&self) -> usize {
         self.receive_buffer_bytes
     }
@@ -270,20 +254,17 @@ impl Endpoint {
     }
 }
 
-/// The back-end to try and the reason. With two cores or fewer, every stage shares its core with others, and there io_uring's task work and
-/// wake-ups cost up to a quarter more time a datagram than the plain calls; its gain begins with a core to poll on.
+/// The back-end to try and the reason. With two cores or fewer, every stage shares its core with others, and there
+/// io_uring's task work and wake-ups cost up to a quarter more time a datagram than the plain calls; its gain begins
+/// with a core to poll on.
 fn wanted(choice: BackendChoice, cores: usize) -> (Backend, String) {
     match choice {
         BackendChoice::Mmsg => (Backend::Mmsg, "the configuration says so".into()),
         BackendChoice::IoUring => (Backend::IoUring, "the configuration says so".into()),
-        BackendChoice::Auto if cores <= 2 => (
-            Backend::Mmsg,
-            format!("{cores} usable cores: recvmmsg and sendmmsg cost less where cores are shared"),
-        ),
-        BackendChoice::Auto => (
-            Backend::IoUring,
-            format!("{cores} usable cores: enough to poll on"),
-        ),
+        BackendChoice::Auto if cores <= 2 => {
+            (Backend::Mmsg, format!("{cores} usable cores: recvmmsg and sendmmsg cost less where cores are shared"))
+        }
+        BackendChoice::Auto => (Backend::IoUring, format!("{cores} usable cores: enough to poll on")),
     }
 }
 
@@ -293,18 +274,11 @@ mod tests {
 
     #[test]
     fn auto_decides_from_the_cores_and_says_so() {
-        for (cores, expected) in [
-            (1, Backend::Mmsg),
-            (2, Backend::Mmsg),
-            (3, Backend::IoUring),
-            (64, Backend::IoUring),
-        ] {
+        for (cores, expected) in [(1, Backend::Mmsg), (2, Backend::Mmsg), (3, Backend::IoUring), (64, Backend::IoUring)]
+        {
             let (backend, reason) = wanted(BackendChoice::Auto, cores);
             assert_eq!(backend, expected);
-            assert!(
-                reason.contains(&format!("{cores} usable cores")),
-                "{reason}"
-            );
+            assert!(reason.contains(&format!("{cores} usable cores")), "{reason}");
         }
         assert_eq!(wanted(BackendChoice::IoUring, 1).0, Backend::IoUring);
         assert_eq!(wanted(BackendChoice::Mmsg, 64).0, Backend::Mmsg);
@@ -313,11 +287,6 @@ mod tests {
     #[test]
     fn choices_are_read_by_their_names() {
         assert_eq!("io_uring".parse(), Ok(BackendChoice::IoUring));
-        assert!(
-            "dpdk"
-                .parse::<BackendChoice>()
-                .expect_err("unknown")
-                .contains("choose auto")
-        );
+        assert!("dpdk".parse::<BackendChoice>().expect_err("unknown").contains("choose auto"));
     }
 }

@@ -1,16 +1,17 @@
 //! Datagrams in batches: an [`Endpoint`] is what an agent sends and receives with.
 //!
-//! An endpoint owns one unicast socket and, where it is a member of multicast groups, a second one for these. Received datagrams are
-//! frames of a [`Pool`](crate::pool::Pool): the kernel writes into them and they are handed out without a copy. Sends are queued
-//! and leave at [`Endpoint::flush`], many in one system call.
+//! An endpoint owns one unicast socket and, where it is a member of multicast groups, a second one for these.
+//! Received datagrams are frames of a [`Pool`](crate::pool::Pool): the kernel writes into them and they are handed
+//! out without a copy. Sends are queued and leave at [`Endpoint::flush`], many in one system call.
 //!
 //! - `endpoint`: configuration, choosing a back-end, and the calls that agents make.
 //! - `mmsg`: the back-end over `recvmmsg`, `sendmmsg` and `ppoll`; for few cores, and where io_uring is forbidden.
 //! - `uring`: the back-end over io_uring; for a core of one's own.
-//! - `sockets`, `address`, `ancillary`: opening sockets, and the kernel's layouts of addresses and of what comes beside a datagram.
+//! - `sockets`, `address`, `ancillary`: opening sockets, and the kernel's layouts of addresses and of what comes
+//!   beside a datagram.
 //!
-//! What must not come in: anything that looks inside a datagram, and errors for what datagrams may do anyway. A datagram
-//! may be lost; then a counter says where. Only a host that no longer works is an error.
+//! What must not come in: anything that looks inside a datagram, and errors for what datagrams may do anyway. A
+//! datagram may be lost; then a counter says where. Only a host that no longer works is an error.
 
 mod address;
 mod ancillary;
@@ -49,6 +50,8 @@ crate::counter_set! {
         sent: datagrams,
         /// Bytes of the datagrams sent.
         sent_bytes: bytes,
+        /// Those of the datagrams sent that travelled through the kernel together with others.
+        segmented: datagrams,
         /// Datagrams that the kernel refused to send: no route, no buffer, too large, filtered.
         send_failed: datagrams,
         /// Datagrams dropped because they did not fit a frame: foreign, or datagram_bytes_max differs between hosts.
@@ -97,21 +100,12 @@ fn frames_ready(wanted: usize, frames: usize) -> usize {
 
 /// Whether an error number says that the socket or our arguments are broken, rather than that one datagram is lost.
 fn breaks(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EOPNOTSUPP | libc::ENOSYS
-    )
+    matches!(errno, libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EOPNOTSUPP | libc::ENOSYS)
 }
 
 /// Empties an eventfd. Another descriptor, such as a listening socket, has nothing to read: the refusal is no matter.
 fn drain(waker: &OwnedFd) {
     let mut count = [0u8; 8];
     // SAFETY: the buffer is as large as stated. The descriptor does not block.
-    unsafe {
-        libc::read(
-            std::os::fd::AsRawFd::as_raw_fd(waker),
-            count.as_mut_ptr().cast(),
-            count.len(),
-        )
-    };
+    unsafe { libc::read(std::os::fd::AsRawFd::as_raw_fd(waker), count.as_mut_ptr().cast(), count.len()) };
 }

@@ -7,7 +7,8 @@ use socket2::Socket;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// Room for datagrams that wait for the interface. On loopback none do; a burst to a 10 Gbit/s interface is below a megabyte.
+/// Room for datagrams that wait for the interface. On loopback none do; a burst to a 10 Gbit/s interface is below a
+/// megabyte.
 const SEND_BUFFER_BYTES: usize = 2 << 20;
 
 /// An endpoint's sockets.
@@ -29,31 +30,18 @@ impl Sockets {
         multicast::only_joined(&socket, unicast.ip())?;
         let bound = socket.bind(&unicast.into());
         bound.map_err(|e| HostError::from_io("bind", &e, format!("udp {unicast}")))?;
-        let mut sockets = Sockets {
-            receive_buffer_bytes: configure(&socket, buffer_bytes)?,
-            unicast: socket,
-            group: None,
-        };
-        let Some(GroupConfig {
-            groups_join,
-            port,
-            interface,
-        }) = group
-        else {
+        let mut sockets =
+            Sockets { receive_buffer_bytes: configure(&socket, buffer_bytes)?, unicast: socket, group: None };
+        let Some(GroupConfig { groups_join, port, interface }) = group else {
             return Ok(sockets);
         };
         if interface.is_ipv4() != unicast.is_ipv4() {
-            return Err(multicast::mixed_families(
-                "bind",
-                format!("udp {unicast} with groups on {interface}"),
-            ));
+            return Err(multicast::mixed_families("bind", format!("udp {unicast} with groups on {interface}")));
         }
         multicast::send_through(&sockets.unicast, *interface)?;
         if !groups_join.is_empty() {
             let member = multicast::open_member(groups_join, *port, *interface)?;
-            sockets.receive_buffer_bytes = sockets
-                .receive_buffer_bytes
-                .min(configure(&member, buffer_bytes)?);
+            sockets.receive_buffer_bytes = sockets.receive_buffer_bytes.min(configure(&member, buffer_bytes)?);
             sockets.group = Some(member);
         }
         Ok(sockets)
@@ -61,17 +49,13 @@ impl Sockets {
 
     /// The descriptors, the unicast socket's first.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        std::iter::once(&self.unicast)
-            .chain(&self.group)
-            .map(Socket::as_raw_fd)
+        std::iter::once(&self.unicast).chain(&self.group).map(Socket::as_raw_fd)
     }
 
     pub(super) fn local_address(&self) -> Result<SocketAddr, HostError> {
         let failed = |e| HostError::from_io("getsockname", &e, "the unicast socket");
         let address = self.unicast.local_addr().map_err(failed)?;
-        address
-            .as_socket()
-            .ok_or_else(|| HostError::new("getsockname", libc::EAFNOSUPPORT, "the unicast socket"))
+        address.as_socket().ok_or_else(|| HostError::new("getsockname", libc::EAFNOSUPPORT, "the unicast socket"))
     }
 }
 
@@ -84,21 +68,14 @@ fn configure(socket: &Socket, receive_bytes: usize) -> Result<usize, HostError> 
     ] {
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX / 2);
         if !set(socket, forced, bytes) && !set(socket, plain, bytes) {
-            return Err(HostError::last(
-                "setsockopt SO_RCVBUF",
-                format!("a buffer of {bytes} bytes"),
-            ));
+            return Err(HostError::last("setsockopt SO_RCVBUF", format!("a buffer of {bytes} bytes")));
         }
     }
     if !set(socket, libc::SO_RXQ_OVFL, 1) {
-        return Err(HostError::last(
-            "setsockopt SO_RXQ_OVFL",
-            "a datagram socket",
-        ));
+        return Err(HostError::last("setsockopt SO_RXQ_OVFL", "a datagram socket"));
     }
-    let granted = socket
-        .recv_buffer_size()
-        .map_err(|e| HostError::from_io("getsockopt SO_RCVBUF", &e, "a datagram socket"))?;
+    let granted =
+        socket.recv_buffer_size().map_err(|e| HostError::from_io("getsockopt SO_RCVBUF", &e, "a datagram socket"))?;
     // The kernel doubles the value for its own bookkeeping and reports the double.
     Ok(granted / 2)
 }
@@ -106,13 +83,5 @@ fn configure(socket: &Socket, receive_bytes: usize) -> Result<usize, HostError> 
 fn set(socket: &Socket, option: libc::c_int, value: libc::c_int) -> bool {
     let bytes = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the descriptor is open and the value as large as stated.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            option,
-            (&raw const value).cast(),
-            bytes,
-        ) == 0
-    }
+    unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), bytes) == 0 }
 }

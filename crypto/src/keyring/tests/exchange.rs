@@ -1,4 +1,5 @@
-//! The exchange under an adversary that loses, delays, reorders, repeats and replays, while processes restart and rotate.
+//! The exchange under an adversary that loses, delays, reorders, repeats and replays, while
+//! processes restart and rotate.
 
 use super::*;
 use std::collections::HashMap;
@@ -28,10 +29,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let rings = [
-            ring(0, 2, MacAlgorithm::Blake3, 0),
-            ring(1, 2, MacAlgorithm::Blake3, 0),
-        ];
+        let rings = [ring(0, 2, MacAlgorithm::Blake3, 0), ring(1, 2, MacAlgorithm::Blake3, 0)];
         World {
             entropy: seeded(&[seed, 99]),
             started: rings.iter().map(|ring| (ring.epoch(), 0)).collect(),
@@ -57,7 +55,8 @@ impl World {
         self.recorded.push((to, bytes));
     }
 
-    /// Lets one datagram arrive, answers it where an answer is wanted, and checks what must always hold.
+    /// Lets one datagram arrive, answers it where an answer is wanted, and checks what must always
+    /// hold.
     fn arrive(&mut self, to: usize, bytes: &[u8]) {
         let result = self.rings[to].accept_announcement(bytes);
         if let Some(epoch) = self.rings[to].established(1 - to as u16) {
@@ -72,30 +71,22 @@ impl World {
     }
 
     fn check_packets(&mut self) {
-        // Once each has a receipt from the other, a packet never lacks its key (AN-6). Before, one side may rotate
-        // between the announcement that establishes it and its first packet.
+        // Once each has a receipt from the other, a packet never lacks its key (AN-6). Before, one
+        // side may rotate between the announcement that establishes it and its first
+        // packet.
         let has_receipt = |ring: &KeyRing, peer: &KeyRing| {
             let session = ring.peers[0].session.as_ref();
-            session
-                .is_some_and(|session| session.epoch == peer.epoch() && session.receipt.is_some())
+            session.is_some_and(|session| session.epoch == peer.epoch() && session.receipt.is_some())
         };
         let [a, b] = &mut self.rings;
         if has_receipt(a, b) && has_receipt(b, a) {
-            assert_eq!(
-                (talks(a, b), talks(b, a)),
-                (Ok(()), Ok(())),
-                "settled, and yet keys differ"
-            );
+            assert_eq!((talks(a, b), talks(b, a)), (Ok(()), Ok(())), "settled, and yet keys differ");
         }
         for (from, epoch, counter, packet, entry) in &self.packets {
             let receiver = &self.rings[1 - from];
             if receiver.established(*from as u16) != Some(*epoch) {
                 let verdict = receiver.verify(*from as u16, *epoch, *counter, packet, entry);
-                assert_eq!(
-                    verdict,
-                    Err(TagError::NoSession),
-                    "a packet of an epoch that is over"
-                );
+                assert_eq!(verdict, Err(TagError::NoSession), "a packet of an epoch that is over");
             }
         }
     }
@@ -105,8 +96,7 @@ impl World {
         let packet = digest(&self.starts.to_le_bytes());
         let counter = u64::MAX;
         let entry = seal_one(ended, 1 - own as u16, &packet, counter);
-        self.packets
-            .push((own, ended.epoch(), counter, packet, entry));
+        self.packets.push((own, ended.epoch(), counter, packet, entry));
         self.starts += 1;
         self.rings[own] = ring(own as u16, 2, MacAlgorithm::Blake3, self.starts);
         self.started.insert(self.rings[own].epoch(), self.starts);
@@ -141,7 +131,8 @@ impl World {
         self.arrive(to, &bytes);
     }
 
-    /// Every unsettled side announces once, and everything arrives, in any order, among replays of recordings.
+    /// Every unsettled side announces once, and everything arrives, in any order, among replays of
+    /// recordings.
     fn round(&mut self) {
         let sent_before = self.recorded.len();
         for own in 0..2 {
@@ -154,10 +145,7 @@ impl World {
             let (to, bytes) = self.flying.swap_remove(index);
             self.arrive(to, &bytes);
             let sent = self.recorded.len() - sent_before;
-            assert!(
-                sent <= ANNOUNCEMENTS_A_ROUND_MAX,
-                "answers do not end: {sent} announcements"
-            );
+            assert!(sent <= ANNOUNCEMENTS_A_ROUND_MAX, "answers do not end: {sent} announcements");
         }
     }
 
@@ -175,23 +163,21 @@ fn any_history_settles_soon_after_loss_stops_and_no_old_epoch_comes_back() {
         for _ in 0..5 {
             (0..40).for_each(|_| world.step());
             world.flying.clear();
-            // A restart is news to the other side only when the restarted process speaks, which it does as it is unsettled.
+            // A restart is news to the other side only when the restarted process speaks, which it
+            // does as it is unsettled.
             let rounds = (1..=ROUNDS_MAX).find(|_| {
                 world.round();
                 world.is_settled()
             });
-            assert!(
-                rounds.is_some(),
-                "seed {seed}: not settled after {ROUNDS_MAX} rounds"
-            );
+            assert!(rounds.is_some(), "seed {seed}: not settled after {ROUNDS_MAX} rounds");
             world.check_packets();
         }
         assert!(world.starts > 0, "seed {seed} restarted nothing");
     }
 }
 
-/// Replays go on while the two sides try: each announcement that arrives is surrounded by recordings, and still answers,
-/// being immediate, echo what the live process asked.
+/// Replays go on while the two sides try: each announcement that arrives is surrounded by
+/// recordings, and still answers, being immediate, echo what the live process asked.
 #[test]
 fn recordings_do_not_keep_two_live_processes_apart() {
     for seed in 0..50 {
@@ -210,9 +196,7 @@ fn recordings_do_not_keep_two_live_processes_apart() {
                 for _ in 0..3 {
                     let index = world.below(recordings.len());
                     let (to, bytes) = recordings[index];
-                    let answered = world.rings[to]
-                        .accept_announcement(&bytes)
-                        .is_ok_and(|a| a.answer_wanted);
+                    let answered = world.rings[to].accept_announcement(&bytes).is_ok_and(|a| a.answer_wanted);
                     if answered {
                         world.announce(to);
                     }
@@ -224,9 +208,6 @@ fn recordings_do_not_keep_two_live_processes_apart() {
             }
             world.is_settled()
         });
-        assert!(
-            rounds.is_some(),
-            "seed {seed}: recordings kept the two apart"
-        );
+        assert!(rounds.is_some(), "seed {seed}: recordings kept the two apart");
     }
 }

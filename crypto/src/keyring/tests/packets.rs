@@ -1,4 +1,5 @@
-//! Sealing and verifying: lanes and scalar agree, every receiver verifies its own entry and no other.
+//! Sealing and verifying: lanes and scalar agree, every receiver verifies its own entry and no
+//! other.
 
 use super::*;
 use proptest::prelude::*;
@@ -6,12 +7,8 @@ use proptest::prelude::*;
 /// `count` rings, all settled with ring 0.
 fn star(count: u16, algorithm: MacAlgorithm) -> (KeyRing, Vec<KeyRing>) {
     let mut centre = ring(0, count, algorithm, 0);
-    let mut others: Vec<KeyRing> = (1..count)
-        .map(|own| ring(own, count, algorithm, 0))
-        .collect();
-    others
-        .iter_mut()
-        .for_each(|other| settle(&mut centre, other));
+    let mut others: Vec<KeyRing> = (1..count).map(|own| ring(own, count, algorithm, 0)).collect();
+    others.iter_mut().for_each(|other| settle(&mut centre, other));
     (centre, others)
 }
 
@@ -27,23 +24,13 @@ fn every_receiver_verifies_its_entry() {
                 let packet = digest(&counter.to_le_bytes());
                 let mut vector = vec![0xff; to.len() * TAG_ENTRY_BYTES];
                 centre.seal(&to, &packet, counter, &mut vector);
-                let entries: Vec<[u8; TAG_ENTRY_BYTES]> = vector
-                    .chunks(TAG_ENTRY_BYTES)
-                    .map(|entry| entry.try_into().unwrap())
-                    .collect();
+                let entries: Vec<[u8; TAG_ENTRY_BYTES]> =
+                    vector.chunks(TAG_ENTRY_BYTES).map(|entry| entry.try_into().unwrap()).collect();
                 for (index, other) in others.iter().enumerate() {
                     let verify = |entry| other.verify(0, centre.epoch(), counter, &packet, entry);
                     for (place, entry) in entries.iter().enumerate() {
-                        let expected = if place == index {
-                            Ok(())
-                        } else {
-                            Err(TagError::StaleKey)
-                        };
-                        assert_eq!(
-                            verify(entry),
-                            expected,
-                            "{algorithm}, {set:?}, {count} receivers"
-                        );
+                        let expected = if place == index { Ok(()) } else { Err(TagError::StaleKey) };
+                        assert_eq!(verify(entry), expected, "{algorithm}, {set:?}, {count} receivers");
                     }
                 }
             }
@@ -58,44 +45,17 @@ fn a_tag_holds_for_its_packet_epoch_and_direction() {
         let (packet, epoch) = (digest(b"packet"), a.epoch());
         let entry = seal_one(&mut a, 1, &packet, 3);
         assert_eq!(b.verify(0, epoch, 3, &packet, &entry), Ok(()));
-        assert_eq!(
-            b.verify(0, epoch, 3, &digest(b"other"), &entry),
-            Err(TagError::BadTag)
-        );
-        assert_eq!(
-            b.verify(0, epoch ^ 1, 3, &packet, &entry),
-            Err(TagError::NoSession)
-        );
-        assert_eq!(
-            b.verify(5, epoch, 3, &packet, &entry),
-            Err(TagError::NoSession)
-        );
-        assert_eq!(
-            b.verify(1, epoch, 3, &packet, &entry),
-            Err(TagError::NoSession)
-        );
-        assert_eq!(
-            b.verify(0, epoch, 3, &packet, &[0; TAG_ENTRY_BYTES]),
-            Err(TagError::StaleKey)
-        );
-        assert_eq!(
-            a.verify(1, b.epoch(), 3, &packet, &entry),
-            Err(TagError::StaleKey),
-            "reflected"
-        );
+        assert_eq!(b.verify(0, epoch, 3, &digest(b"other"), &entry), Err(TagError::BadTag));
+        assert_eq!(b.verify(0, epoch ^ 1, 3, &packet, &entry), Err(TagError::NoSession));
+        assert_eq!(b.verify(5, epoch, 3, &packet, &entry), Err(TagError::NoSession));
+        assert_eq!(b.verify(1, epoch, 3, &packet, &entry), Err(TagError::NoSession));
+        assert_eq!(b.verify(0, epoch, 3, &packet, &[0; TAG_ENTRY_BYTES]), Err(TagError::StaleKey));
+        assert_eq!(a.verify(1, b.epoch(), 3, &packet, &entry), Err(TagError::StaleKey), "reflected");
         for bit in 0..8 * TAG_ENTRY_BYTES {
             let mut changed = entry;
             changed[bit / 8] ^= 1 << (bit % 8);
-            let expected = if bit < 32 {
-                TagError::StaleKey
-            } else {
-                TagError::BadTag
-            };
-            assert_eq!(
-                b.verify(0, epoch, 3, &packet, &changed),
-                Err(expected),
-                "{algorithm}, bit {bit}"
-            );
+            let expected = if bit < 32 { TagError::StaleKey } else { TagError::BadTag };
+            assert_eq!(b.verify(0, epoch, 3, &packet, &changed), Err(expected), "{algorithm}, bit {bit}");
         }
     }
 }
@@ -112,9 +72,7 @@ fn who_has_no_key_gets_zeros_and_costs_the_others_nothing() {
         a.seal(&[1, 2, 9], &packet, 1, &mut vector);
         assert_eq!(vector[..TAG_ENTRY_BYTES], [0; TAG_ENTRY_BYTES]);
         assert_eq!(vector[2 * TAG_ENTRY_BYTES..], [0; TAG_ENTRY_BYTES]);
-        let entry = vector[TAG_ENTRY_BYTES..2 * TAG_ENTRY_BYTES]
-            .try_into()
-            .unwrap();
+        let entry = vector[TAG_ENTRY_BYTES..2 * TAG_ENTRY_BYTES].try_into().unwrap();
         assert_eq!(b.verify(0, a.epoch(), 1, &packet, entry), Ok(()));
         // Once 1 has announced itself the same audience reaches it.
         let mut c = ring(1, 4, algorithm, 0);
@@ -163,16 +121,18 @@ proptest! {
             lanes.instructions = set;
             for (index, to) in audiences.iter().enumerate() {
                 if index == rotate_at {
-                    for (ring, peers) in [(&mut lanes, &mut others), (&mut scalar, &mut others_scalar)] {
+                    let stars = [(&mut lanes, &mut others), (&mut scalar, &mut others_scalar)];
+                    for (ring, peers) in stars {
                         ring.rotate();
                         settle(ring, &mut peers[index % 19]);
                     }
                 }
                 let counter = lanes.counter_sealed.unwrap_or(0) + 1;
                 let packet = digest(&counter.to_le_bytes());
-                let mut out = [vec![0xff; to.len() * TAG_ENTRY_BYTES], vec![0xee; to.len() * TAG_ENTRY_BYTES]];
+                let size = to.len() * TAG_ENTRY_BYTES;
+                let mut out = [vec![0xff; size], vec![0xee; size]];
                 lanes.seal(to, &packet, counter, &mut out[0]);
-                scalar.seal(to, &packet, counter.max(scalar.counter_sealed.unwrap_or(0) + 1), &mut out[1]);
+                scalar.seal(to, &packet, counter, &mut out[1]);
                 prop_assert_eq!(&out[0], &out[1], "{:?}, audience {:?}", set, to);
             }
         }

@@ -1,7 +1,8 @@
 //! The provided-buffer ring: frames that the kernel receives into.
 //!
-//! Each buffer is a frame of the pool. The kernel writes a header, the sender's address and ancillary data in front of the
-//! datagram; the buffer begins so far inside the frame's headroom that the datagram itself begins where every frame's bytes do:
+//! Each buffer is a frame of the pool. The kernel writes a header, the sender's address and ancillary data in front
+//! of the datagram; the buffer begins so far inside the frame's headroom that the datagram itself begins where every
+//! frame's bytes do:
 //!
 //! ```text
 //! | unused headroom | header 16 | address 28 | ancillary 24 | datagram ... |
@@ -12,11 +13,10 @@ use super::super::address::{ADDRESS_BYTES, RawAddress};
 use super::super::ancillary::CONTROL_BYTES;
 use super::ring::Ring;
 use crate::HostError;
-use crate::pool::{Frame, HEADROOM_BYTES, Pool};
+use crate::pool::{Frame, HEADROOM_BYTES, Memory, Pool};
 use io_uring::types::BufRingEntry;
 use std::mem;
 use std::net::SocketAddr;
-use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The only buffer group of a ring; both sockets receive into it.
@@ -48,8 +48,8 @@ pub(super) struct Filled {
 /// The ring of buffers and the frames that are in it, by buffer number.
 pub(super) struct Buffers {
     pool: Pool,
-    ring: NonNull<BufRingEntry>,
-    ring_bytes: usize,
+    /// Entries as the kernel reads them.
+    ring: Memory,
     frames: Box<[Option<Frame>]>,
     /// Buffer numbers without a frame.
     vacant: Vec<u16>,
@@ -60,23 +60,12 @@ impl Buffers {
     /// Registers a ring of `count` buffers, a power of two.
     pub(super) fn register(ring: &Ring, pool: Pool, count: u16) -> Result<Buffers, HostError> {
         assert!(count.is_power_of_two());
-        let ring_bytes = usize::from(count) * size_of::<BufRingEntry>();
-        let (protection, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        );
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let memory = unsafe { libc::mmap(ptr::null_mut(), ring_bytes, protection, flags, -1, 0) };
         let what = || format!("a ring of {count} receive buffers");
-        if memory == libc::MAP_FAILED {
-            return Err(HostError::last("mmap", what()));
-        }
-        let memory =
-            NonNull::new(memory.cast()).expect("the kernel maps nothing at zero unless asked to");
+        let memory = Memory::map(usize::from(count) * size_of::<BufRingEntry>());
+        let memory = memory.map_err(|errno| HostError::new("mmap", errno, what()))?;
         let buffers = Buffers {
             pool,
             ring: memory,
-            ring_bytes,
             frames: (0..count).map(|_| None).collect(),
             vacant: (0..count).rev().collect(),
             tail: 0,
@@ -84,7 +73,7 @@ impl Buffers {
         // SAFETY: the memory is page-aligned, large enough, and stays mapped until the ring is gone: see `Uring::drop`.
         let registered = unsafe {
             ring.submitter()
-                .register_buf_ring_with_flags(memory.as_ptr() as u64, count, GROUP, 0)
+                .register_buf_ring_with_flags(buffers.entries() as u64, count, GROUP, 0)
         };
         registered.map_err(|e| {
             HostError::from_io("io_uring_register IORING_REGISTER_PBUF_RING", &e, what())
@@ -127,53 +116,45 @@ impl Buffers {
         self.vacant.is_empty()
     }
 
-    /// Takes what the kernel wrote into a buffer, `written` bytes of it. One whose datagram did not fit goes back to the kernel
-    /// with the next [`Buffers::provide`].
+    /// Takes what the kernel wrote into a buffer, `written` bytes of it. One whose datagram did not fit goes back to
+    /// the kernel with the next [`Buffers::provide`].
     #[inline]
     pub(super) fn take(&mut self, number: u16, written: usize) -> Filled {
-        let mut frame = self.frames[usize::from(number)]
-            .take()
-            .expect("the kernel fills buffers that it was given");
+        let mut frame = self.frames[usize::from(number)].take().expect("the kernel fills buffers that it was given");
         self.vacant.push(number);
         let start = frame.base().wrapping_sub(PREFIX_BYTES);
-        // SAFETY: the prefix lies in the frame's headroom; all of it is initialised, and any bytes are valid for each type.
+        // SAFETY: the prefix lies in the frame's headroom; all of it is initialised, and any bytes are valid for each
+        // type.
         let (header, address, control) = unsafe {
             (
                 start.cast::<ReceiveHeader>().read_unaligned(),
-                start
-                    .add(HEADER_BYTES)
-                    .cast::<RawAddress>()
-                    .read_unaligned(),
-                start
-                    .add(HEADER_BYTES + ADDRESS_BYTES)
-                    .cast::<[u8; CONTROL_BYTES]>()
-                    .read_unaligned(),
+                start.add(HEADER_BYTES).cast::<RawAddress>().read_unaligned(),
+                start.add(HEADER_BYTES + ADDRESS_BYTES).cast::<[u8; CONTROL_BYTES]>().read_unaligned(),
             )
         };
-        let length = written
-            .saturating_sub(PREFIX_BYTES)
-            .min(header.payload_bytes as usize)
-            .min(frame.capacity_bytes());
+        let length =
+            written.saturating_sub(PREFIX_BYTES).min(header.payload_bytes as usize).min(frame.capacity_bytes());
         frame.set_len(length);
         let whole = header.flags & libc::MSG_TRUNC as u32 == 0;
         Filled {
             frame: whole.then_some(frame),
-            from: if header.address_bytes == 0 {
-                RawAddress::EMPTY.decode()
-            } else {
-                address.decode()
-            },
+            from: if header.address_bytes == 0 { RawAddress::EMPTY.decode() } else { address.decode() },
             control,
             control_bytes: (header.control_bytes as usize).min(CONTROL_BYTES),
         }
     }
 
     #[inline]
+    fn entries(&self) -> *mut BufRingEntry {
+        self.ring.start().as_ptr().cast()
+    }
+
+    #[inline]
     fn place(&mut self, number: u16, frame: Frame) {
         let slot = usize::from(self.tail) & (self.frames.len() - 1);
-        // SAFETY: the slot lies in the ring and the kernel does not read it until the tail passes it. The entry overlays the tail in
-        // its last two bytes only, which these setters leave alone.
-        let entry = unsafe { &mut *self.ring.as_ptr().add(slot) };
+        // SAFETY: the slot lies in the ring and the kernel does not read it until the tail passes it. The entry
+        // overlays the tail in its last two bytes only, which these setters leave alone.
+        let entry = unsafe { &mut *self.entries().add(slot) };
         entry.set_addr(frame.base() as u64 - PREFIX_BYTES as u64);
         entry.set_len((PREFIX_BYTES + frame.capacity_bytes()) as u32);
         entry.set_bid(number);
@@ -184,15 +165,8 @@ impl Buffers {
     #[inline]
     fn publish(&mut self) {
         // SAFETY: the ring's first entry holds the tail, which the kernel reads only.
-        let tail = unsafe { &*BufRingEntry::tail(self.ring.as_ptr()).cast::<AtomicU16>() };
+        let tail = unsafe { &*BufRingEntry::tail(self.entries()).cast::<AtomicU16>() };
         // SYNC: pairs with the kernel's acquire of the tail: the entries in front of it are complete.
         tail.store(self.tail, Ordering::Release);
-    }
-}
-
-impl Drop for Buffers {
-    fn drop(&mut self) {
-        // SAFETY: the ring that this was registered with is gone: see `Uring::drop`.
-        unsafe { libc::munmap(self.ring.as_ptr().cast(), self.ring_bytes) };
     }
 }

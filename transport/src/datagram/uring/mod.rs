@@ -1,8 +1,8 @@
-//! The back-end over io_uring: one multishot receive a socket into frames of the pool, batched sends, and a poll that reads memory
-//! only until the kernel says that there is work.
+//! The back-end over io_uring: one multishot receive a socket into frames of the pool, batched sends, and a poll that
+//! reads memory only until the kernel says that there is work.
 //!
-//! What the kernel may still write to or read from (buffers, message header, sends) lives in [`Lent`], which is freed only after
-//! every request has completed: see [`Uring`]'s drop.
+//! What the kernel may still write to or read from (buffers, message header, sends) lives in [`Lent`], which is freed
+//! only after every request has completed: see [`Uring`]'s drop.
 
 mod buffers;
 mod ring;
@@ -13,9 +13,7 @@ use self::ring::Ring;
 use self::sends::Sends;
 use super::ancillary::Drops;
 use super::sockets::Sockets;
-use super::{
-    BATCH, Datagram, DatagramCounters, Received, WAIT_WITHOUT_FRAMES, breaks, drain, frames_ready,
-};
+use super::{BATCH, Datagram, DatagramCounters, Received, WAIT_WITHOUT_FRAMES, breaks, drain, frames_ready};
 use crate::HostError;
 use crate::pool::{Frame, Pool};
 use io_uring::types::{Fd, Fixed};
@@ -35,10 +33,10 @@ const SENDS_MAX: u16 = 4 * BATCH as u16;
 const WAKERS_MAX: usize = 64;
 /// Room for every send and for arming what has to be armed.
 const SUBMISSIONS: u32 = 512;
-/// Each buffer and each send completes once; a receive or waker that ends adds one. So the queue overflows only if this sum is wrong.
+/// Each buffer and each send completes once; a receive or waker that ends adds one. So the queue overflows only if
+/// this sum is wrong.
 const COMPLETIONS: u32 = 1024;
-const _: () =
-    assert!(BUFFERS_MAX + SENDS_MAX as usize + 2 + WAKERS_MAX * 2 <= COMPLETIONS as usize);
+const _: () = assert!(BUFFERS_MAX + SENDS_MAX as usize + 2 + WAKERS_MAX * 2 <= COMPLETIONS as usize);
 
 /// Kinds of requests, in the upper half of their user data; the lower half says which one.
 const RECEIVE: u64 = 1 << 32;
@@ -94,21 +92,12 @@ struct Waker {
 
 impl Uring {
     /// Fails where io_uring is missing, forbidden or too old.
-    pub(super) fn open(
-        sockets: Rc<Sockets>,
-        pool: Pool,
-        counters: Rc<DatagramCounters>,
-    ) -> Result<Uring, HostError> {
+    pub(super) fn open(sockets: Rc<Sockets>, pool: Pool, counters: Rc<DatagramCounters>) -> Result<Uring, HostError> {
         let ring = Ring::new(SUBMISSIONS, COMPLETIONS)?;
         let descriptors: Vec<RawFd> = sockets.descriptors().collect();
         let registered = ring.submitter().register_files(&descriptors);
-        registered.map_err(|e| {
-            HostError::from_io(
-                "io_uring_register IORING_REGISTER_FILES",
-                &e,
-                "an endpoint's sockets",
-            )
-        })?;
+        registered
+            .map_err(|e| HostError::from_io("io_uring_register IORING_REGISTER_FILES", &e, "an endpoint's sockets"))?;
         // At least two: the kernel takes no ring of one.
         let count = 1 << frames_ready(BUFFERS_MAX, pool.frames()).max(2).ilog2();
         let buffers = Buffers::register(&ring, pool, count)?;
@@ -145,8 +134,7 @@ impl Uring {
                 RECEIVE => self.on_receive(index, result, completion.flags()),
                 SEND => self.on_send(index as u16, result),
                 WAKER => self.on_waker(index, completion.flags()),
-                // Cancellations at the end, which are not asked about.
-                _ => {}
+                kind => unreachable!("no request has the kind {kind:#x}"),
             }
         }
         self.ring.sync();
@@ -159,18 +147,13 @@ impl Uring {
             self.receivers[receiver].armed = false;
         }
         if let Some(buffer) = cqueue::buffer_select(flags) {
-            self.arrivals.push_back(Arrival {
-                receiver,
-                buffer,
-                written: usize::try_from(result).unwrap_or(0),
-            });
+            self.arrivals.push_back(Arrival { receiver, buffer, written: usize::try_from(result).unwrap_or(0) });
         }
         match -result {
             libc::ENOBUFS => self.counters.enobufs.add(1),
             errno @ 1.. if breaks(errno) || errno == libc::EINVAL => {
-                self.broken.get_or_insert_with(|| {
-                    HostError::new("io_uring IORING_OP_RECVMSG", errno, "a datagram socket")
-                });
+                self.broken
+                    .get_or_insert_with(|| HostError::new("io_uring IORING_OP_RECVMSG", errno, "a datagram socket"));
             }
             // One datagram's trouble, such as an error that the network reported: the receive is armed again.
             _ => {}
@@ -187,8 +170,7 @@ impl Uring {
             Err(_) => {
                 self.counters.send_failed.add(1);
                 if breaks(-result) {
-                    let error =
-                        || HostError::new("io_uring IORING_OP_SEND", -result, "a datagram socket");
+                    let error = || HostError::new("io_uring IORING_OP_SEND", -result, "a datagram socket");
                     self.broken.get_or_insert_with(error);
                 }
             }
@@ -220,17 +202,12 @@ impl Uring {
     fn arm(&mut self) {
         for index in 0..self.receivers.len() {
             // Without buffers it would end at once.
-            if !self.receivers[index].armed
-                && self.lent.buffers.is_provided()
-                && self.broken.is_none()
-            {
+            if !self.receivers[index].armed && self.lent.buffers.is_provided() && self.broken.is_none() {
                 self.arm_receiver(index);
             }
         }
         for (index, waker) in self.wakers.iter_mut().enumerate().filter(|(_, w)| !w.armed) {
-            let entry = opcode::PollAdd::new(Fd(waker.descriptor.as_raw_fd()), libc::POLLIN as u32)
-                .multi(true)
-                .build();
+            let entry = opcode::PollAdd::new(Fd(waker.descriptor.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
             // SAFETY: the entry points to nothing.
             waker.armed = unsafe { self.ring.push(&entry.user_data(WAKER | index as u64)) };
         }
@@ -240,9 +217,7 @@ impl Uring {
     }
 
     fn arm_receiver(&mut self, index: usize) {
-        let entry =
-            opcode::RecvMsgMulti::new(Fixed(index as u32), &raw const *self.lent.message, GROUP)
-                .build();
+        let entry = opcode::RecvMsgMulti::new(Fixed(index as u32), &raw const *self.lent.message, GROUP).build();
         // SAFETY: the message header lives in `lent`, which outlives the request.
         let armed = unsafe { self.ring.push(&entry.user_data(RECEIVE | index as u64)) };
         let receiver = &mut self.receivers[index];
@@ -265,9 +240,7 @@ impl Uring {
             self.counters.completions_overflowed.add(1);
         }
         if let Err(errno) = self.ring.enter(want, timeout) {
-            self.broken.get_or_insert_with(|| {
-                HostError::new("io_uring_enter", errno, "an endpoint's ring")
-            });
+            self.broken.get_or_insert_with(|| HostError::new("io_uring_enter", errno, "an endpoint's ring"));
         }
     }
 
@@ -292,9 +265,7 @@ impl Uring {
         {
             let filled = self.lent.buffers.take(arrival.buffer, arrival.written);
             if filled.control_bytes > 0 {
-                let drops = self.receivers[arrival.receiver]
-                    .drops
-                    .since(&filled.control[..filled.control_bytes]);
+                let drops = self.receivers[arrival.receiver].drops.since(&filled.control[..filled.control_bytes]);
                 self.counters.kernel_drops.add(drops);
             }
             let Some(frame) = filled.frame else {
@@ -302,11 +273,7 @@ impl Uring {
                 continue;
             };
             bytes += frame.len() as u64;
-            out.push(Received {
-                frame,
-                from: filled.from,
-                group: arrival.receiver == 1,
-            });
+            out.push(Received { frame, from: filled.from, group: arrival.receiver == 1 });
             handed += 1;
         }
         self.counters.received.add(handed as u64);
@@ -346,10 +313,7 @@ impl Uring {
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
             .build();
         // SAFETY: frame and address stay in their places until the completion.
-        let queued = unsafe {
-            self.ring
-                .push(&entry.user_data(SEND | u64::from(send.place)))
-        };
+        let queued = unsafe { self.ring.push(&entry.user_data(SEND | u64::from(send.place))) };
         if !queued {
             self.lent.sends.complete(send.place);
         }
@@ -407,14 +371,7 @@ impl Datagram for Uring {
         }
         if self.arrivals.is_empty() && !std::mem::take(&mut self.rung) && self.broken.is_none() {
             self.counters.slept.add(1);
-            self.enter(
-                1,
-                Some(if provided {
-                    timeout
-                } else {
-                    timeout.min(WAIT_WITHOUT_FRAMES)
-                }),
-            );
+            self.enter(1, Some(if provided { timeout } else { timeout.min(WAIT_WITHOUT_FRAMES) }));
             self.reap();
             self.rung = false;
         }
@@ -424,14 +381,9 @@ impl Datagram for Uring {
     fn register_waker(&mut self, waker: OwnedFd) -> Result<(), HostError> {
         if self.wakers.len() == WAKERS_MAX {
             let error = HostError::new("io_uring IORING_OP_POLL_ADD", libc::ENOSPC, "a waker");
-            return Err(error.with_mend(format!(
-                "an endpoint has room for {WAKERS_MAX} wakers: let senders share one"
-            )));
+            return Err(error.with_mend(format!("an endpoint has room for {WAKERS_MAX} wakers: let senders share one")));
         }
-        self.wakers.push(Waker {
-            descriptor: waker,
-            armed: false,
-        });
+        self.wakers.push(Waker { descriptor: waker, armed: false });
         self.arm();
         self.check()
     }
@@ -439,8 +391,8 @@ impl Datagram for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // What is queued still goes out; then everything in flight is cancelled. Each turn waits for a completion, so that this ends long before
-        // its bound unless the kernel keeps a request back.
+        // What is queued still goes out; then everything in flight is cancelled. Each turn waits for a completion, so
+        // that this ends long before its bound unless the kernel keeps a request back.
         self.enter(0, None);
         self.ring.cancel_all();
         for _ in 0..100 {
@@ -453,8 +405,8 @@ impl Drop for Uring {
         // SAFETY: not used from here on.
         unsafe { ManuallyDrop::drop(&mut self.ring) };
         if self.is_quiet() {
-            // SAFETY: not used from here on, neither here nor by the kernel. Else its memory stays lent for good: a leak instead of
-            // writes into frames that have new owners.
+            // SAFETY: not used from here on, neither here nor by the kernel. Else its memory stays lent for good: a
+            // leak instead of writes into frames that have new owners.
             unsafe { ManuallyDrop::drop(&mut self.lent) };
         }
     }

@@ -23,8 +23,8 @@ impl Ring {
     /// Makes a ring whose completion queue holds `completions`.
     pub(super) fn new(submissions: u32, completions: u32) -> Result<Ring, HostError> {
         let mut builder = IoUring::builder();
-        // Completions are worked off when this thread asks for them, never by interrupting it; the flag in the submission queue tells when
-        // there is something to ask for, so that polling reads memory only.
+        // Completions are worked off when this thread asks for them, never by interrupting it; the flag in the
+        // submission queue tells when there is something to ask for, so that polling reads memory only.
         builder
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -75,8 +75,9 @@ impl Ring {
         self.submissions.len()
     }
 
-    /// Submits, lets the kernel complete what it can, and waits for `want` completions or the timeout. Errors are those that break the ring;
-    /// being interrupted, having to empty the completion queue first, or timing out is not among them.
+    /// Submits, lets the kernel complete what it can, and waits for `want` completions or the timeout. Errors are
+    /// those that break the ring; being interrupted, having to empty the completion queue first, or timing out is not
+    /// among them.
     #[inline]
     pub(super) fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<(), i32> {
         self.submissions.sync();
@@ -84,21 +85,19 @@ impl Ring {
             None => self.submitter.submit_and_wait(want),
             Some(timeout) => {
                 let time = Timespec::from(timeout);
-                self.submitter
-                    .submit_with_args(want, &SubmitArgs::new().timespec(&time))
+                self.submitter.submit_with_args(want, &SubmitArgs::new().timespec(&time))
             }
         };
         self.submissions.sync();
         self.completions.sync();
         match result.map_err(|e| e.raw_os_error().unwrap_or(libc::EIO)) {
-            Ok(_) | Err(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME | libc::ENOMEM) => {
-                Ok(())
-            }
+            Ok(_) | Err(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME | libc::ENOMEM) => Ok(()),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Whether the kernel has completions that only an enter brings forth: deferred work, or overflow. Reads memory only.
+    /// Whether the kernel has completions that only an enter brings forth: deferred work, or overflow. Reads memory
+    /// only.
     #[inline]
     pub(super) fn has_work(&self) -> bool {
         self.submissions.taskrun() || self.submissions.cq_overflow()
@@ -126,9 +125,7 @@ impl Ring {
     pub(super) fn cancel_all(&mut self) {
         // Nothing to cancel is an error, and any other one shows in completions that do not come.
         let timeout = Timespec::from(Duration::from_secs(1));
-        let _ = self
-            .submitter
-            .register_sync_cancel(Some(timeout), CancelBuilder::any());
+        let _ = self.submitter.register_sync_cancel(Some(timeout), CancelBuilder::any());
     }
 }
 

@@ -26,14 +26,10 @@ struct Held {
 impl Sends {
     pub(super) fn new(places: u16) -> Sends {
         Sends {
-            sends: (0..places)
-                .map(|_| Send {
-                    to: RawAddress::EMPTY,
-                    frame: 0,
-                })
-                .collect(),
+            sends: (0..places).map(|_| Send { to: RawAddress::EMPTY, frame: 0 }).collect(),
             sends_free: (0..places).rev().collect(),
-            // Every held frame has a send, but for the one that is being queued: so there is always a place for a frame.
+            // Every held frame has a send, but for the one that is being queued: so there is always a place for a
+            // frame.
             frames: (0..=places).map(|_| None).collect(),
             frames_free: (0..=places).rev().collect(),
         }
@@ -53,10 +49,7 @@ impl Sends {
     /// Keeps a frame; [`Sends::release`] must follow when all its sends are queued.
     #[inline]
     pub(super) fn hold(&mut self, frame: Frame) -> u16 {
-        let place = self
-            .frames_free
-            .pop()
-            .expect("one frame more than sends can be held");
+        let place = self.frames_free.pop().expect("one frame more than sends can be held");
         self.frames[usize::from(place)] = Some(Held { frame, users: 1 });
         place
     }
@@ -64,9 +57,7 @@ impl Sends {
     /// Lets go of one use of a frame; with the last one it goes back to its pool.
     #[inline]
     pub(super) fn release(&mut self, place: u16) {
-        let held = self.frames[usize::from(place)]
-            .as_mut()
-            .expect("a frame in use is held");
+        let held = self.frames[usize::from(place)].as_mut().expect("a frame in use is held");
         held.users -= 1;
         if held.users == 0 {
             self.frames[usize::from(place)] = None;
@@ -74,25 +65,18 @@ impl Sends {
         }
     }
 
-    /// A place for a send of the frame at `frame`, with the pointers that the kernel gets: valid until [`Sends::complete`].
+    /// A place for a send of the frame at `frame`, with the pointers that the kernel gets: valid until
+    /// [`Sends::complete`].
     #[inline]
     pub(super) fn start(&mut self, frame: u16, to: &SocketAddr) -> Option<Started> {
         let place = self.sends_free.pop()?;
-        let held = self.frames[usize::from(frame)]
-            .as_mut()
-            .expect("a frame in use is held");
+        let held = self.frames[usize::from(frame)].as_mut().expect("a frame in use is held");
         held.users += 1;
         let (bytes, length) = (held.frame.base(), held.frame.len());
         let send = &mut self.sends[usize::from(place)];
         send.frame = frame;
         let address_bytes = send.to.encode(to);
-        Some(Started {
-            place,
-            bytes,
-            length,
-            address: (&raw const send.to).cast(),
-            address_bytes,
-        })
+        Some(Started { place, bytes, length, address: (&raw const send.to).cast(), address_bytes })
     }
 
     /// Frees a send's place.
@@ -119,25 +103,15 @@ mod tests {
 
     #[test]
     fn a_frame_is_kept_until_its_last_send_is_done() {
-        let pool = Pool::new(PoolConfig {
-            frame_bytes: 64,
-            frames: 1,
-        })
-        .expect("a small pool");
+        let pool = Pool::new(PoolConfig { frame_bytes: 64, frames: 1 }).expect("a small pool");
         let to = "127.0.0.1:9".parse().expect("an address");
         let mut sends = Sends::new(2);
         let frame = sends.hold(pool.take().expect("a frame"));
-        let (first, second) = (
-            sends.start(frame, &to).expect("room"),
-            sends.start(frame, &to).expect("room"),
-        );
+        let (first, second) = (sends.start(frame, &to).expect("room"), sends.start(frame, &to).expect("room"));
         assert!(sends.start(frame, &to).is_none() && !sends.has_room());
         sends.release(frame);
         sends.complete(first.place);
-        assert!(
-            pool.take().is_none(),
-            "the second send still needs the frame"
-        );
+        assert!(pool.take().is_none(), "the second send still needs the frame");
         sends.complete(second.place);
         assert!(pool.take().is_some() && sends.is_empty() && sends.has_room());
     }

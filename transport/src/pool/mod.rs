@@ -1,30 +1,34 @@
 //! Frames: buffers of one fixed size, mapped and faulted in at start, owned by one holder at a time.
 //!
-//! A [`Pool`] is one anonymous mapping cut into slots. [`Pool::take`] gives out a [`Frame`], dropping it gives the slot
-//! back; in between, handing it on moves a handle and never bytes. Free slots form a stack, so that the slot freed last, the
-//! one still in the cache, is used first: a queue would walk through the whole mapping and find every frame cold.
+//! A [`Pool`] is one anonymous mapping cut into slots. [`Pool::take`] gives out a [`Frame`], dropping it gives the
+//! slot back; in between, handing it on moves a handle and never bytes. Free slots form a stack, so that the slot
+//! freed last, the one still in the cache, is used first: a queue would walk through the whole mapping and find every
+//! frame cold.
 //!
 //! ```text
 //! slot:  | headroom, 128 bytes | frame_bytes ...                    | padding to 64 |
 //!                              ^ 64-byte aligned; what a Frame shows
 //! ```
 //!
-//! The headroom is the transport's own: io_uring writes a received datagram's header, source address and
-//! ancillary data in front of its bytes, and these land there, so that the bytes start at the same aligned place with every back-end.
+//! The headroom is the transport's own: io_uring writes a received datagram's header, source address and ancillary
+//! data in front of its bytes, and these land there, so that the bytes start at the same aligned place with every
+//! back-end.
+
+mod memory;
+
+pub(crate) use memory::Memory;
+pub use memory::Pages;
 
 use crate::HostError;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes in front of every frame that belong to the transport.
 pub(crate) const HEADROOM_BYTES: usize = 128;
 const SLOT_ALIGNMENT: usize = 64;
-/// Explicit and transparent huge pages on x86_64 and on aarch64 with 4 KiB base pages.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// End of the free list.
 const NONE: u32 = u32::MAX;
 
@@ -44,21 +48,8 @@ impl PoolConfig {
     }
 
     fn slot_bytes(&self) -> usize {
-        self.frame_bytes
-            .next_multiple_of(SLOT_ALIGNMENT)
-            .saturating_add(HEADROOM_BYTES)
+        self.frame_bytes.next_multiple_of(SLOT_ALIGNMENT).saturating_add(HEADROOM_BYTES)
     }
-}
-
-/// What kind of pages back a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pages {
-    /// Reserved huge pages (`vm.nr_hugepages`).
-    Huge,
-    /// Ordinary memory that the kernel was asked to back by huge pages where it can.
-    Transparent,
-    /// Ordinary pages: the pool is smaller than a huge page or the kernel has none.
-    Ordinary,
 }
 
 /// A fixed set of frames; clones share it. The mapping lives until the last clone and the last frame are gone.
@@ -68,12 +59,9 @@ pub struct Pool {
 }
 
 struct Shared {
-    memory: NonNull<u8>,
-    mapped_bytes: usize,
+    memory: Memory,
     slot_bytes: usize,
     frame_bytes: usize,
-    pages: Pages,
-    locked: bool,
     /// Top of the free list in the lower half; in the upper half a count of changes, so that a top that was taken and
     /// given back in between is not mistaken for an untouched one.
     free: AtomicU64,
@@ -91,12 +79,6 @@ const FRAMES_MAX: usize = 1 << 30;
 /// Lengths travel in 32 bits of a descriptor.
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
-// SAFETY: the mapping is plain memory without thread affinity; a slot's bytes are reached only through the one Frame that owns the
-// slot, and everything else is atomic or never changes.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
 impl Pool {
     /// Maps, faults in and, where the limit allows, locks the memory.
     ///
@@ -104,22 +86,13 @@ impl Pool {
     ///
     /// A size of zero or one that the host's memory does not hold.
     pub fn new(config: PoolConfig) -> Result<Pool, HostError> {
-        let what = format!(
-            "a pool of {} frames of {} bytes",
-            config.frames, config.frame_bytes
-        );
-        if !(1..=FRAMES_MAX).contains(&config.frames)
-            || !(1..=FRAME_BYTES_MAX).contains(&config.frame_bytes)
-        {
-            let mend =
-                "a pool has 1 to 2^30 frames of 1 to 2^30 bytes: choose numbers in these bounds";
+        let what = format!("a pool of {} frames of {} bytes", config.frames, config.frame_bytes);
+        if !(1..=FRAMES_MAX).contains(&config.frames) || !(1..=FRAME_BYTES_MAX).contains(&config.frame_bytes) {
+            let mend = "a pool has 1 to 2^30 frames of 1 to 2^30 bytes: choose numbers in these bounds";
             return Err(HostError::new("mmap", libc::EINVAL, what).with_mend(mend));
         }
-        let (memory, mapped_bytes, pages) =
-            map(config.memory_bytes()).map_err(|errno| HostError::new("mmap", errno, what))?;
-        // SAFETY: the range was mapped just now. A refusal (the lock limit is 8 MiB by default) costs nothing but a
-        // page fault should the host ever swap, so it is reported and not an error.
-        let locked = unsafe { libc::mlock(memory.as_ptr().cast(), mapped_bytes) } == 0;
+        let memory = Memory::map(config.memory_bytes())
+            .map_err(|errno| HostError::new("mmap", errno, what))?;
         let next = (0..config.frames).map(|i| {
             AtomicU32::new(if i + 1 < config.frames {
                 i as u32 + 1
@@ -130,11 +103,8 @@ impl Pool {
         Ok(Pool {
             shared: Arc::new(Shared {
                 memory,
-                mapped_bytes,
                 slot_bytes: config.slot_bytes(),
                 frame_bytes: config.frame_bytes,
-                pages,
-                locked,
                 free: AtomicU64::new(0),
                 next: next.collect(),
                 exhausted: AtomicU64::new(0),
@@ -157,19 +127,10 @@ impl Pool {
             }
             // The slot may be taken by another thread right now and this value stale; then the exchange below fails.
             let next = shared.next[index as usize].load(Ordering::Relaxed);
-            match shared.free.compare_exchange_weak(
-                top,
-                successor(top, next),
-                Ordering::Acquire,
-                Ordering::Acquire,
-            ) {
+            match shared.free.compare_exchange_weak(top, successor(top, next), Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => {
                     shared.next[index as usize].store(HELD, Ordering::Relaxed);
-                    return Some(Frame {
-                        shared: Arc::clone(&self.shared),
-                        index,
-                        length: 0,
-                    });
+                    return Some(Frame { shared: Arc::clone(&self.shared), index, length: 0 });
                 }
                 Err(current) => top = current,
             }
@@ -180,7 +141,8 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// When the descriptor is not one of this pool's or has been turned back already: descriptors travel inside one process only.
+    /// When the descriptor is not one of this pool's or has been turned back already: descriptors travel inside one
+    /// process only.
     #[inline]
     pub fn from_raw(&self, descriptor: u64) -> Frame {
         let (index, length) = (descriptor as u32, (descriptor >> 32) as u32);
@@ -192,11 +154,7 @@ impl Pool {
         assert!(state == PARKED, "the descriptor was used twice");
         // SAFETY: `into_raw` kept one reference count for the descriptor, and the exchange above admits one user of it.
         let shared = unsafe { Arc::from_raw(Arc::as_ptr(&self.shared)) };
-        Frame {
-            shared,
-            index,
-            length,
-        }
+        Frame { shared, index, length }
     }
 
     /// Capacity of one frame.
@@ -216,27 +174,22 @@ impl Pool {
 
     /// What kind of pages back the pool.
     pub fn pages(&self) -> Pages {
-        self.shared.pages
+        self.shared.memory.pages()
     }
 
     /// Whether the memory is locked and can never be swapped out.
     pub fn locked(&self) -> bool {
-        self.shared.locked
+        self.shared.memory.locked()
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared {
-            frame_bytes,
-            pages,
-            locked,
-            ..
-        } = *self.shared;
+        let (frames, frame_bytes) = (self.frames(), self.frame_bytes());
+        let (pages, locked) = (self.pages(), self.locked());
         write!(
             f,
-            "Pool {{ {} frames of {frame_bytes} bytes, {pages:?} pages, locked: {locked} }}",
-            self.frames()
+            "Pool {{ {frames} frames of {frame_bytes} bytes, {pages:?} pages, locked: {locked} }}"
         )
     }
 }
@@ -248,12 +201,7 @@ impl Shared {
         loop {
             self.next[index as usize].store(top as u32, Ordering::Relaxed);
             // SYNC: pairs with the acquire in `Pool::take`; also publishes the link stored above.
-            match self.free.compare_exchange_weak(
-                top,
-                successor(top, index),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.free.compare_exchange_weak(top, successor(top, index), Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(current) => top = current,
             }
@@ -265,16 +213,10 @@ impl Shared {
         // SAFETY: every index comes from the free list or was checked, so the slot lies inside the mapping.
         unsafe {
             self.memory
+                .start()
                 .as_ptr()
                 .add(index as usize * self.slot_bytes + HEADROOM_BYTES)
         }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: no frame is left, since each holds a reference; the mapping is this value's own.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.mapped_bytes) };
     }
 }
 
@@ -315,9 +257,7 @@ impl Frame {
     #[inline]
     pub fn capacity_bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the slot's bytes are mapped, initialised (fresh mappings are zero) and owned by this frame alone.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.shared.frame_bytes)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.shared.frame_bytes) }
     }
 
     /// Declares the first `length` bytes filled.
@@ -327,11 +267,7 @@ impl Frame {
     /// When the frame does not hold that many.
     #[inline]
     pub fn set_len(&mut self, length: usize) {
-        assert!(
-            length <= self.shared.frame_bytes,
-            "{length} bytes do not fit a frame of {}",
-            self.shared.frame_bytes
-        );
+        assert!(length <= self.shared.frame_bytes, "{length} bytes do not fit a frame of {}", self.shared.frame_bytes);
         self.length = length as u32;
     }
 
@@ -346,8 +282,8 @@ impl Frame {
         self.copy_from_slice(bytes);
     }
 
-    /// Turns the frame into a plain number that a ring can carry. The slot stays taken until [`Pool::from_raw`] turns it
-    /// back; a descriptor that is lost keeps its slot, and the pool's memory, for ever.
+    /// Turns the frame into a plain number that a ring can carry. The slot stays taken until [`Pool::from_raw`] turns
+    /// it back; a descriptor that is lost keeps its slot, and the pool's memory, for ever.
     #[inline]
     pub fn into_raw(self) -> u64 {
         // The reference count stays with the descriptor.
@@ -377,9 +313,7 @@ impl DerefMut for Frame {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `capacity_bytes_mut`; `length` never exceeds the capacity.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.length as usize)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.shared.bytes(self.index), self.length as usize) }
     }
 }
 
@@ -392,62 +326,7 @@ impl Drop for Frame {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Frame {{ slot {}, {} of {} bytes }}",
-            self.index, self.length, self.shared.frame_bytes
-        )
-    }
-}
-
-/// Maps `bytes` of zeroed memory with every page present; returns its start, its size and its kind, or an error number.
-fn map(bytes: usize) -> Result<(NonNull<u8>, usize, Pages), i32> {
-    if bytes >= HUGE_PAGE_BYTES {
-        let rounded = bytes
-            .checked_next_multiple_of(HUGE_PAGE_BYTES)
-            .ok_or(libc::ENOMEM)?;
-        if let Ok(memory) = map_anonymous(rounded, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
-            return Ok((memory, rounded, Pages::Huge));
-        }
-        let memory = map_anonymous(rounded, 0)?;
-        // SAFETY: the range was mapped just now; the call only changes how it will be backed.
-        let advised =
-            unsafe { libc::madvise(memory.as_ptr().cast(), rounded, libc::MADV_HUGEPAGE) } == 0;
-        touch(memory, rounded);
-        return Ok((
-            memory,
-            rounded,
-            if advised {
-                Pages::Transparent
-            } else {
-                Pages::Ordinary
-            },
-        ));
-    }
-    let memory = map_anonymous(bytes, libc::MAP_POPULATE)?;
-    Ok((memory, bytes, Pages::Ordinary))
-}
-
-fn map_anonymous(bytes: usize, flags: libc::c_int) -> Result<NonNull<u8>, i32> {
-    let (protection, flags) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-    );
-    // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
-    let memory = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
-    match NonNull::new(memory.cast::<u8>()) {
-        Some(start) if memory != libc::MAP_FAILED => Ok(start),
-        _ => Err(std::io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or(libc::ENOMEM)),
-    }
-}
-
-/// Writes one byte a page, so that no page fault happens later on the hot path.
-fn touch(memory: NonNull<u8>, bytes: usize) {
-    for offset in (0..bytes).step_by(4096) {
-        // SAFETY: inside the fresh mapping, which nobody else knows yet.
-        unsafe { memory.as_ptr().add(offset).write_volatile(0) };
+        write!(f, "Frame {{ slot {}, {} of {} bytes }}", self.index, self.length, self.shared.frame_bytes)
     }
 }
 
@@ -456,11 +335,7 @@ mod tests {
     use super::*;
 
     fn pool(frame_bytes: usize, frames: usize) -> Pool {
-        Pool::new(PoolConfig {
-            frame_bytes,
-            frames,
-        })
-        .expect("a small pool")
+        Pool::new(PoolConfig { frame_bytes, frames }).expect("a small pool")
     }
 
     #[test]
@@ -550,13 +425,7 @@ mod tests {
     #[test]
     fn impossible_sizes_are_errors() {
         for (frame_bytes, frames) in [(0, 1), (1, 0), (usize::MAX / 4, 1 << 20)] {
-            assert!(
-                Pool::new(PoolConfig {
-                    frame_bytes,
-                    frames
-                })
-                .is_err()
-            );
+            assert!(Pool::new(PoolConfig { frame_bytes, frames }).is_err());
         }
     }
 
@@ -576,24 +445,14 @@ mod tests {
                     if round % 3 == 0 {
                         std::thread::yield_now();
                     }
-                    assert!(
-                        frame.iter().all(|&b| b == mark),
-                        "another thread wrote into an owned frame"
-                    );
+                    assert!(frame.iter().all(|&b| b == mark), "another thread wrote into an owned frame");
                 }
                 taken
             }
         };
         let threads: Vec<_> = (0..4).map(|i| std::thread::spawn(worker(i))).collect();
-        let taken: u32 = threads
-            .into_iter()
-            .map(|t| t.join().expect("no assertion failed"))
-            .sum();
+        let taken: u32 = threads.into_iter().map(|t| t.join().expect("no assertion failed")).sum();
         assert!(taken > 0);
-        assert_eq!(
-            std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(),
-            7,
-            "every frame came back"
-        );
+        assert_eq!(std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(), 7, "every frame came back");
     }
 }

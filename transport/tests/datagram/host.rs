@@ -1,9 +1,10 @@
 //! What the datagram tests share: the cases, and receiving within bounds.
 
-use logothete_transport::datagram::{BackendChoice, Endpoint, Received};
+use logothete_transport::datagram::{BackendChoice, Endpoint, EndpointConfig, Received};
+use logothete_transport::pool::{Frame, Pool, PoolConfig};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,7 @@ pub struct Case {
 
 /// Every case that this host offers: io_uring may be forbidden and IPv6 switched off.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let families = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
+    let families = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let backends = [BackendChoice::Mmsg, BackendChoice::IoUring];
     let uring = io_uring::IoUring::<io_uring::squeue::Entry>::builder()
         .setup_single_issuer()
@@ -33,6 +31,30 @@ pub fn cases() -> impl Iterator<Item = Case> {
         .filter(move |case| uring || case.backend != BackendChoice::IoUring)
 }
 
+/// The capacity of the tests' frames.
+pub const FRAME_BYTES: usize = 1472;
+
+pub fn pool(frames: usize) -> Pool {
+    Pool::new(PoolConfig {
+        frame_bytes: FRAME_BYTES,
+        frames,
+    })
+    .expect("a small pool")
+}
+
+/// An endpoint on loopback without groups.
+pub fn endpoint(case: Case, pool: &Pool) -> Endpoint {
+    let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(case.loopback, 0));
+    config.backend = case.backend;
+    Endpoint::open(config).expect("an endpoint on loopback")
+}
+
+pub fn filled(pool: &Pool, bytes: &[u8]) -> Frame {
+    let mut frame = pool.take().expect("a free frame");
+    frame.fill(bytes);
+    frame
+}
+
 /// A group that no other test is likely to use.
 pub fn any_group() -> IpAddr {
     let [a, b, c, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
@@ -44,16 +66,10 @@ pub fn receive_exactly(endpoint: &mut Endpoint, count: usize) -> Vec<Received> {
     let mut received = Vec::with_capacity(count);
     let end = Instant::now() + Duration::from_secs(10);
     while received.len() < count {
-        assert!(
-            Instant::now() < end,
-            "{} of {count} datagrams came",
-            received.len()
-        );
+        assert!(Instant::now() < end, "{} of {count} datagrams came", received.len());
         let wanted = count - received.len();
         if endpoint.receive(&mut received, wanted) == 0 {
-            endpoint
-                .wait(Duration::from_millis(100))
-                .expect("a working host");
+            endpoint.wait(Duration::from_millis(100)).expect("a working host");
         }
     }
     received

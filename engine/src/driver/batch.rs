@@ -1,0 +1,83 @@
+//! Operations that wait to become a request, and when they do.
+//!
+//! There is no timer. A lone operation goes at once. Under load a request is held back until it is worth its datagrams: until it holds a fair
+//! part of what is under way already. So requests grow with the load, and some are always under way.
+
+use crate::wire::operation::{Operations, OperationsWriter};
+
+/// A request goes when it holds one in so many of the operations under way: about so many requests are then in flight.
+const REQUESTS_IN_FLIGHT: usize = 4;
+
+/// The next request.
+#[derive(Debug)]
+pub(super) struct Batch {
+    writer: OperationsWriter,
+    count_max: usize,
+    full: bool,
+}
+
+impl Batch {
+    /// Of at most so many bytes and operations.
+    pub(super) fn new(bytes_max: usize, count_max: usize) -> Self {
+        Self { writer: OperationsWriter::new(bytes_max), count_max, full: false }
+    }
+
+    /// Adds an operation; `false` if it has to wait for the next request.
+    pub(super) fn add(&mut self, session: u64, number: u64, bytes: &[u8]) -> bool {
+        let added = self.writer.count() < self.count_max && self.writer.try_push(session, number, bytes);
+        self.full |= !added;
+        added
+    }
+
+    /// Whether an operation had to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether it goes now, while so many operations are under way.
+    pub(super) fn is_due(&self, operations_in_flight: usize) -> bool {
+        let count = self.writer.count();
+        count > 0 && (self.full || count * REQUESTS_IN_FLIGHT >= operations_in_flight)
+    }
+
+    /// What it holds.
+    pub(super) fn operations(&self) -> Operations<'_> {
+        self.writer.operations()
+    }
+
+    /// Begins the next.
+    pub(super) fn clear(&mut self) {
+        self.writer.clear();
+        self.full = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_operation_goes_at_once_and_a_crowd_goes_together() {
+        let mut batch = Batch::new(1 << 14, 100);
+        assert!(!batch.is_due(0), "nothing to send");
+        assert!(batch.add(1, 1, b"operation"));
+        assert!(batch.is_due(0) && batch.is_due(4));
+        assert!(!batch.is_due(400));
+        for number in 2..=100 {
+            assert!(batch.add(1, number, b"operation"));
+        }
+        assert!(batch.is_due(400));
+        assert!(!batch.add(1, 101, b"operation"));
+        assert!(batch.is_due(100_000), "a full request waits for nothing");
+        batch.clear();
+        assert!(!batch.is_due(0) && !batch.is_full());
+    }
+
+    #[test]
+    fn bytes_fill_it_too() {
+        let mut batch = Batch::new(100, 100);
+        assert!(batch.add(1, 1, &[0; 60]));
+        assert!(!batch.add(1, 2, &[0; 60]));
+        assert!(batch.is_full() && batch.operations().count() == 1);
+    }
+}

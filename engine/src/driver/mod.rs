@@ -1,0 +1,327 @@
+//! The driver: the host's agent between its applications and the replicas.
+//!
+//! *For*: making requests of the operations of all applications on a host, and giving each application its results and the entries it
+//! subscribed to. *Enters*: sessions over shared memory, whose every byte may be garbage, and packets of replicas. *Never*: a decision about
+//! the order, a vote, or trust in an application. It is never part of a replica, since a faulty replica must not count its own
+//! clients' votes.
+//!
+//! ```text
+//!   application ⇄ session ⇄ ┐                  ┌ requests (numbering, replies, retransmission)
+//!   application ⇄ session ⇄ ┼ batch ⇄ driver ⇄ ┼ followers (subscriptions)            ⇄ network ⇄ replicas
+//!   subscriber  ⇄ session ⇄ ┘                  └ surveys (bounds of the log)
+//! ```
+
+mod batch;
+mod session;
+
+use crate::authentication::AuthenticatedPacket;
+use crate::client::{Client, ClientConfig, ClientFault, Survey};
+use crate::cluster::{Arrangement, Cluster, DriverLocal};
+use crate::limits::{REQUEST_OPERATIONS_MAX, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
+use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
+use crate::pipeline::{Clock, Idler, Network, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max};
+use crate::replica::Now;
+use crate::service::{ResultsView, ServiceKind};
+use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
+use crate::wire::request::{REQUEST_OVERHEAD_BYTES, operation_bytes_max, request_bytes_max};
+use crate::wire::{Audience, Message};
+use batch::Batch;
+use logothete_client::record::{Facts, ServiceKind as ServiceFact};
+use logothete_crypto::Identity;
+use logothete_transport::cores;
+use logothete_transport::session::{Listener, ListenerConfig, SessionError};
+use session::{Session, SessionContext};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why a driver cannot run, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The host refused something.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Applications cannot be served.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The replicas no longer take this client's requests.
+    #[error(transparent)]
+    Client(#[from] ClientFault),
+}
+
+/// Runs the driver of one client identity until `stop`. `announce` is called once, when applications can connect.
+///
+/// # Errors
+/// The host refuses what the driver needs, another driver serves the same socket, or another process uses the same client key.
+pub fn run_driver(
+    cluster: &Cluster,
+    local: &DriverLocal,
+    client: ClientId,
+    identity: Identity,
+    stop: &AtomicBool,
+    announce: &mut dyn FnMut(&StartReport),
+) -> Result<(), DriverError> {
+    let own = Principal::Client(client);
+    let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out)?;
+    let clock = Clock::start();
+    let now = clock.now();
+    let replicas = cluster.replica_count();
+    let facts = Facts {
+        service: match cluster.service {
+            ServiceKind::Log => ServiceFact::Log,
+            ServiceKind::KeyValue => ServiceFact::KeyValue,
+            ServiceKind::Null => ServiceFact::Null,
+        },
+        operation_bytes_max: operation_bytes_max(cluster.datagram_bytes_max, replicas) as u32,
+        result_bytes_max: reply_bytes_max(cluster) as u32,
+    };
+    // Session numbers of one start never meet those of another: they count up from the time of the start.
+    let config = ListenerConfig {
+        session_first: now.wall_ns,
+        facts: facts.encode(),
+        // The longest result and the longest entry always fit, whatever size of rings an application asks for.
+        ring_bytes_min: (4 * cluster.datagram_bytes_max).next_power_of_two(),
+        ..ListenerConfig::default()
+    };
+    let listener = Listener::bind(&local.session, config)?;
+    opened.network.register_waker(listener.waker_fd()).map_err(ProcessError::from)?;
+    if let Some(core) = local.cores.first() {
+        cores::pin_current_thread(usize::from(*core)).map_err(ProcessError::from)?;
+    }
+    opened.report.arrangement = Arrangement::Shared;
+    opened.report.arrangement_reason = "a driver has one thread".to_owned();
+    announce(&opened.report);
+    let operations_bytes_max = request_bytes_max(cluster.datagram_bytes_max, replicas) - REQUEST_OVERHEAD_BYTES;
+    // The least result takes as much of the reply as the reply's reserve for one.
+    let results_max = reply_bytes_max(cluster) / crate::service::Results::buffer_bytes_min(1);
+    let mut driver = Driver {
+        client: Client::new(ClientConfig {
+            id: client,
+            replicas,
+            replies_needed: cluster.quorum_weak(),
+            window: cluster.client_window as u64,
+            incarnation: Incarnation(now.wall_ns),
+        }),
+        batch: Batch::new(operations_bytes_max, REQUEST_OPERATIONS_MAX.min(results_max)),
+        sessions: Sessions { open: Vec::new(), poll_first: 0 },
+        context: SessionContext {
+            replicas,
+            weak: cluster.quorum_weak(),
+            operation_bytes_max: operations_bytes_max - OPERATION_HEADER_BYTES,
+            log: cluster.service == ServiceKind::Log,
+        },
+        bounds: None,
+        everybody: Audience::Replicas(ReplicaSet::first(replicas)),
+        stream_next: 0,
+        listener,
+        look_at_ns: 0,
+        message: Vec::new(),
+    };
+    let (network, outbox) = (opened.network, Outbox::new(opened.pool, cluster.datagram_bytes_max));
+    driver.run(network, outbox, clock, Idler::new(local.idle), stop)
+}
+
+/// A survey for applications that asked how far the log reaches.
+struct BoundsSurvey {
+    survey: Survey,
+    begun_ns: u64,
+    ask_at_ns: u64,
+}
+
+struct Sessions {
+    open: Vec<Session>,
+    /// Whose turn it is to be asked first.
+    poll_first: usize,
+}
+
+impl Sessions {
+    /// The session of a number; they are in ascending order, since numbers count up.
+    fn find(&mut self, id: u64) -> Option<&mut Session> {
+        let at = self.open.binary_search_by_key(&id, Session::id).ok()?;
+        Some(&mut self.open[at])
+    }
+
+    /// Gives each operation's result to its session.
+    fn complete(&mut self, operations: Operations<'_>, results: &[u8]) {
+        // `f+1` replicas said this, so a correct one did: it has one result an operation.
+        let Ok(results) = ResultsView::parse(results, operations.count()) else { return };
+        let mut operations = operations.iter().zip(results.iter()).peekable();
+        while let Some((first, _)) = operations.peek() {
+            let id = first.session;
+            let mut session = self.find(id);
+            while let Some((operation, result)) = operations.next_if(|(operation, _)| operation.session == id) {
+                if let Some(session) = &mut session {
+                    session.complete(operation.number, result);
+                }
+            }
+        }
+    }
+}
+
+struct Driver {
+    client: Client,
+    batch: Batch,
+    sessions: Sessions,
+    context: SessionContext,
+    bounds: Option<BoundsSurvey>,
+    everybody: Audience,
+    stream_next: u32,
+    listener: Listener,
+    look_at_ns: u64,
+    message: Vec<u8>,
+}
+
+impl Driver {
+    fn run(
+        &mut self,
+        mut network: Network,
+        mut outbox: Outbox,
+        clock: Clock,
+        mut idler: Idler,
+        stop: &AtomicBool,
+    ) -> Result<(), DriverError> {
+        while !stop.load(Ordering::Relaxed) {
+            let now = clock.now();
+            let mut fault = None;
+            let received = network.receive(now.monotonic_ns, |packet| {
+                if let Err(found) = self.on_packet(now, packet) {
+                    fault = Some(found);
+                }
+            });
+            if let Some(fault) = fault {
+                return Err(fault.into());
+            }
+            if self.look_at_ns <= now.monotonic_ns {
+                self.look_for_sessions(now);
+            }
+            let taken = self.take_operations(now, &mut outbox);
+            self.do_due(now, &mut outbox);
+            outbox.drain_into(&mut network);
+            network.on_duty_end(now.monotonic_ns).map_err(ProcessError::from)?;
+            for session in &mut self.sessions.open {
+                session.publish();
+            }
+            if received + taken > 0 {
+                idler.worked();
+            } else if let Pause::Sleep(timeout) =
+                idler.pause(now.monotonic_ns, self.deadline_ns().min(network.deadline_ns()))
+            {
+                let may_sleep = self.sessions.open.iter_mut().fold(true, |may, session| session.prepare_sleep() && may);
+                if may_sleep {
+                    network.wait(timeout).map_err(ProcessError::from)?;
+                    self.look_at_ns = 0;
+                }
+                self.sessions.open.iter_mut().for_each(Session::cancel_sleep);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) -> Result<(), ClientFault> {
+        let Principal::Replica(from) = packet.sender() else { return Ok(()) };
+        let sessions = &mut self.sessions;
+        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results))?;
+        if let Some(bounds) = &mut self.bounds {
+            bounds.survey.on_packet(packet);
+        }
+        if self.sessions.open.iter().any(Session::follows) {
+            for (message, _) in packet.messages().flatten() {
+                if matches!(message, Message::Runs(_) | Message::ChainAnswer(_)) {
+                    for session in &mut self.sessions.open {
+                        session.on_log_message(now.monotonic_ns, from, &message);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in new sessions, and lets go of those whose application left.
+    fn look_for_sessions(&mut self, now: Now) {
+        while let Some(session) = self.listener.accept() {
+            self.sessions.open.push(Session::new(session));
+        }
+        self.sessions.open.retain(Session::is_alive);
+        self.look_at_ns = now.monotonic_ns + SESSIONS_LOOK_NS;
+    }
+
+    /// Moves operations from the sessions' rings into requests, as many as the window and the batching rule allow. Returns how many.
+    fn take_operations(&mut self, now: Now, outbox: &mut Outbox) -> usize {
+        let mut taken = 0;
+        loop {
+            let before = self.batch.operations().count();
+            self.fill_batch();
+            taken += self.batch.operations().count() - before;
+            let due = self.batch.is_due(self.client.operations_in_flight());
+            if !due || !self.client.may_submit() {
+                return taken;
+            }
+            let request = self.client.submit(now, self.batch.operations());
+            outbox.add_alone(self.everybody, request);
+            self.batch.clear();
+        }
+    }
+
+    /// Each session in turn adds what it has; the first turn goes round.
+    fn fill_batch(&mut self) {
+        let count = self.sessions.open.len();
+        let mut broken = false;
+        for step in 0..count {
+            if self.batch.is_full() {
+                break;
+            }
+            let at = (self.sessions.poll_first + step) % count;
+            broken |= !self.sessions.open[at].take_requests(&self.context, &mut self.batch, &mut self.stream_next);
+        }
+        if count > 0 {
+            self.sessions.poll_first = (self.sessions.poll_first + 1) % count;
+        }
+        if broken {
+            self.evict_broken();
+        }
+    }
+
+    fn evict_broken(&mut self) {
+        for at in (0..self.sessions.open.len()).rev() {
+            if self.sessions.open[at].is_broken() {
+                self.sessions.open.remove(at).evict();
+            }
+        }
+    }
+
+    /// Retransmissions, subscriptions, surveys.
+    fn do_due(&mut self, now: Now, outbox: &mut Outbox) {
+        let everybody = self.everybody;
+        if self.client.deadline_ns() <= now.monotonic_ns {
+            self.client.on_due(now, |request| outbox.add_alone(everybody, request));
+        }
+        for session in &mut self.sessions.open {
+            session.deliver();
+            session.on_due(now.monotonic_ns, &mut self.message, outbox);
+        }
+        if self.bounds.is_none() && self.sessions.open.iter().any(Session::wants_bounds) {
+            let survey = Survey::new(now.wall_ns, self.context.replicas);
+            self.bounds = Some(BoundsSurvey { survey, begun_ns: now.monotonic_ns, ask_at_ns: now.monotonic_ns });
+            self.sessions.open.iter_mut().for_each(Session::bounds_asked);
+        }
+        let Some(bounds) = &mut self.bounds else { return };
+        let (count, waited_ns) = (bounds.survey.count(), now.monotonic_ns - bounds.begun_ns);
+        // All replicas where they answer at once, else a quorum: of any 2f+1 some correct one has what was acknowledged.
+        let enough =
+            count == self.context.replicas || (count >= 2 * self.context.weak - 1 && waited_ns >= SURVEY_PATIENCE_NS);
+        if enough && let Some((oldest, end)) = bounds.survey.log_bounds(self.context.weak) {
+            self.sessions.open.iter_mut().for_each(|session| session.answer_bounds(oldest, end));
+            self.bounds = None;
+        } else if bounds.ask_at_ns <= now.monotonic_ns {
+            bounds.ask_at_ns = now.monotonic_ns + SURVEY_RENEW_NS;
+            self.message.clear();
+            bounds.survey.append_question(&mut self.message);
+            outbox.add(everybody, &self.message);
+        }
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        let bounds =
+            self.bounds.as_ref().map_or(u64::MAX, |bounds| bounds.ask_at_ns.min(bounds.begun_ns + SURVEY_PATIENCE_NS));
+        let sessions = self.sessions.open.iter().map(Session::deadline_ns).min().unwrap_or(u64::MAX);
+        bounds.min(sessions).min(self.client.deadline_ns())
+    }
+}

@@ -1,0 +1,264 @@
+//! One application's session, as the driver serves it.
+
+use super::batch::Batch;
+use crate::client::{Delivery, Follower};
+use crate::numbers::ReplicaId;
+use crate::pipeline::Outbox;
+use crate::wire::Message;
+use logothete_client::record::{
+    Eviction, FaultReason, Notice, Request, Response, Status, entry_footprint_bytes, message_footprint_bytes,
+};
+use logothete_transport::ring::PushError;
+use logothete_transport::session::{Interest, ServerSession};
+use std::collections::VecDeque;
+
+/// Records taken from one session in one turn: bounds what one busy application can make the others wait.
+const REQUESTS_A_TURN: usize = 512;
+
+/// What all sessions of a driver share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionContext {
+    pub(super) replicas: usize,
+    pub(super) weak: usize,
+    pub(super) operation_bytes_max: usize,
+    /// Whether the service is the ordered log.
+    pub(super) log: bool,
+}
+
+/// A result that found no room in the response ring.
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    status: Status,
+    bytes: Vec<u8>,
+}
+
+/// How a subscription ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Trimmed(u64),
+    Unsupported,
+}
+
+pub(super) struct Session {
+    server: ServerSession,
+    /// Results that wait for room; while there are any, no operation is taken, so they are never more than were in flight.
+    held: VecDeque<Held>,
+    follower: Option<Follower>,
+    follow_ended: Option<End>,
+    /// An entry that waits for room in the subscription ring has so many bytes.
+    blocked_bytes: usize,
+    bounds_wanted: Option<u64>,
+    bounds_awaited: Option<u64>,
+    broken: Option<Eviction>,
+}
+
+impl Session {
+    pub(super) fn new(server: ServerSession) -> Self {
+        Self {
+            server,
+            held: VecDeque::new(),
+            follower: None,
+            follow_ended: None,
+            blocked_bytes: 0,
+            bounds_wanted: None,
+            bounds_awaited: None,
+            broken: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.server.id()
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.server.is_alive()
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        self.follower.is_some()
+    }
+
+    pub(super) fn wants_bounds(&self) -> bool {
+        self.bounds_wanted.is_some()
+    }
+
+    /// The survey that answers this session's question has begun.
+    pub(super) fn bounds_asked(&mut self) {
+        if let Some(number) = self.bounds_wanted.take() {
+            self.bounds_awaited = Some(number);
+        }
+    }
+
+    /// Moves operations from the request ring to the batch; `false` when the application broke its rings.
+    pub(super) fn take_requests(&mut self, context: &SessionContext, batch: &mut Batch, stream_next: &mut u32) -> bool {
+        self.push_held();
+        if !self.held.is_empty() || self.broken.is_some() {
+            return self.broken.is_none();
+        }
+        let id = self.server.id();
+        let (held, follower, bounds) = (&mut self.held, &mut self.follower, &mut self.bounds_wanted);
+        let (ended, broken, awaited) = (&mut self.follow_ended, &mut self.broken, self.bounds_awaited);
+        let taken = self.server.poll_requests(REQUESTS_A_TURN, |record| match Request::decode(record) {
+            Ok(Request::Operation { number, bytes }) if bytes.len() > context.operation_bytes_max => {
+                held.push_back(Held { number, status: Status::TooLarge, bytes: Vec::new() });
+                true
+            }
+            Ok(Request::Operation { number, bytes }) => batch.add(id, number, bytes),
+            Ok(Request::EndQuery { number }) if !context.log => {
+                held.push_back(Held { number, status: Status::Unsupported, bytes: Vec::new() });
+                true
+            }
+            Ok(Request::EndQuery { number }) => {
+                // One question at a time: the next waits in the ring.
+                let free = bounds.is_none() && awaited.is_none();
+                if free {
+                    *bounds = Some(number);
+                }
+                free
+            }
+            Ok(Request::SubscribeFrom { position }) => {
+                if !context.log {
+                    *ended = Some(End::Unsupported);
+                } else if follower.is_some() {
+                    *broken = Some(Eviction::Malformed);
+                } else {
+                    *follower = Some(Follower::new(*stream_next, position, context.replicas, context.weak));
+                    *stream_next = stream_next.wrapping_add(1);
+                }
+                true
+            }
+            Err(_) => {
+                *broken = Some(Eviction::Malformed);
+                true
+            }
+        });
+        if taken.is_err() {
+            self.broken = Some(Eviction::Malformed);
+        }
+        self.push_held();
+        self.broken.is_none()
+    }
+
+    /// An operation of this session was executed.
+    pub(super) fn complete(&mut self, number: u64, result: &[u8]) {
+        let response = Response::Result { number, status: Status::Ok, bytes: result };
+        if !self.held.is_empty() || response.push(&mut self.server.responses).is_err() {
+            self.held.push_back(Held { number, status: Status::Ok, bytes: result.to_vec() });
+        }
+    }
+
+    /// Answers the question how far the log reaches.
+    pub(super) fn answer_bounds(&mut self, oldest: u64, end: u64) {
+        let Some(number) = self.bounds_awaited else { return };
+        // Without room the next survey answers.
+        match (Response::Bounds { number, oldest, end }).push(&mut self.server.responses) {
+            Ok(()) => self.bounds_awaited = None,
+            Err(_) => (self.bounds_wanted, self.bounds_awaited) = (Some(number), None),
+        }
+    }
+
+    pub(super) fn on_log_message(&mut self, now_ns: u64, from: ReplicaId, message: &Message<'_>) {
+        if let Some(follower) = &mut self.follower {
+            follower.on_message(now_ns, from, message);
+        }
+    }
+
+    /// Gives the subscriber what is vouched for and fits.
+    pub(super) fn deliver(&mut self) {
+        let Some(ring) = &mut self.server.subscription else { return };
+        if let Some(follower) = &mut self.follower {
+            self.blocked_bytes = 0;
+            let blocked = &mut self.blocked_bytes;
+            let delivery = follower.deliver(|entry| {
+                let notice = Notice::Entry {
+                    position: entry.position,
+                    timestamp_ns: entry.timestamp_ns,
+                    session: entry.session,
+                    bytes: entry.bytes,
+                };
+                let pushed = notice.push(ring).is_ok();
+                if !pushed {
+                    *blocked = entry_footprint_bytes(entry.bytes.len());
+                }
+                pushed
+            });
+            if let Delivery::Trimmed(oldest) = delivery {
+                self.follower = None;
+                self.follow_ended = Some(End::Trimmed(oldest));
+            }
+        }
+        if let Some(end) = self.follow_ended {
+            let notice = match end {
+                End::Trimmed(oldest) => Notice::Trimmed { oldest },
+                End::Unsupported => Notice::Fault { reason: FaultReason::Unsupported },
+            };
+            if notice.push(ring).is_ok() {
+                self.follow_ended = None;
+            }
+        }
+    }
+
+    /// Asks the replicas for what the subscriber wants next, unless it has no room for what is there.
+    pub(super) fn on_due(&mut self, now_ns: u64, message: &mut Vec<u8>, outbox: &mut Outbox) {
+        if self.blocked_bytes > 0 {
+            return;
+        }
+        if let Some(follower) = self.follower.as_mut().filter(|follower| follower.deadline_ns() <= now_ns) {
+            follower.on_due(now_ns, |audience, append| {
+                message.clear();
+                append(message);
+                outbox.add(audience, message);
+            });
+        }
+    }
+
+    pub(super) fn deadline_ns(&self) -> u64 {
+        let follower = self.follower.as_ref().filter(|_| self.blocked_bytes == 0);
+        follower.map_or(u64::MAX, Follower::deadline_ns)
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.server.publish();
+    }
+
+    /// Whether the driver may sleep as far as this session goes.
+    pub(super) fn prepare_sleep(&mut self) -> bool {
+        let responses_free_bytes = self.held.front().map_or(0, |held| message_footprint_bytes(held.bytes.len()));
+        self.server.prepare_sleep(Interest {
+            requests: self.held.is_empty(),
+            responses_free_bytes,
+            subscription_free_bytes: self.blocked_bytes,
+        })
+    }
+
+    pub(super) fn cancel_sleep(&mut self) {
+        self.server.cancel_sleep();
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Ends the session of an application that broke its rings, and says why.
+    pub(super) fn evict(self) {
+        let eviction = self.broken.unwrap_or(Eviction::Malformed);
+        self.server.evict(&eviction.encode());
+    }
+
+    fn push_held(&mut self) {
+        while let Some(held) = self.held.front() {
+            let response = Response::Result { number: held.number, status: held.status, bytes: &held.bytes };
+            match response.push(&mut self.server.responses) {
+                Ok(()) => {
+                    self.held.pop_front();
+                }
+                Err(PushError::Full) => return,
+                Err(_) => {
+                    self.broken = Some(Eviction::Malformed);
+                    return;
+                }
+            }
+        }
+    }
+}

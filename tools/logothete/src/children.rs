@@ -1,0 +1,421 @@
+//! Child processes and their end.
+//!
+//! A command that starts processes leaves none behind, however it ends itself: [`Children`] ends them when it is dropped (SIGTERM, and
+//! SIGKILL for those that do not follow in time), and a child of a parent that was killed is killed by the kernel, because every child
+//! begins with [`die_with_parent`].
+//!
+//! A child that is ready prints one line `ready NAME=VALUE...` on standard output. What it prints on standard error is passed on or kept,
+//! and its last lines are part of the report when it dies.
+
+use rustix::process::{Pid, Signal};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a child may take to end after SIGTERM.
+const END_WAIT: Duration = Duration::from_secs(3);
+
+/// Distance between two looks at the children: far below what a person notices, and no load.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Lines of standard error that are kept of each child.
+const LAST_LINES: usize = 20;
+
+/// Bytes of one line that are read at most; the rest of a longer line becomes the next.
+const LINE_BYTES_MAX: u64 = 4096;
+
+/// What becomes of the children's standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagnostics {
+    /// Each line goes to this process's standard error, behind the child's name.
+    PassOn,
+    /// Kept, for the report when the child dies.
+    Keep,
+}
+
+/// What went wrong with a child.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It could not be started.
+    #[error("{name} could not be started: {source}")]
+    Spawn {
+        /// Which child.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It ended although nobody asked it to.
+    #[error("{0}")]
+    Died(Death),
+    /// It runs, and did not say that it is ready.
+    #[error("{name} was not ready after {} s{last_lines}", waited.as_secs())]
+    NotReady {
+        /// Which child.
+        name: String,
+        /// How long it had.
+        waited: Duration,
+        /// Its last lines, behind a colon; empty if it printed none.
+        last_lines: String,
+    },
+    /// A signal asked this process to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The end of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Which child.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The last lines of its standard error.
+    pub last_lines: Vec<String>,
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (process {}) ended ", self.name, self.pid)?;
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => write!(f, "with exit status {code}")?,
+            (None, Some(signal)) => write!(f, "by signal {signal}")?,
+            (None, None) => write!(f, "in an unknown way")?,
+        }
+        f.write_str(&joined(&self.last_lines))
+    }
+}
+
+/// The facts of a child's `ready` line.
+pub type Ready = BTreeMap<String, String>;
+
+/// Reads the facts of a `ready` line; none if it is another line. Words without `=` are no facts.
+fn parse_ready(line: &str) -> Option<Ready> {
+    let mut words = line.split_ascii_whitespace();
+    if words.next() != Some("ready") {
+        return None;
+    }
+    let facts = words.filter_map(|word| word.split_once('='));
+    Some(facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Ends this process when its parent ends, even by SIGKILL. A child calls it first, with its parent's process id.
+///
+/// # Errors
+///
+/// When the parent has ended already: the signal that tells it came before anybody asked for it.
+pub fn die_with_parent(parent: u32) -> Result<(), String> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("prctl(PR_SET_PDEATHSIG) failed: {error}"))?;
+    // A parent that ended before the call will send no signal; this process has another parent then.
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    if now == Some(parent) { Ok(()) } else { Err(format!("the parent process {parent} has ended")) }
+}
+
+struct Running {
+    name: String,
+    process: Child,
+    ready: Receiver<Ready>,
+    is_ready: Option<Ready>,
+    last_lines: Arc<Mutex<VecDeque<String>>>,
+    /// The thread that reads standard error; it ends with the pipe.
+    reader: Option<std::thread::JoinHandle<()>>,
+    status: Option<ExitStatus>,
+}
+
+/// The processes that a command started.
+pub struct Children {
+    running: Vec<Running>,
+    diagnostics: Diagnostics,
+}
+
+impl Children {
+    /// No children yet.
+    pub fn new(diagnostics: Diagnostics) -> Self {
+        Self { running: Vec::new(), diagnostics }
+    }
+
+    /// Starts a child; `name` is what reports call it. The command gets `--child-of` with this process's id, and must be one that passes it to
+    /// [`die_with_parent`]. The kernel binds a child's life to the *thread* that started it: call this from a thread that lives as long as the
+    /// children shall.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn spawn(&mut self, name: &str, command: &mut Command) -> Result<u32, ChildError> {
+        let spawn_error = |source| ChildError::Spawn { name: name.to_owned(), source };
+        command.arg("--child-of").arg(std::process::id().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().map_err(spawn_error)?;
+        let pid = process.id();
+        let output = process.stdout.take().expect("piped above");
+        let errors = process.stderr.take().expect("piped above");
+        let (facts, ready) = mpsc::channel();
+        let last_lines = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_LINES)));
+        // From here on dropping `self` ends the child, also if a thread cannot be started.
+        self.running.push(Running {
+            name: name.to_owned(),
+            process,
+            ready,
+            is_ready: None,
+            last_lines: Arc::clone(&last_lines),
+            reader: None,
+            status: None,
+        });
+        std::thread::Builder::new()
+            .name(format!("{name} output"))
+            .spawn(move || {
+                for_each_line(output, |line| {
+                    if let Some(ready) = parse_ready(&line) {
+                        // Nobody waits any more: the line has no other use.
+                        let _ = facts.send(ready);
+                    }
+                });
+            })
+            .map_err(spawn_error)?;
+        let (label, diagnostics) = (name.to_owned(), self.diagnostics);
+        let reader = std::thread::Builder::new()
+            .name(format!("{name} errors"))
+            .spawn(move || {
+                for_each_line(errors, |line| {
+                    if diagnostics == Diagnostics::PassOn {
+                        eprintln!("{label}: {line}");
+                    }
+                    let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+                    if kept.len() == LAST_LINES {
+                        kept.pop_front();
+                    }
+                    kept.push_back(line);
+                });
+            })
+            .map_err(spawn_error)?;
+        self.running.last_mut().expect("pushed above").reader = Some(reader);
+        Ok(pid)
+    }
+
+    /// Waits until every child has said that it is ready, and returns what each said, in the order of their start.
+    ///
+    /// # Errors
+    ///
+    /// When one dies, the time is over, or `stop` is set.
+    pub fn wait_ready(&mut self, timeout: Duration, stop: &AtomicBool) -> Result<Vec<Ready>, ChildError> {
+        let begin = Instant::now();
+        loop {
+            for child in &mut self.running {
+                if child.is_ready.is_none() {
+                    child.is_ready = child.ready.try_recv().ok();
+                }
+            }
+            let Some(waiting) = self.running.iter().find(|child| child.is_ready.is_none()) else {
+                return Ok(self.running.iter().filter_map(|child| child.is_ready.clone()).collect());
+            };
+            if begin.elapsed() >= timeout {
+                let name = waiting.name.clone();
+                return Err(ChildError::NotReady { name, waited: timeout, last_lines: joined(&waiting.lines()) });
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(ChildError::Interrupted);
+            }
+            if let Some(death) = self.deaths().into_iter().next() {
+                return Err(ChildError::Died(death));
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// The children that have ended since the last call.
+    pub fn deaths(&mut self) -> Vec<Death> {
+        let mut deaths = Vec::new();
+        for child in self.running.iter_mut().filter(|child| child.status.is_none()) {
+            // An error would mean that somebody else waited for the child; then its end is not known here.
+            if let Ok(Some(status)) = child.process.try_wait() {
+                child.status = Some(status);
+                // The pipe closed with the process: what it wrote last is still being read.
+                if let Some(reader) = child.reader.take() {
+                    let _ = reader.join();
+                }
+                deaths.push(Death {
+                    name: child.name.clone(),
+                    pid: child.process.id(),
+                    status,
+                    last_lines: child.lines(),
+                });
+            }
+        }
+        deaths
+    }
+
+    /// How many children have not ended, as far as [`Children::deaths`] has seen.
+    pub fn living(&self) -> usize {
+        self.running.iter().filter(|child| child.status.is_none()).count()
+    }
+
+    /// Ends every child: SIGTERM to all, then SIGKILL to those that still run after a bounded time.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let begin = Instant::now();
+        while self.living() > 0 && begin.elapsed() < END_WAIT {
+            self.deaths();
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        // Also ends children that are stopped (SIGSTOP).
+        self.signal(Signal::KILL);
+        for child in self.running.iter_mut().filter(|child| child.status.is_none()) {
+            child.status = child.process.wait().ok();
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        for child in self.running.iter().filter(|child| child.status.is_none()) {
+            // A child that was not waited for keeps its id, so no other process can be hit; it may have ended, which is what we want.
+            if let Some(pid) = i32::try_from(child.process.id()).ok().and_then(Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, signal);
+            }
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Running {
+    fn lines(&self) -> Vec<String> {
+        let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().cloned().collect()
+    }
+}
+
+/// Calls `each` with every line until the pipe closes. What is not UTF-8 is replaced.
+fn for_each_line(pipe: impl Read, mut each: impl FnMut(String)) {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut pipe).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => each(String::from_utf8_lossy(line.trim_ascii_end()).into_owned()),
+        }
+    }
+}
+
+/// Lines for the end of a report, each indented on its own; empty if there are none.
+fn joined(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!(":\n    {}", lines.join("\n    "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell that runs `script`; the option that [`Children::spawn`] appends becomes an argument of it and is not looked at.
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    fn is_alive(pid: u32) -> bool {
+        std::path::Path::new(&format!("/proc/{pid}")).exists()
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_ready_line_carries_facts() {
+        let ready = parse_ready("ready role=replica transport=io_uring and more").unwrap();
+        assert_eq!(ready.get("role").map(String::as_str), Some("replica"));
+        assert_eq!(ready.get("transport").map(String::as_str), Some("io_uring"));
+        assert_eq!(ready.len(), 2);
+        assert_eq!(parse_ready("already=1"), None);
+        assert_eq!(parse_ready(""), None);
+    }
+
+    #[test]
+    fn waits_for_every_child_and_ends_them() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let one = children.spawn("one", &mut shell("echo ready n=1; exec sleep 1000")).unwrap();
+        let two = children.spawn("two", &mut shell("echo noise; echo ready n=2; exec sleep 1000")).unwrap();
+        let ready = children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
+        let numbers: Vec<_> = ready.iter().map(|facts| facts["n"].as_str()).collect();
+        assert_eq!(numbers, ["1", "2"]);
+        assert_eq!(children.living(), 2);
+        drop(children);
+        assert!(!is_alive(one) && !is_alive(two));
+    }
+
+    #[test]
+    fn a_child_that_ignores_sigterm_is_killed() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let pid =
+            children.spawn("stubborn", &mut shell("trap '' TERM; echo ready; while :; do sleep 1; done")).unwrap();
+        children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
+        children.stop();
+        assert!(!is_alive(pid));
+    }
+
+    #[test]
+    fn a_stopped_child_is_ended() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let pid = children.spawn("stopped", &mut shell("echo ready; kill -STOP $$; exec sleep 1000")).unwrap();
+        children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
+        children.stop();
+        assert!(!is_alive(pid));
+    }
+
+    #[test]
+    fn a_death_is_reported_with_status_and_last_lines() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let script = "i=0; while [ $i -lt 30 ]; do echo line $i >&2; i=$((i+1)); done; exit 3";
+        let pid = children.spawn("replica 2", &mut shell(script)).unwrap();
+        let error = children.wait_ready(LONG, &AtomicBool::new(false)).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("replica 2 (process {pid}) ended with exit status 3:\n    line 10\n")),
+            "{text}"
+        );
+        assert!(text.ends_with("    line 29"), "{text}");
+        assert_eq!(children.living(), 0);
+        assert!(children.deaths().is_empty(), "a death is reported once");
+
+        let mut children = Children::new(Diagnostics::Keep);
+        children.spawn("driver", &mut shell("kill -KILL $$")).unwrap();
+        let error = children.wait_ready(LONG, &AtomicBool::new(false)).unwrap_err();
+        assert!(error.to_string().ends_with("ended by signal 9"), "{error}");
+    }
+
+    #[test]
+    fn waiting_ends_with_the_time_and_with_a_signal() {
+        let mut children = Children::new(Diagnostics::Keep);
+        children.spawn("slow", &mut shell("exec sleep 1000")).unwrap();
+        let error = children.wait_ready(Duration::ZERO, &AtomicBool::new(false)).unwrap_err();
+        assert_eq!(error.to_string(), "slow was not ready after 0 s");
+        let error = children.wait_ready(LONG, &AtomicBool::new(true)).unwrap_err();
+        assert!(matches!(error, ChildError::Interrupted));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_named() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let error = children.spawn("ghost", &mut Command::new("/nonexistent/program")).unwrap_err();
+        assert!(error.to_string().starts_with("ghost could not be started: "), "{error}");
+    }
+
+    #[test]
+    fn another_parent_is_noticed() {
+        let error = die_with_parent(u32::MAX).unwrap_err();
+        assert_eq!(error, "the parent process 4294967295 has ended");
+        rustix::process::set_parent_process_death_signal(None).expect("the test's thread is as before");
+    }
+}

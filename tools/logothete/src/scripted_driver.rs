@@ -1,0 +1,181 @@
+//! A driver for tests: it serves sessions from memory, with no cluster behind it, and misbehaves on demand.
+
+use logothete_client::record::{Facts, Notice, Request, Response, ServiceKind, Status};
+use logothete_transport::session::{Listener, ListenerConfig, ServerSession};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The time of the entry at position 0; each next one is a nanosecond later.
+pub const TIMESTAMP_FIRST_NS: u64 = 1_700_000_000_000_000_000;
+
+/// What the driver does.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The longest operation that it says it takes.
+    pub operation_bytes_max: u32,
+    /// What it says that the cluster executes.
+    pub service: ServiceKind,
+    /// Refuses every so manyth operation with `Overloaded`.
+    pub refuse_every: Option<u64>,
+    /// Answers this operation, counted from 0, with `Unavailable`, and does not append it.
+    pub unavailable_at: Option<u64>,
+    /// Leaves when this operation, counted from 0, comes.
+    pub leave_at: Option<u64>,
+    /// The oldest position that can be read.
+    pub oldest: u64,
+    /// What the log holds at the start.
+    pub log: Vec<Vec<u8>>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            operation_bytes_max: 1000,
+            service: ServiceKind::Log,
+            refuse_every: None,
+            unavailable_at: None,
+            leave_at: None,
+            oldest: 0,
+            log: Vec::new(),
+        }
+    }
+}
+
+/// A running scripted driver; it ends when it is dropped.
+pub struct ScriptedDriver {
+    directory: tempfile::TempDir,
+    log: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl ScriptedDriver {
+    /// Starts one.
+    pub fn start(script: Script) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let facts =
+            Facts { service: script.service, operation_bytes_max: script.operation_bytes_max, result_bytes_max: 8 };
+        let config = ListenerConfig { facts: facts.encode(), ..ListenerConfig::default() };
+        let listener = Listener::bind(directory.path().join("driver.sock"), config).unwrap();
+        let log = Arc::new(Mutex::new(script.log.clone()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let served = Served { script, log: Arc::clone(&log), operations: 0 };
+        let ended = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || served.run(listener, &ended));
+        Self { directory, log, stop, thread: Some(thread) }
+    }
+
+    /// Where sessions are opened.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("driver.sock")
+    }
+
+    /// What the log holds now.
+    pub fn log(&self) -> Vec<Vec<u8>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for ScriptedDriver {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let outcome = self.thread.take().map(std::thread::JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(matches!(outcome, Some(Ok(()))), "the scripted driver panicked");
+        }
+    }
+}
+
+struct Served {
+    script: Script,
+    log: Arc<Mutex<Vec<Vec<u8>>>>,
+    operations: u64,
+}
+
+/// One session and the next position that it subscribes to.
+struct Client {
+    session: ServerSession,
+    position: Option<u64>,
+}
+
+impl Served {
+    fn run(mut self, mut listener: Listener, stop: &AtomicBool) {
+        let mut clients: Vec<Client> = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            while let Some(session) = listener.accept() {
+                clients.push(Client { session, position: None });
+            }
+            clients.retain(|client| client.session.is_alive());
+            for client in &mut clients {
+                if !self.serve(client) {
+                    return;
+                }
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Serves one session. False: the driver leaves.
+    fn serve(&mut self, client: &mut Client) -> bool {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = Vec::new();
+        let (script, operations) = (&self.script, &mut self.operations);
+        let mut leaves = false;
+        client
+            .session
+            .poll_requests(256, |record| {
+                match Request::decode(record).unwrap() {
+                    Request::Operation { number, bytes } => {
+                        let count = *operations;
+                        *operations += 1;
+                        leaves |= script.leave_at == Some(count);
+                        if script.refuse_every.is_some_and(|every| count % every == every - 1) {
+                            answers.push((number, Status::Overloaded, 0));
+                        } else if script.unavailable_at == Some(count) {
+                            answers.push((number, Status::Unavailable, 0));
+                        } else {
+                            answers.push((number, Status::Ok, log.len() as u64));
+                            log.push(bytes.to_vec());
+                        }
+                    }
+                    Request::SubscribeFrom { position } => client.position = Some(position),
+                    Request::EndQuery { number } => answers.push((number, Status::Ok, u64::MAX)),
+                }
+                !leaves
+            })
+            .unwrap();
+        if leaves {
+            return false;
+        }
+        for (number, status, position) in answers {
+            let pushed = match (status, position) {
+                (Status::Ok, u64::MAX) => {
+                    Response::Bounds { number, oldest: self.script.oldest, end: log.len() as u64 }
+                        .push(&mut client.session.responses)
+                }
+                (Status::Ok, position) => Response::Result { number, status, bytes: &position.to_le_bytes() }
+                    .push(&mut client.session.responses),
+                _ => Response::Result { number, status, bytes: &[] }.push(&mut client.session.responses),
+            };
+            pushed.unwrap();
+        }
+        if let (Some(position), Some(ring)) = (&mut client.position, &mut client.session.subscription) {
+            if *position < self.script.oldest {
+                // Said again at each turn; the client takes the first.
+                let _ = Notice::Trimmed { oldest: self.script.oldest }.push(ring);
+            } else {
+                while let Some(bytes) = log.get(*position as usize) {
+                    let timestamp_ns = TIMESTAMP_FIRST_NS + *position;
+                    if (Notice::Entry { position: *position, timestamp_ns, session: 7, bytes }).push(ring).is_err() {
+                        break;
+                    }
+                    *position += 1;
+                }
+            }
+        }
+        client.session.publish();
+        true
+    }
+}

@@ -1,0 +1,8 @@
+//! What every back-end must do, run over each back-end and each address family that the host offers.
+
+mod allocation;
+mod delivery;
+mod faults;
+mod groups;
+mod host;
+mod waiting;
