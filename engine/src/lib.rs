@@ -11,6 +11,7 @@ pub mod authentication;
 pub mod client;
 pub mod cluster;
 
+pub mod driver;
 pub mod limits;
 pub mod numbers;
 pub mod pipeline;
