@@ -8,6 +8,7 @@ mod children;
 mod commands;
 mod doctor;
 mod failure;
+mod options;
 mod output;
 mod publish;
 #[cfg(test)]
@@ -31,10 +32,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Init(commands::init::Arguments),
+    Replica(commands::replica::Arguments),
+    Driver(commands::driver::Arguments),
     Local(commands::local::Arguments),
     Publish(commands::publish::Arguments),
     Subscribe(commands::subscribe::Arguments),
+    Status(commands::status::Arguments),
     Doctor(commands::doctor::Arguments),
+    Unreplicated(commands::unreplicated::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,10 +47,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Init(arguments) => commands::init::run(&arguments),
+        Command::Replica(arguments) => commands::replica::run(&arguments),
+        Command::Driver(arguments) => commands::driver::run(&arguments),
         Command::Local(arguments) => commands::local::run(&arguments),
         Command::Publish(arguments) => commands::publish::run(&arguments),
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments),
+        Command::Status(arguments) => commands::status::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

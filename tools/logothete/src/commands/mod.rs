@@ -1,8 +1,13 @@
 //! The commands, one file each: their options (`Arguments`) and what they do (`run`).
 
 pub mod doctor;
+pub mod driver;
 pub mod init;
 pub mod local;
+pub mod process;
 pub mod publish;
+pub mod replica;
 pub mod session;
+pub mod status;
 pub mod subscribe;
+pub mod unreplicated;
