@@ -68,7 +68,8 @@ impl LocalCluster {
         while Instant::now() < deadline {
             let operator = copy(self.generated.clients.last().unwrap());
             let answers = status::query(&self.generated.cluster, operator, Duration::from_secs(2)).unwrap();
-            let states: Vec<_> = answers.iter().flatten().map(|status| (status.executed, status.state_digest)).collect();
+            let states: Vec<_> =
+                answers.iter().flatten().map(|status| (status.executed, status.state_digest)).collect();
             if states.len() == answers.len() && states.iter().all(|state| *state == states[0]) {
                 return true;
             }

@@ -119,6 +119,13 @@ macro_rules! refusals {
                     $(Self::$name => $label,)*
                 }
             }
+
+            /// What it means, for a person.
+            pub const fn docs(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+),)*
+                }
+            }
         }
     };
 }

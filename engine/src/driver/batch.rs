@@ -23,7 +23,8 @@ impl Batch {
     /// Of at most so many bytes of operations, with at most so many bytes of results, of which each is expected to have
     /// `result_bytes`.
     pub(super) fn new(bytes_max: usize, results_bytes_max: usize, result_bytes: usize) -> Self {
-        let mut batch = Self { writer: OperationsWriter::new(bytes_max), results_bytes_max, result_bytes: 0, full: false };
+        let mut batch =
+            Self { writer: OperationsWriter::new(bytes_max), results_bytes_max, result_bytes: 0, full: false };
         batch.expect_results(result_bytes);
         batch
     }

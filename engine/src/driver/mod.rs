@@ -19,7 +19,9 @@ use crate::client::{Client, ClientConfig, ClientFault, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
-use crate::pipeline::{Clock, Idler, Network, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max};
+use crate::pipeline::{
+    Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max,
+};
 use crate::replica::Now;
 use crate::service::{ResultsView, ServiceKind};
 use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
@@ -28,8 +30,8 @@ use crate::wire::{Audience, Message};
 use batch::Batch;
 use logothete_client::record::{Eviction, Facts, ServiceKind as ServiceFact};
 use logothete_crypto::Identity;
-use logothete_transport::cores;
 use logothete_transport::session::{Listener, ListenerConfig, SessionError};
+use logothete_transport::{cores, counter_set};
 use session::{Session, SessionContext};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,7 +62,8 @@ pub fn run_driver(
     announce: &mut dyn FnMut(&StartReport),
 ) -> Result<(), DriverError> {
     let own = Principal::Client(client);
-    let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out)?;
+    let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory).map_err(ProcessError::from)?;
+    let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
     let clock = Clock::start();
     let now = clock.now();
     let replicas = cluster.replica_count();
@@ -113,9 +116,27 @@ pub fn run_driver(
         listener,
         look_at_ns: 0,
         message: Vec::new(),
+        gauges: counters.add("driver").map_err(ProcessError::from)?,
+        counters,
     };
     let (network, outbox) = (opened.network, Outbox::new(opened.pool, cluster.datagram_bytes_max));
     driver.run(network, outbox, clock, Idler::new(local.idle), stop)
+}
+
+counter_set! {
+    /// How a driver gets on.
+    struct DriverGauges {
+        /// Applications connected.
+        sessions: sessions,
+        /// Operations taken from applications.
+        operations: operations,
+        /// Operations under way.
+        operations_in_flight: operations,
+        /// Requests sent again for want of replies.
+        requests_retransmitted: requests,
+        /// Refusals by replicas that had no room.
+        overloaded: refusals,
+    }
 }
 
 /// A survey for applications that asked how far the log reaches.
@@ -167,6 +188,8 @@ struct Driver {
     listener: Listener,
     look_at_ns: u64,
     message: Vec<u8>,
+    gauges: DriverGauges,
+    counters: NetworkCounters,
 }
 
 impl Driver {
@@ -199,12 +222,15 @@ impl Driver {
             for session in &mut self.sessions.open {
                 session.publish();
             }
+            self.counters.publish(now.monotonic_ns, network.refused());
+            self.gauges.operations.add(taken as u64);
             if received + taken > 0 {
+                self.counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
                 idler.worked();
             } else if let Pause::Sleep(timeout) =
                 idler.pause(now.monotonic_ns, self.deadline_ns().min(network.deadline_ns()))
             {
-                let may_sleep = self.sessions.open.iter_mut().fold(true, |may, session| session.prepare_sleep() && may);
+                let may_sleep = self.sessions.open.iter_mut().all(Session::prepare_sleep);
                 if may_sleep {
                     network.wait(timeout).map_err(ProcessError::from)?;
                     self.look_at_ns = 0;
@@ -242,6 +268,10 @@ impl Driver {
         }
         self.sessions.open.retain(Session::is_alive);
         self.look_at_ns = now.monotonic_ns + SESSIONS_LOOK_NS;
+        self.gauges.sessions.set(self.sessions.open.len() as u64);
+        self.gauges.operations_in_flight.set(self.client.operations_in_flight() as u64);
+        self.gauges.requests_retransmitted.set(self.client.retransmitted());
+        self.gauges.overloaded.set(self.client.overloaded());
     }
 
     /// Moves operations from the sessions' rings into requests, as many as the window and the batching rule allow. Returns how many.

@@ -6,9 +6,10 @@
 //! one peer does not hear them, everything goes out by unicast.
 
 use super::ReplicaFacts;
+use super::counters::facts_of;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, PacketFacts, Refused, Sealer, Verifier};
+use crate::authentication::{AuthenticatedPacket, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
@@ -228,12 +229,12 @@ impl Network {
 
     /// What it counted.
     pub fn facts(&self) -> ReplicaFacts {
-        let datagrams = self.endpoint.counters();
-        ReplicaFacts {
-            datagrams_sent: datagrams.sent.value(),
-            datagrams_received: datagrams.received.value(),
-            refused: self.verifier.refused().total(),
-        }
+        facts_of(self.endpoint.counters(), self.verifier.refused())
+    }
+
+    /// What the verifier refused.
+    pub fn refused(&self) -> &RefusedCounters {
+        self.verifier.refused()
     }
 
     fn send_to_client(&mut self, id: ClientId, frame: Frame) {

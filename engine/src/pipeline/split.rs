@@ -4,6 +4,7 @@
 //! A ring has room for a descriptor of every frame of the pool, so it is never full.
 
 use super::clock::Clock;
+use super::counters::{DutyCounters, NetworkCounters};
 use super::idle::{Idler, Pause};
 use super::network::Network;
 use super::outbox::{Departures, Outbox, Outgoing};
@@ -84,6 +85,7 @@ pub(super) fn run<C: Core + Send>(
     opened: Opened,
     core: C,
     outbox: Outbox,
+    mut counters: NetworkCounters,
     local: &ReplicaLocal,
     stop: &AtomicBool,
     event: &mut (dyn FnMut(Event) + Send),
@@ -95,7 +97,18 @@ pub(super) fn run<C: Core + Send>(
     let (reader, bell) = pipe().map_err(|error| host("pipe", &error))?;
     network.register_waker(reader.as_fd())?;
     let shared = Shared::default();
-    let ordering = OrderingThread { core, outbox, pool: pool.clone(), arriving, departures, bell, shared: &shared };
+    let duty: DutyCounters = counters.add("orderer")?;
+    let (pool_of_orderer, shared_with_orderer) = (pool.clone(), &shared);
+    let ordering = OrderingThread {
+        core,
+        outbox,
+        pool: pool_of_orderer,
+        arriving,
+        departures,
+        bell,
+        duty,
+        shared: shared_with_orderer,
+    };
     let core_of_orderer = local.cores.get(1).copied();
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("orderer".to_owned()).spawn_scoped(scope, || {
@@ -106,7 +119,7 @@ pub(super) fn run<C: Core + Send>(
         });
         let thread = thread.map_err(|error| host("clone", &error))?;
         let outcome =
-            run_network(&mut network, &pool, arrivals, departing, thread.thread(), local.idle, stop, &shared);
+            run_network(&mut network, &pool, arrivals, departing, counters, thread.thread(), local.idle, stop, &shared);
         // Whatever ended one thread ends the other.
         stop.store(true, Ordering::Relaxed);
         thread.thread().unpark();
@@ -121,6 +134,7 @@ fn run_network(
     pool: &Pool,
     mut arrivals: Producer,
     mut departing: Consumer,
+    mut counters: NetworkCounters,
     orderer: &Thread,
     idle: Idle,
     stop: &AtomicBool,
@@ -142,7 +156,9 @@ fn run_network(
             .expect("both ends of the ring are this process's");
         network.on_duty_end(now.monotonic_ns)?;
         shared.publish(network.facts());
+        counters.publish(now.monotonic_ns, network.refused());
         if received + departed > 0 {
+            counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
             idler.worked();
         } else if let Pause::Sleep(timeout) = idler.pause(now.monotonic_ns, network.deadline_ns()) {
             // SYNC: pairs with the swap in `OrderingThread::ring_the_bell`: either it sees the flag, or this sees the record.
@@ -181,6 +197,7 @@ struct OrderingThread<'a, C> {
     arriving: Consumer,
     departures: Producer,
     bell: PipeWriter,
+    duty: DutyCounters,
     shared: &'a Shared,
 }
 
@@ -208,6 +225,7 @@ impl<C: Core> OrderingThread<'_, C> {
                 self.core.take_events(event);
             }
             if taken > 0 {
+                self.duty.worked(now.monotonic_ns, clock.now().monotonic_ns);
                 idler.worked();
             } else if let Pause::Sleep(timeout) = idler.pause(now.monotonic_ns, self.core.deadline_ns()) {
                 // An unpark that came since the poll makes this return at once.
