@@ -6,7 +6,7 @@ use crate::options::parse_duration;
 use crate::output::{print_line, write_text};
 use crate::signals::stop_flag;
 use crate::trial::local_cluster::{Behind, LocalCluster, own_process};
-use crate::trial::measure::{LoadPlan, Subject, measure};
+use crate::trial::measure::{LoadPlan, Subject, counters_files, measure};
 use crate::trial::null_protocol::{self, Traffic};
 use logothete_bench::load::{Extent, LoadOptions, LoadResult, Pace};
 use logothete_bench::plot::{self, Run};
@@ -185,6 +185,7 @@ fn run_local(arguments: &Arguments, stop: &AtomicBool) -> Result<(LoadResult, Re
         cluster: &local.cluster,
         config: &local.config(),
         session: local.session()?,
+        counters: counters_files(&local.config(), &local.cluster),
         watched: local.watched(),
         transport: fact("transport"),
         fan_out: fact("fan_out"),
@@ -211,6 +212,7 @@ fn run_on(arguments: &Arguments, config: &Path, stop: &AtomicBool) -> Result<(Lo
         cluster: &cluster,
         config,
         session: driver.session.clone(),
+        counters: counters_files(config, &cluster),
         watched: &[own_process()],
         transport: driver.transport.to_string(),
         fan_out: driver.fan_out.to_string(),

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output::{print_line, write_json, write_text};
 use crate::signals::stop_flag;
 use crate::trial::local_cluster::{Behind, LocalCluster};
-use crate::trial::measure::{LoadPlan, Subject, measure};
+use crate::trial::measure::{LoadPlan, Subject, counters_files, measure};
 use logothete_bench::load::{Extent, LoadOptions};
 use logothete_bench::plot::{self, Run};
 use logothete_bench::report::Report;
@@ -57,6 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         cluster: &local.cluster,
         config: &local.config(),
         session: local.session()?,
+        counters: counters_files(&local.config(), &local.cluster),
         watched: local.watched(),
         transport: fact("transport"),
         fan_out: fact("fan_out"),

@@ -1,5 +1,6 @@
 //! A cluster for one run: generated, started as child processes, and gone with its directory.
 
+use super::measure::ask;
 use crate::children::{ChildError, Children, Diagnostics, Facts};
 use crate::commands::local::{Overrides, START_WAIT, program, spawn_cluster};
 use crate::failure::Failure;
@@ -8,7 +9,8 @@ use logothete_crypto::os_entropy;
 use logothete_engine::cluster::init::{Plan, create};
 use logothete_engine::cluster::{Cluster, DriverLocal};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// What stands behind the driver.
@@ -54,6 +56,7 @@ impl LocalCluster {
         let watched = children.pids().zip(roles).map(|(pid, role)| Watched { pid, role });
         let watched = watched.chain([own_process()]).collect();
         let replica = ready.into_iter().next().unwrap_or_default();
+        wait_for_each_other(&config, &cluster, stop)?;
         Ok(Self { cluster, replica, children, watched, directory })
     }
 
@@ -87,6 +90,19 @@ impl LocalCluster {
             Some(death) => Err(Failure::Failed(death.to_string())),
         }
     }
+}
+
+/// Waits until every replica hears every other: from then on nothing is part of the start any more. A cluster that does not come to it in time
+/// is measured as it is; the report says what is wrong with it.
+fn wait_for_each_other(config: &Path, cluster: &Cluster, stop: &AtomicBool) -> Result<(), Failure> {
+    let (begin, count) = (Instant::now(), cluster.replica_count());
+    while begin.elapsed() < START_WAIT && !stop.load(Ordering::Relaxed) {
+        let answers = ask(config, cluster)?;
+        if answers.iter().all(|answer| answer.as_ref().is_some_and(|status| status.peers_reachable.count() == count)) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// This process, which makes the load.

@@ -12,12 +12,14 @@ use logothete_client::record::message_footprint_bytes;
 use logothete_client::{Options, Session};
 use logothete_crypto::os_entropy;
 use logothete_engine::client::status::{ReplicaStatus, query};
-use logothete_engine::cluster::{Cluster, init};
+use logothete_engine::cluster::{Cluster, DriverLocal, ReplicaLocal, init};
+use logothete_engine::pipeline::counters_path;
 use logothete_engine::service::ServiceKind;
+use logothete_transport::counters::Counters;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often memory and processor time are looked at: the series of a report has one value a second.
@@ -44,6 +46,8 @@ pub struct Subject<'a> {
     pub config: &'a Path,
     /// The session socket of its driver.
     pub session: PathBuf,
+    /// The counters files of its processes, as far as they are on this host.
+    pub counters: Vec<PathBuf>,
     /// Processes to watch.
     pub watched: &'a [Watched],
     /// The datagram back-end in use, as reports name it.
@@ -86,16 +90,13 @@ pub fn measure(
     let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
     let mut sessions = load::connect(&subject.session, plan.sessions, &session_options(subject.cluster, plan))
         .map_err(|error| failed(&error))?;
-    let before = ask(subject)?;
     let sampler = Sampler::start(subject.watched, SAMPLE_PERIOD).map_err(|error| failed(&error))?;
-    let (result, warmup) = run_load(subject.cluster, &mut sessions, plan, label, stop)?;
+    let (result, datagrams_sent) = run_load(subject, &mut sessions, plan, label, stop)?;
     let processes = sampler.finish();
     if result.stopped {
         return Err(Failure::Failed(String::from("interrupted")));
     }
     let after = ask_until_agreed(subject, stop)?;
-    let sent = datagrams_sent(&before, &after) as f64;
-    let operations = result.acknowledged as f64;
     let reports: Vec<_> = after.iter().flatten().map(|status| (status.executed, status.state_digest)).collect();
     let cluster = subject.cluster;
     let facts = RunFacts {
@@ -113,8 +114,7 @@ pub fn measure(
         arrangement: subject.arrangement.clone(),
         unreplicated: cluster.faults == 0,
         null_protocol: false,
-        // Warming up takes its share of the datagrams that were sent between the two queries.
-        datagrams_sent: (sent * operations / (operations + warmup).max(1.0)).round() as u64,
+        datagrams_sent,
         view_changes: after.iter().flatten().map(|status| status.view).max().unwrap_or(0),
         replicas_reported: reports.len() as u32,
         orders_agree: orders_agree(&reports, u32::from(cluster.faults)),
@@ -149,58 +149,55 @@ fn reply_bytes(cluster: &Cluster) -> u64 {
     }
 }
 
-/// Runs the load of the cluster's service; also returns how many operations were answered while warming up.
+/// Runs the load of the cluster's service; also returns how many datagrams were sent while it was measured.
 fn run_load(
-    cluster: &Cluster,
+    subject: &Subject<'_>,
     sessions: &mut [Session],
     plan: &LoadPlan,
     label: &str,
     stop: &AtomicBool,
-) -> Result<(LoadResult, f64), Failure> {
+) -> Result<(LoadResult, u64), Failure> {
     let mut random = [0; 8];
     os_entropy(&mut random);
     let random = u64::from_le_bytes(random);
-    match cluster.service {
+    let bytes = plan.payload_bytes;
+    match subject.cluster.service {
         // Payloads differ from those of other runs on the same log.
-        ServiceKind::Log => {
-            run_workload(sessions, &mut LogWorkload::new(plan.payload_bytes, random), plan, label, stop)
+        ServiceKind::Log => run_workload(subject, sessions, &mut LogWorkload::new(bytes, random), plan, label, stop),
+        ServiceKind::KeyValue => {
+            let mut workload = KeyValueWorkload::new(bytes, plan.keys, 0, random);
+            run_workload(subject, sessions, &mut workload, plan, label, stop)
         }
-        ServiceKind::KeyValue => run_workload(
-            sessions,
-            &mut KeyValueWorkload::new(plan.payload_bytes, plan.keys, 0, random),
-            plan,
-            label,
-            stop,
-        ),
-        ServiceKind::Null => run_workload(
-            sessions,
-            &mut NullWorkload::new(plan.payload_bytes, cluster.null_reply_bytes),
-            plan,
-            label,
-            stop,
-        ),
+        ServiceKind::Null => {
+            let mut workload = NullWorkload::new(bytes, subject.cluster.null_reply_bytes);
+            run_workload(subject, sessions, &mut workload, plan, label, stop)
+        }
     }
 }
 
 fn run_workload(
+    subject: &Subject<'_>,
     sessions: &mut [Session],
     workload: &mut impl Workload,
     plan: &LoadPlan,
     label: &str,
     stop: &AtomicBool,
-) -> Result<(LoadResult, f64), Failure> {
+) -> Result<(LoadResult, u64), Failure> {
     let mut history = match &plan.history {
         None => None,
         Some(path) => {
             Some(HistoryWriter::new(File::create(path).map_err(|error| Failure::of_file("write", path, &error))?))
         }
     };
-    let warmup = Arc::new(Mutex::new(WarmupCount::default()));
-    let counted = Arc::clone(&warmup);
+    // What was sent until the last look before the measured time.
+    let sent_before = Arc::new(AtomicU64::new(datagrams_sent(&subject.counters)));
+    let (seen, counters) = (Arc::clone(&sent_before), subject.counters.clone());
     let (label, open) = (label.to_owned(), matches!(plan.options.pace, Pace::Open { .. }));
     let mut line = ProgressLine::new();
     let on_progress = Box::new(move |progress: &load::Progress| {
-        counted.lock().unwrap_or_else(PoisonError::into_inner).add(progress);
+        if progress.phase == Phase::Warmup {
+            seen.store(datagrams_sent(&counters), Ordering::Relaxed);
+        }
         line.show(&progress_text(&label, progress, open));
         if progress.phase == Phase::Drain {
             line.end();
@@ -209,27 +206,11 @@ fn run_workload(
     let outlets = Outlets { on_progress, history: history.as_mut(), intervals_keep: plan.intervals_keep };
     let result = load::run(sessions, workload, &plan.options, outlets, stop)
         .map_err(|error| Failure::Failed(format!("no thread for the figures: {error}")))?;
+    let sent = datagrams_sent(&subject.counters).saturating_sub(sent_before.load(Ordering::Relaxed));
     if let (Some(history), Some(path)) = (history, &plan.history) {
         history.finish().map_err(|error| Failure::of_file("write", path, &error))?;
     }
-    let acknowledged = warmup.lock().unwrap_or_else(PoisonError::into_inner).acknowledged;
-    Ok((result, acknowledged))
-}
-
-/// Operations answered while warming up, from the rates of the slices.
-#[derive(Default)]
-struct WarmupCount {
-    elapsed: Duration,
-    acknowledged: f64,
-}
-
-impl WarmupCount {
-    fn add(&mut self, progress: &load::Progress) {
-        if progress.phase == Phase::Warmup {
-            self.acknowledged += progress.rate_per_s * progress.elapsed.saturating_sub(self.elapsed).as_secs_f64();
-        }
-        self.elapsed = progress.elapsed;
-    }
+    Ok((result, sent))
 }
 
 fn progress_text(label: &str, progress: &load::Progress, open: bool) -> String {
@@ -240,7 +221,7 @@ fn progress_text(label: &str, progress: &load::Progress, open: bool) -> String {
         Phase::Measured => format!("{label}: {elapsed:4.1} s  {rate} operations/s, median {}", time(progress.p50_ns)),
         Phase::Drain => format!("{label}: {elapsed:4.1} s  waiting for the last answers"),
     };
-    if open {
+    if open && progress.phase == Phase::Measured {
         text.push_str(" from when they were due");
     }
     if progress.failed > 0 {
@@ -249,10 +230,14 @@ fn progress_text(label: &str, progress: &load::Progress, open: bool) -> String {
     text
 }
 
-/// Asks every replica once.
-fn ask(subject: &Subject<'_>) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
-    let operator = init::operator_identity(subject.config, subject.cluster)?;
-    query(subject.cluster, operator, QUERY_WAIT).map_err(|error| Failure::Failed(error.to_string()))
+/// Asks every replica of the cluster once, with the operator's key beside its `cluster.toml`.
+///
+/// # Errors
+///
+/// When the key is refused, or the host refuses a socket.
+pub fn ask(config: &Path, cluster: &Cluster) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
+    let operator = init::operator_identity(config, cluster)?;
+    query(cluster, operator, QUERY_WAIT).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Asks until all replicas report the same sequence number and state, or the time is over: the last to execute may be behind a little. The
@@ -260,7 +245,7 @@ fn ask(subject: &Subject<'_>) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
 fn ask_until_agreed(subject: &Subject<'_>, stop: &AtomicBool) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
     let begin = Instant::now();
     loop {
-        let answers = ask(subject)?;
+        let answers = ask(subject.config, subject.cluster)?;
         let all = answers.iter().all(Option::is_some);
         let first = answers.iter().flatten().next();
         let equal = answers.iter().flatten().all(|status| {
@@ -273,13 +258,24 @@ fn ask_until_agreed(subject: &Subject<'_>, stop: &AtomicBool) -> Result<Vec<Opti
     }
 }
 
-/// Datagrams that the replicas sent between two queries. Those of the driver are not known to the replicas.
-fn datagrams_sent(before: &[Option<ReplicaStatus>], after: &[Option<ReplicaStatus>]) -> u64 {
-    let pairs = before.iter().flatten().filter_map(|old| {
-        let new = after.iter().flatten().find(|new| new.id == old.id)?;
-        Some(new.datagrams_sent.saturating_sub(old.datagrams_sent))
+/// Datagrams that the processes with these counters files have sent since their start; those of processes on other hosts are not seen.
+fn datagrams_sent(counters: &[PathBuf]) -> u64 {
+    let files = counters.iter().filter_map(|path| Counters::open(path).ok());
+    let sent = files.map(|file| {
+        let readings = file.readings().filter(|reading| reading.set == "datagrams" && reading.label == "sent");
+        readings.map(|reading| reading.value).sum::<u64>()
     });
-    pairs.sum()
+    sent.sum()
+}
+
+/// The counters files of the processes of a cluster that have their local files beside its `cluster.toml`.
+pub fn counters_files(config: &Path, cluster: &Cluster) -> Vec<PathBuf> {
+    let replicas =
+        (0..cluster.replica_count() as u8).filter_map(|id| ReplicaLocal::load(&ReplicaLocal::file(config, id)).ok());
+    let drivers = (0..cluster.driver_count() as u16)
+        .filter_map(|client| DriverLocal::load(&DriverLocal::file(config, client)).ok());
+    let directories = replicas.map(|local| local.data_directory).chain(drivers.map(|local| local.data_directory));
+    directories.map(|directory| counters_path(&directory)).collect()
 }
 
 #[cfg(test)]
@@ -288,19 +284,6 @@ mod tests {
 
     fn progress(phase: Phase, elapsed_ms: u64, rate_per_s: f64) -> load::Progress {
         load::Progress { phase, elapsed: Duration::from_millis(elapsed_ms), rate_per_s, p50_ns: 1500, failed: 0 }
-    }
-
-    #[test]
-    fn answers_while_warming_up_are_counted() {
-        let mut warmup = WarmupCount::default();
-        for slice in [
-            progress(Phase::Warmup, 250, 1000.0),
-            progress(Phase::Warmup, 500, 2000.0),
-            progress(Phase::Measured, 750, 9000.0),
-        ] {
-            warmup.add(&slice);
-        }
-        assert_eq!(warmup.acknowledged, 750.0);
     }
 
     #[test]
