@@ -14,7 +14,7 @@
 mod batch;
 mod session;
 
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, Incoming};
 use crate::client::{Client, ClientConfig, ClientFault, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
@@ -204,8 +204,10 @@ impl Driver {
         while !stop.load(Ordering::Relaxed) {
             let now = clock.now();
             let mut fault = None;
-            let received = network.receive(now.monotonic_ns, |packet| {
-                if let Err(found) = self.on_packet(now, packet) {
+            let received = network.receive(now.monotonic_ns, |incoming| {
+                if let Incoming::Packet(packet) = incoming
+                    && let Err(found) = self.on_packet(now, packet)
+                {
                     fault = Some(found);
                 }
             });

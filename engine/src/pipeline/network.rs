@@ -9,7 +9,7 @@ use super::ReplicaFacts;
 use super::counters::facts_of;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
+use crate::authentication::{Incoming, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
@@ -118,9 +118,9 @@ impl Network {
         }
     }
 
-    /// Takes what has arrived, at most one batch, and gives each authentic packet to `take`. Returns how many datagrams there were.
-    pub fn receive(&mut self, now_ns: u64, mut take: impl FnMut(&AuthenticatedPacket<'_>)) -> usize {
-        self.receive_frames(now_ns, |frame, facts| take(&facts.packet(&frame)))
+    /// Takes what has arrived, at most one batch, and gives what is a packet to `take`. Returns how many datagrams there were.
+    pub fn receive(&mut self, now_ns: u64, mut take: impl FnMut(&Incoming<'_>)) -> usize {
+        self.receive_frames(now_ns, |frame, facts| take(&facts.incoming(&frame)))
     }
 
     /// The same, giving away the frames.
@@ -146,11 +146,13 @@ impl Network {
         let from_replica = || self.replicas.contains(&datagram.from);
         let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
         match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
-            Ok(packet) => {
-                if let (Principal::Client(id), false) = (packet.sender(), packet.relayed()) {
+            Ok(incoming) => {
+                if let Incoming::Packet(packet) = incoming
+                    && let Principal::Client(id) = packet.sender()
+                {
                     self.clients[usize::from(id.0)] = Some(datagram.from);
                 }
-                Some(packet.facts())
+                Some(incoming.facts())
             }
             Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
                 if let Some(peer) = self.peer_index(sender.code()) {

@@ -281,7 +281,7 @@ mod tests {
         fn arrive(&mut self, name: RequestName) -> Admission {
             let admission = self.clients.admission(name, &self.bodies);
             if admission == Admission::New {
-                let body = self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32])).unwrap();
+                let body = self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32]), true).unwrap();
                 self.clients.hold(name, body, &mut self.bodies);
             }
             admission

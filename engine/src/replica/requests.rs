@@ -28,13 +28,10 @@ impl Replica {
         if bytes.len() != packet.body().len() {
             return Err(Reject::RequestNotAlone);
         }
-        if packet.relayed() {
-            return self.on_relayed(name, packet);
-        }
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
                 let digest = packet.body_digest();
-                let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest) else {
+                let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest, true) else {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
                 };

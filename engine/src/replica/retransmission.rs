@@ -4,11 +4,12 @@
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::RelayedPacket;
 use crate::limits::{
     FETCH_ANSWER_BYTES, FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
 };
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::numbers::{Principal, ReplicaId, SequenceNumber};
+use crate::wire::Message;
 use crate::wire::agreement::{Vote, append_pre_prepare};
 use crate::wire::request::RequestName;
 use crate::wire::retransmission::{Fetch, Status};
@@ -196,8 +197,18 @@ impl Replica {
         Ok(())
     }
 
-    /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it.
-    pub(super) fn on_relayed(&mut self, name: RequestName, packet: &AuthenticatedPacket<'_>) -> Result<(), Reject> {
+    /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it. Its tag for this replica may be wrong (the client
+    /// had no session here when it sealed it, or lies); then [`Replica::accept_in_order`] waits for others to vouch for it (`RT-3`, `NC-4`).
+    pub(super) fn on_relayed(&mut self, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
+        let mut messages = packet.messages();
+        let Some(Ok((Message::Request(request), bytes))) = messages.next() else { return Err(Reject::Malformed) };
+        if bytes.len() != packet.body_range().len() {
+            return Err(Reject::RequestNotAlone);
+        }
+        let name = request.name;
+        if Principal::Client(name.client) != packet.client() {
+            return Err(Reject::SenderMismatch);
+        }
         let digest = packet.body_digest();
         let asked = |sequence: &SequenceNumber| {
             let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
@@ -207,7 +218,8 @@ impl Replica {
         if !self.incomplete.iter().any(asked) {
             return Err(Reject::RelayUnasked);
         }
-        let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest) else {
+        let (datagram, range) = (packet.datagram(), packet.body_range());
+        let Some(body) = self.bodies.store(datagram, range, name, digest, packet.is_authentic()) else {
             return Err(Reject::Overloaded);
         };
         self.bind_body(name, body);
