@@ -64,7 +64,7 @@ pub fn network(cluster: &Cluster, transport: Transport, multicast: bool) -> Netw
     let interface = cluster.replicas[0].address.ip();
     Network {
         replicas: cluster.replicas.iter().map(|replica| replica.address).collect(),
-        multicast: multicast.then(|| Multicast { groups, port: cluster.multicast.port, interface }),
+        multicast: multicast.then_some(Multicast { groups, port: cluster.multicast.port, interface }),
         backend: match transport {
             Transport::Auto => BackendChoice::Auto,
             Transport::IoUring => BackendChoice::IoUring,
