@@ -150,6 +150,26 @@ pub struct ProcessSeries {
     pub rss_bytes: Vec<u64>,
 }
 
+impl ProcessSeries {
+    /// Looks once more. `periodic`: the look belongs into the series.
+    fn look(&mut self, periodic: bool) {
+        let Ok(now) = usage(self.watched.pid) else { return };
+        self.take(now, periodic);
+    }
+
+    fn take(&mut self, now: Usage, periodic: bool) {
+        self.last.cpu_ns = now.cpu_ns;
+        // A process that has ended and is not yet waited for still shows its time, but no memory any more.
+        if now.rss_bytes > 0 {
+            self.last.rss_bytes = now.rss_bytes;
+            self.last.rss_peak_bytes = self.last.rss_peak_bytes.max(now.rss_peak_bytes);
+            if periodic {
+                self.rss_bytes.push(now.rss_bytes);
+            }
+        }
+    }
+}
+
 /// What a whole run used.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessReport {
@@ -160,12 +180,13 @@ pub struct ProcessReport {
 impl ProcessReport {
     /// Processor seconds of all processes since they started, user and system.
     pub fn cpu_seconds(&self) -> f64 {
-        self.processes.iter().map(|p| p.last.cpu_ns as f64 / 1e9).sum()
+        self.processes.iter().map(|p| p.last.cpu_ns).sum::<u64>() as f64 / 1e9
     }
 
     /// Processor seconds of all processes while they were watched.
     pub fn cpu_seconds_watched(&self) -> f64 {
-        self.processes.iter().map(|p| p.last.cpu_ns.saturating_sub(p.first.cpu_ns) as f64 / 1e9).sum()
+        let watched = self.processes.iter().map(|p| p.last.cpu_ns.saturating_sub(p.first.cpu_ns));
+        watched.sum::<u64>() as f64 / 1e9
     }
 
     /// The most memory that any replica ever had resident, in bytes; 0 without replicas.
@@ -209,13 +230,7 @@ impl Sampler {
             loop {
                 let over = stopped.recv_timeout(due.saturating_duration_since(Instant::now()));
                 for process in &mut report.processes {
-                    // An ended process keeps its last values, see the module's introduction.
-                    if let Ok(now) = usage(process.watched.pid) {
-                        process.last = now;
-                        if over == Err(RecvTimeoutError::Timeout) {
-                            process.rss_bytes.push(now.rss_bytes);
-                        }
-                    }
+                    process.look(over == Err(RecvTimeoutError::Timeout));
                 }
                 if over != Err(RecvTimeoutError::Timeout) {
                     return report;
@@ -303,6 +318,7 @@ mod tests {
         let own = Watched { pid: std::process::id(), role: Role::Load };
         let watched = [own, Watched { pid: child.id(), role: Role::Replica(2) }];
         let sampler = Sampler::start(&watched, Duration::from_millis(5)).unwrap();
+        // Between the two, the process has ended but still shows in /proc.
         child.kill().unwrap();
         child.wait().unwrap();
         let report = sampler.finish();
@@ -311,6 +327,17 @@ mod tests {
         let largest = report.replica_rss_bytes_max();
         assert_eq!(largest, report.processes[1].rss_bytes);
         assert!(report.cpu_seconds() >= report.cpu_seconds_watched());
+    }
+
+    #[test]
+    fn a_process_that_ended_keeps_its_memory_and_its_last_time() {
+        let usage = |cpu_ns, rss_bytes, rss_peak_bytes| Usage { cpu_ns, rss_bytes, rss_peak_bytes };
+        let first = usage(10, 500, 900);
+        let watched = Watched { pid: 1, role: Role::Replica(0) };
+        let mut series = ProcessSeries { watched, first, last: first, rss_bytes: vec![500] };
+        series.take(usage(20, 600, 950), true);
+        series.take(usage(30, 0, 0), true);
+        assert_eq!((series.last, series.rss_bytes), (usage(30, 600, 950), vec![500, 600]));
     }
 
     #[test]

@@ -7,10 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod authentication;
-
 pub mod client;
 pub mod cluster;
-
 pub mod driver;
 pub mod limits;
 pub mod numbers;

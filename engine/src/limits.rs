@@ -138,5 +138,5 @@ const _: () = {
     // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
     assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
     assert!(FOLLOW_CREDIT_BYTES <= FOLLOW_CREDIT_BYTES_MAX);
-    assert!(WINDOW_MAX % 64 == 0 && BATCH_REQUESTS_MAX % 64 == 0);
+    assert!(WINDOW_MAX.is_multiple_of(64) && BATCH_REQUESTS_MAX.is_multiple_of(64));
 };

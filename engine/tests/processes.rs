@@ -68,7 +68,8 @@ impl LocalCluster {
         while Instant::now() < deadline {
             let operator = copy(self.generated.clients.last().unwrap());
             let answers = status::query(&self.generated.cluster, operator, Duration::from_secs(2)).unwrap();
-            let states: Vec<_> = answers.iter().flatten().map(|status| (status.executed, status.state_digest)).collect();
+            let states: Vec<_> =
+                answers.iter().flatten().map(|status| (status.executed, status.state_digest)).collect();
             if states.len() == answers.len() && states.iter().all(|state| *state == states[0]) {
                 return true;
             }
@@ -136,4 +137,14 @@ fn entries_are_read_back_over_mmsg() {
 #[test]
 fn entries_are_read_back_over_io_uring() {
     appended_entries_are_read_back(Transport::IoUring, Arrangement::Shared);
+}
+
+#[test]
+fn entries_are_read_back_with_two_threads_a_replica() {
+    appended_entries_are_read_back(Transport::Mmsg, Arrangement::Split);
+}
+
+#[test]
+fn entries_are_read_back_with_two_threads_a_replica_over_io_uring() {
+    appended_entries_are_read_back(Transport::IoUring, Arrangement::Split);
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::clock::BatchedClock;
 use super::collect::{Collected, LoadResult, Phase, Slice, SliceSink};
+use super::lane::{Flight, Lane};
+use super::schedule::{Schedule, nanoseconds};
 use super::target::{Failure, Failures, Refusal, Target};
 use super::workload::Workload;
-use super::{Clock, Extent, LoadOptions, Pace};
+use super::{Clock, LoadOptions};
 use crate::history::HistoryWriter;
 
 /// One run of the load; everything that it depends on is an argument, time included.
@@ -55,171 +57,6 @@ impl Figures {
     }
 }
 
-/// An operation that was sent and not answered.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    /// [`Flight::NONE`] in a free place.
-    number: u64,
-    /// When it was sent, in an open loop due.
-    intended_ns: u64,
-}
-
-impl Flight {
-    const NONE: u64 = u64::MAX;
-}
-
-/// What is known about one target.
-#[derive(Debug)]
-struct Lane {
-    /// By the low bits of the number.
-    flights: Box<[Flight]>,
-    in_flight: usize,
-    outstanding: usize,
-    /// The number that the next operation will get, once one is known.
-    number_next: Option<u64>,
-    ended: bool,
-}
-
-impl Lane {
-    fn new(outstanding: usize) -> Self {
-        // Answers may overtake each other; four windows are room for one that is very late before its place is needed
-        // again, and then the lane waits for it.
-        let places = (4 * outstanding).next_power_of_two().max(64);
-        let free = Flight { number: Flight::NONE, intended_ns: 0 };
-        let flights = vec![free; places].into_boxed_slice();
-        Self { flights, in_flight: 0, outstanding, number_next: None, ended: false }
-    }
-
-    #[inline]
-    fn place(&self, number: u64) -> usize {
-        number as usize & (self.flights.len() - 1)
-    }
-
-    #[inline]
-    fn has_room(&self) -> bool {
-        let free = |number| self.flights[self.place(number)].number == Flight::NONE;
-        !self.ended && self.in_flight < self.outstanding && self.number_next.is_none_or(free)
-    }
-
-    #[inline]
-    fn sent(&mut self, number: u64, intended_ns: u64) {
-        let place = self.place(number);
-        assert_eq!(self.flights[place].number, Flight::NONE, "the numbers of a target grow by one");
-        self.flights[place] = Flight { number, intended_ns };
-        self.in_flight += 1;
-        self.number_next = Some(number + 1);
-    }
-
-    #[inline]
-    fn answered(&mut self, number: u64) -> Option<Flight> {
-        let place = self.place(number);
-        let flight = self.flights[place];
-        if flight.number != number || number == Flight::NONE {
-            return None;
-        }
-        self.flights[place].number = Flight::NONE;
-        self.in_flight -= 1;
-        Some(flight)
-    }
-
-    /// Takes everything out that is still in flight.
-    fn abandon(&mut self) -> impl Iterator<Item = Flight> + '_ {
-        self.in_flight = 0;
-        self.flights.iter_mut().filter(|flight| flight.number != Flight::NONE).map(|flight| {
-            let abandoned = *flight;
-            flight.number = Flight::NONE;
-            abandoned
-        })
-    }
-}
-
-/// When operations are due and when sending ends.
-#[derive(Debug)]
-struct Schedule {
-    start_ns: u64,
-    measured_from_ns: u64,
-    /// Only where the run has a duration.
-    measured_to_ns: Option<u64>,
-    /// Measured operations still to be sent, where the run has a number of them.
-    operations_left: Option<u64>,
-    /// Open loop: nanoseconds between operations.
-    period_ns: Option<f64>,
-    /// Open loop: operations that have been sent.
-    index_next: u64,
-}
-
-impl Schedule {
-    fn new(options: &LoadOptions, start_ns: u64) -> Self {
-        let measured_from_ns = start_ns + nanoseconds(options.warmup);
-        let (measured_to_ns, operations_left) = match options.extent {
-            Extent::Duration(duration) => (Some(measured_from_ns + nanoseconds(duration)), None),
-            Extent::Operations(operations) => (None, Some(operations)),
-        };
-        let period_ns = match options.pace {
-            Pace::Closed => None,
-            Pace::Open { rate_per_s } => {
-                assert!(rate_per_s > 0.0, "the rate of an open loop is positive");
-                Some(1e9 / rate_per_s)
-            }
-        };
-        Self { start_ns, measured_from_ns, measured_to_ns, operations_left, period_ns, index_next: 0 }
-    }
-
-    /// Open loop: when operation `index` is due. Computed from the start, so that rounding does not add up.
-    #[inline]
-    fn due_ns(&self, period_ns: f64, index: u64) -> u64 {
-        self.start_ns + (index as f64 * period_ns) as u64
-    }
-
-    /// The intended time of the next operation, if one may be sent now.
-    #[inline]
-    fn next(&self, now_ns: u64) -> Option<u64> {
-        if self.operations_left == Some(0) {
-            return None;
-        }
-        let intended_ns = match self.period_ns {
-            None => now_ns,
-            Some(period_ns) => self.due_ns(period_ns, self.index_next),
-        };
-        let within = self.measured_to_ns.is_none_or(|to| intended_ns < to);
-        (intended_ns <= now_ns && within).then_some(intended_ns)
-    }
-
-    #[inline]
-    fn sent(&mut self, intended_ns: u64) {
-        self.index_next += 1;
-        if intended_ns >= self.measured_from_ns
-            && let Some(left) = &mut self.operations_left
-        {
-            *left -= 1;
-        }
-    }
-
-    /// Whether nothing more will be sent.
-    fn over(&self, now_ns: u64, silence_max_ns: u64) -> bool {
-        match (self.operations_left, self.measured_to_ns, self.period_ns) {
-            (Some(left), _, _) => left == 0,
-            (None, Some(to), None) => now_ns >= to,
-            // What fell due within the time is still sent after it, or a stall at the end would go unseen.
-            (None, Some(to), Some(period)) => {
-                self.due_ns(period, self.index_next) >= to || now_ns >= to.saturating_add(silence_max_ns)
-            }
-            (None, None, _) => unreachable!("a run has a duration or a number of operations"),
-        }
-    }
-
-    /// Open loop: measured operations that were due before `end_ns` and never sent.
-    fn unsent(&self, end_ns: u64) -> u64 {
-        let Some(period_ns) = self.period_ns else {
-            return 0;
-        };
-        let end_ns = self.measured_to_ns.map_or(end_ns, |to| to.min(end_ns));
-        let due_before = |at_ns: u64| (at_ns.saturating_sub(self.start_ns) as f64 / period_ns).ceil() as u64;
-        let unsent = due_before(end_ns).saturating_sub(self.index_next.max(due_before(self.measured_from_ns)));
-        self.operations_left.map_or(unsent, |left| unsent.min(left))
-    }
-}
-
 /// Counters of the generator's thread.
 #[derive(Debug)]
 struct Tally {
@@ -258,10 +95,6 @@ impl Tally {
             self.failures_warmup.add(failure, 1);
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
 impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
@@ -343,7 +176,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
     }
 
     fn in_flight(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.in_flight > 0)
+        self.lanes.iter().any(|lane| lane.in_flight() > 0)
     }
 
     /// Sends what is due and has room; returns how many operations were handed over or refused for good.
@@ -354,7 +187,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
             let session = (lane_first + step) % lanes;
             let (lane, target) = (&mut self.lanes[session], &mut self.targets[session]);
             // Bounded even where every operation is refused for good and the window never fills.
-            let mut attempts_left = lane.outstanding;
+            let mut attempts_left = lane.outstanding();
             while attempts_left > 0 && lane.has_room() {
                 attempts_left -= 1;
                 let now_ns = self.clock.now();
@@ -375,7 +208,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
                 self.workload.advance();
                 self.schedule.sent(intended_ns);
                 sent += 1;
-                if self.schedule.period_ns.is_some() {
+                if self.schedule.is_open() {
                     self.lane_next = (session + 1) % lanes;
                 }
             }
@@ -388,7 +221,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
         let Self { targets, workload, clock, history, lanes, tally, .. } = self;
         let mut answered = 0;
         for (session, (target, lane)) in targets.iter_mut().zip(lanes).enumerate() {
-            if lane.in_flight == 0 {
+            if lane.in_flight() == 0 {
                 continue;
             }
             let mut first = true;
@@ -429,12 +262,8 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
 
     /// When there is something to do even if no answer comes.
     fn wake_ns(&self, slice_to_ns: u64, sending: bool) -> u64 {
-        let due_ns = match self.schedule.period_ns {
-            Some(period_ns) if sending && self.lanes.iter().any(Lane::has_room) => {
-                self.schedule.due_ns(period_ns, self.schedule.index_next)
-            }
-            _ => u64::MAX,
-        };
+        let room = sending && self.lanes.iter().any(Lane::has_room);
+        let due_ns = self.schedule.due_next_ns().filter(|_| room).unwrap_or(u64::MAX);
         slice_to_ns.min(due_ns)
     }
 

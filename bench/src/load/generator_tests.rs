@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::*;
-use crate::load::{Collector, LoadResult, LogWorkload};
+use crate::load::{Collector, Extent, LoadResult, LogWorkload, Pace};
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;

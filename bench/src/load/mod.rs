@@ -15,6 +15,8 @@
 mod clock;
 mod collect;
 mod generator;
+mod lane;
+mod schedule;
 mod session;
 mod target;
 mod workload;
@@ -90,6 +92,13 @@ pub struct Outlets<'h, H: std::io::Write> {
     pub history: Option<&'h mut HistoryWriter<H>>,
     /// Keep every second's histogram for an interval log.
     pub intervals_keep: bool,
+}
+
+impl Outlets<'static, std::io::Sink> {
+    /// No by-products.
+    pub fn none() -> Self {
+        Self { on_progress: Box::new(|_| ()), history: None, intervals_keep: false }
+    }
 }
 
 impl<H: std::io::Write> std::fmt::Debug for Outlets<'_, H> {

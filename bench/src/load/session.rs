@@ -196,8 +196,6 @@ mod tests {
             drop((session, listener));
             targets
         });
-        let outlets: Outlets<'_, Vec<u8>> =
-            Outlets { on_progress: Box::new(|_| ()), history: None, intervals_keep: false };
         let options = LoadOptions {
             outstanding: 4,
             extent: Extent::Operations(100),
@@ -205,7 +203,7 @@ mod tests {
             ..LoadOptions::default()
         };
         let mut workload = LogWorkload::new(8, 0);
-        let result = run(&mut targets, &mut workload, &options, outlets, &AtomicBool::new(false)).unwrap();
+        let result = run(&mut targets, &mut workload, &options, Outlets::none(), &AtomicBool::new(false)).unwrap();
         assert_eq!(result.acknowledged, 0);
         assert!(result.failures.count(Failure::Disconnected) > 0);
         assert_eq!(result.failures.total(), result.failures.count(Failure::Disconnected));

@@ -32,6 +32,9 @@ pub(super) struct Client {
     /// Times between which results count.
     measured_ns: (u64, u64),
     requests_measured: u64,
+    /// The last result that counted.
+    result_last_ns: u64,
+    gap_max_ns: u64,
     latencies: Latencies,
 }
 
@@ -46,6 +49,8 @@ impl Client {
             greeted: 0,
             measured_ns: (u64::MAX, u64::MAX),
             requests_measured: 0,
+            result_last_ns: 0,
+            gap_max_ns: 0,
             latencies: Latencies::new(),
         }
     }
@@ -53,6 +58,7 @@ impl Client {
     /// Results that come from `from_ns` on and before `to_ns` count.
     pub(super) fn measure(&mut self, from_ns: u64, to_ns: u64) {
         self.measured_ns = (from_ns, to_ns);
+        self.result_last_ns = from_ns;
     }
 
     /// Replicas that have not greeted back.
@@ -72,9 +78,11 @@ impl Client {
         oldest.map_or((0, 0), |place| (place.number, place.replied.count_ones()))
     }
 
-    /// Operations measured, and their latencies.
-    pub(super) fn measured(self) -> (u64, Latencies) {
-        (self.requests_measured * self.shape.operations_per_request as u64, self.latencies)
+    /// What was measured: operations, the longest time without a result, and latencies.
+    pub(super) fn measured(self) -> (u64, u64, Latencies) {
+        let silent_ns = self.measured_ns.1.saturating_sub(self.result_last_ns);
+        let operations = self.requests_measured * self.shape.operations_per_request as u64;
+        (operations, self.gap_max_ns.max(silent_ns), self.latencies)
     }
 
     /// Sends requests while the window has room. A request waits until every replica has answered the one whose place it
@@ -92,7 +100,7 @@ impl Client {
             self.number_next += 1;
             self.outstanding += 1;
             self.incomplete += 1;
-            out.post(To::Replicas, packet::request_bytes(operations, payload_bytes), |message| {
+            out.post_alone(To::Replicas, packet::request_bytes(operations, payload_bytes), |message| {
                 packet::write_request(message, number, operations, payload_bytes);
             })?;
         }
@@ -153,6 +161,8 @@ impl Client {
             self.outstanding -= 1;
             if (self.measured_ns.0..self.measured_ns.1).contains(&now_ns) {
                 self.requests_measured += 1;
+                self.gap_max_ns = self.gap_max_ns.max(now_ns - self.result_last_ns);
+                self.result_last_ns = now_ns;
                 self.latencies.record(now_ns.saturating_sub(place.sent_ns));
             }
         }
@@ -216,8 +226,9 @@ mod tests {
                 hear(&mut client, &reply(sender, 1, &request), 200 + sender as u64).unwrap();
             }
             assert!(client.complete());
-            let (operations, latencies) = client.measured();
+            let (operations, gap_max_ns, latencies) = client.measured();
             assert_eq!((operations, latencies.summary().max), (1, 99 + needed as u64));
+            assert_eq!(gap_max_ns, 1_000 - (199 + needed as u64));
         }
     }
 

@@ -27,6 +27,7 @@ use logothete_transport::datagram::BackendChoice;
 use thiserror::Error;
 
 use crate::latency::Latencies;
+use crate::load::{Failures, LoadResult};
 
 pub use run::{run_client, run_replica};
 
@@ -56,7 +57,8 @@ pub struct Shape {
 pub enum Packing {
     /// One message, as in the drawings of the papers.
     Message,
-    /// Whatever one turn of the loop has to say to the same audience, as the engine packs.
+    /// Whatever one turn of the loop has to say to the same audience, as the engine packs; a request has a datagram to
+    /// itself.
     Turn,
 }
 
@@ -75,7 +77,8 @@ impl Shape {
         }
     }
 
-    /// 32 operations a datagram, 64 a pre-prepare, 1,024 outstanding: the packing of the published figures.
+    /// 32 operations a request, 64 a pre-prepare, 1,024 outstanding. With [`Packing::Message`] it is what literature on
+    /// PBFT counts as a batch of 64; with [`Packing::Turn`], the default here, it is what the engine makes of the same.
     pub fn throughput(tentative: bool) -> Self {
         Self { operations_per_request: 32, requests_per_batch: 2, requests_outstanding: 32, ..Self::latency(tentative) }
     }
@@ -185,8 +188,30 @@ pub struct NullResult {
     pub duration_ns: u64,
     /// Operations a second.
     pub throughput_per_s: f64,
+    /// The longest time without a result within the measured time.
+    pub result_gap_max_ns: u64,
+    /// Datagrams that the client sent, warm-up included; one to a group counts once.
+    pub datagrams_sent: u64,
     /// The back-end that was used.
     pub backend: String,
+}
+
+impl NullResult {
+    /// The same as a result of the load generator, for a report. Latencies are those of requests: operations that travel
+    /// together have one.
+    pub fn into_load(self) -> LoadResult {
+        LoadResult {
+            acknowledged: self.operations,
+            failures: Failures::default(),
+            failures_warmup: Failures::default(),
+            duration_ns: self.duration_ns,
+            acknowledgement_gap_max_ns: self.result_gap_max_ns,
+            latencies: self.latencies,
+            seconds: Vec::new(),
+            intervals: Vec::new(),
+            stopped: false,
+        }
+    }
 }
 
 /// Why a run failed.

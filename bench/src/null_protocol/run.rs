@@ -178,15 +178,17 @@ pub fn run_client(options: &ClientOptions) -> Result<NullResult, NullError> {
             client.on_datagram(&received.frame, received.from, network.run, now_ns)?;
         }
     }
-    let (backend, _) = party.endpoint.backend();
     let duration_ns = measured_to_ns - measured_from_ns;
-    let (operations, latencies) = client.measured();
+    let (operations, gap_max_ns, latencies) = client.measured();
+    let datagrams_sent = party.endpoint.counters().sent.value();
     Ok(NullResult {
         latencies,
         operations,
         duration_ns,
         throughput_per_s: operations as f64 * 1e9 / duration_ns.max(1) as f64,
-        backend: backend.to_string(),
+        result_gap_max_ns: gap_max_ns,
+        datagrams_sent,
+        backend: party.endpoint.backend().0.to_string(),
     })
 }
 

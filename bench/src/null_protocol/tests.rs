@@ -64,6 +64,8 @@ fn assert_complete(shape: Shape, network: &Network) -> (NullResult, Vec<ReplicaR
     let result = result.unwrap();
     assert!(result.operations > 0);
     assert_eq!(result.latencies.count() * shape.operations_per_request as u64, result.operations);
+    assert!(result.datagrams_sent >= result.latencies.count(), "every request has a datagram to itself");
+    assert!(result.result_gap_max_ns > 0 && result.result_gap_max_ns < result.duration_ns);
     for replica in &replicas {
         assert_eq!(replica.operations, replicas[0].operations);
         assert_eq!(replica.batches, replicas[0].batches);

@@ -53,7 +53,7 @@ pub(super) fn table(report: &Report) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {label:<18} {value}");
+        let _ = writeln!(text, "{}", format!("  {label:<18} {value}").trim_end());
     };
     let protocol = match (facts.null_protocol, facts.unreplicated) {
         (true, _) => "null protocol",

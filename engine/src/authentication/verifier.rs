@@ -25,6 +25,30 @@ pub struct PacketFacts {
 }
 
 impl PacketFacts {
+    /// The size of an encoded descriptor.
+    pub(crate) const BYTES: usize = 2 + 1 + 4 + 32;
+
+    /// For the ring between the verifier's thread and the orderer's.
+    pub(crate) fn encode(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..2].copy_from_slice(&self.sender.code().to_le_bytes());
+        bytes[2] = u8::from(self.relayed);
+        bytes[3..7].copy_from_slice(&(self.body_bytes as u32).to_le_bytes());
+        bytes[7..].copy_from_slice(&self.body_digest.0);
+        bytes
+    }
+
+    /// At the other end of that ring, which never leaves the process: nothing else may become facts.
+    pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
+        let [sender_low, sender_high, relayed, a, b, c, d, digest @ ..] = *bytes;
+        Self {
+            sender: Principal::from_code(u16::from_le_bytes([sender_low, sender_high])),
+            body_bytes: u32::from_le_bytes([a, b, c, d]) as usize,
+            body_digest: Digest(digest),
+            relayed: relayed != 0,
+        }
+    }
+
     /// The packet again, over the datagram that was verified.
     ///
     /// # Panics
@@ -93,6 +117,13 @@ macro_rules! refusals {
             pub const fn label(self) -> &'static str {
                 match self {
                     $(Self::$name => $label,)*
+                }
+            }
+
+            /// What it means, for a person.
+            pub const fn docs(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+),)*
                 }
             }
         }

@@ -9,6 +9,8 @@ use crate::replica::{Progress, Quorum};
 use crate::wire::Audience;
 use crate::wire::report::ReportReply;
 use logothete_crypto::{Digest, Identity};
+use logothete_transport::counters::CounterSet;
+use logothete_transport::datagram::DatagramCounters;
 use std::time::Duration;
 
 /// What a replica says of itself.
@@ -52,7 +54,7 @@ pub fn query(
     timeout: Duration,
 ) -> Result<Vec<Option<ReplicaStatus>>, ProcessError> {
     let own = Principal::Client(ClientId(cluster.operator_index() as u16));
-    let opened = open_network(cluster, own, operator, Transport::Mmsg, FanOut::Unicast)?;
+    let opened = open_network(cluster, own, operator, Transport::Mmsg, FanOut::Unicast, DatagramCounters::private())?;
     let (mut network, mut outbox) = (opened.network, Outbox::new(opened.pool, cluster.datagram_bytes_max));
     let replicas = cluster.replica_count();
     let everybody = Audience::Replicas(ReplicaSet::first(replicas));

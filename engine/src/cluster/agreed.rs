@@ -3,6 +3,11 @@
 use super::document::{Document, Section};
 use super::{Active, ConfigError, Fault, Journal, ServiceKind};
 use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
+use crate::numbers::ClientId;
+use crate::service::RESULT_HEADER_BYTES;
+use crate::wire::reply::REPLY_OVERHEAD_BYTES;
+use crate::wire::request::operation_bytes_max;
+use crate::wire::{Audience, packet};
 use logothete_crypto::{Digest, DigestWriter, MacAlgorithm, PublicIdentity};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -10,14 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
-
-/// Bytes of a packet that are kept for the header of the one message that carries an operation or its result.
-pub const MESSAGE_HEADER_BYTES_MAX: usize = 128;
-
-/// Bytes of the packet header, of one entry of the authentication vector, and of an operation's own header.
-const PACKET_HEADER_BYTES: usize = 48;
-const AUTHENTICATION_ENTRY_BYTES: usize = 20;
-const OPERATION_HEADER_BYTES: usize = 20;
 
 const DATAGRAM_BYTES: RangeInclusive<usize> = limits::DATAGRAM_BYTES_MIN..=limits::DATAGRAM_BYTES_MAX;
 /// The window is twice the interval. Fewer than 8 would spend more on checkpoints than on ordering.
@@ -212,8 +209,7 @@ impl Cluster {
         self.check_addresses()?;
         self.check_multicast()?;
         self.check_keys()?;
-        // Only now is the number of replicas known to be right, on which the room in a packet depends.
-        within("null_reply_bytes", self.null_reply_bytes, 0..=self.operation_bytes_max())
+        within("null_reply_bytes", self.null_reply_bytes, 0..=self.result_bytes_max())
     }
 
     fn check_counts(&self) -> Result<(), Fault> {
@@ -464,14 +460,15 @@ impl Cluster {
         self.clients.len() - 1
     }
 
-    /// Most bytes of an operation, and of its result: what is left in one packet beside the packet header, a message header, the
-    /// operation's own header and a tag for each replica.
+    /// Most bytes of an operation.
     pub fn operation_bytes_max(&self) -> usize {
-        self.datagram_bytes_max
-            - PACKET_HEADER_BYTES
-            - MESSAGE_HEADER_BYTES_MAX
-            - OPERATION_HEADER_BYTES
-            - AUTHENTICATION_ENTRY_BYTES * self.replicas.len()
+        operation_bytes_max(self.datagram_bytes_max, self.replicas.len())
+    }
+
+    /// Most bytes of the result of an operation that is alone in its request.
+    pub fn result_bytes_max(&self) -> usize {
+        let reply = packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0)));
+        reply - REPLY_OVERHEAD_BYTES - RESULT_HEADER_BYTES
     }
 
     /// Whether every replica is on the loopback interface.
@@ -489,15 +486,6 @@ impl Cluster {
         baseline
     }
 }
-
-const _: () = assert!(
-    limits::DATAGRAM_BYTES_MIN
-        > PACKET_HEADER_BYTES
-            + MESSAGE_HEADER_BYTES_MAX
-            + OPERATION_HEADER_BYTES
-            + AUTHENTICATION_ENTRY_BYTES * REPLICAS_MAX,
-    "the smallest packet holds an operation, however many replicas there are"
-);
 
 /// Whether `group` is a multicast group that hosts with addresses like `host` can use: any of IPv4, and of IPv6 those of link-local and
 /// site-local scope.

@@ -21,7 +21,7 @@ mod settings;
 mod tests;
 
 pub use crate::service::ServiceKind;
-pub use agreed::{Cluster, MESSAGE_HEADER_BYTES_MAX, MulticastGroups, Replica, is_group_of_family};
+pub use agreed::{Cluster, MulticastGroups, Replica, is_group_of_family};
 pub use error::{ConfigError, Fault};
 pub use local::{DriverLocal, ReplicaLocal, SESSION_PATH_BYTES_MAX};
 pub use settings::{Active, Arrangement, FanOut, Idle, Journal, SettingError, Transport};

@@ -3,6 +3,8 @@
 //! There is no timer. A lone operation goes at once. Under load a request is held back until it is worth its datagrams: until it holds a fair
 //! part of what is under way already. So requests grow with the load, and some are always under way.
 
+use crate::limits::REQUEST_OPERATIONS_MAX;
+use crate::service::{RESULT_BYTES_RESERVED, RESULT_HEADER_BYTES};
 use crate::wire::operation::{Operations, OperationsWriter};
 
 /// A request goes when it holds one in so many of the operations under way: about so many requests are then in flight.
@@ -12,19 +14,34 @@ const REQUESTS_IN_FLIGHT: usize = 4;
 #[derive(Debug)]
 pub(super) struct Batch {
     writer: OperationsWriter,
-    count_max: usize,
+    results_bytes_max: usize,
+    result_bytes: usize,
     full: bool,
 }
 
 impl Batch {
-    /// Of at most so many bytes and operations.
-    pub(super) fn new(bytes_max: usize, count_max: usize) -> Self {
-        Self { writer: OperationsWriter::new(bytes_max), count_max, full: false }
+    /// Of at most so many bytes of operations, with at most so many bytes of results, of which each is expected to have
+    /// `result_bytes`.
+    pub(super) fn new(bytes_max: usize, results_bytes_max: usize, result_bytes: usize) -> Self {
+        let mut batch =
+            Self { writer: OperationsWriter::new(bytes_max), results_bytes_max, result_bytes: 0, full: false };
+        batch.expect_results(result_bytes);
+        batch
+    }
+
+    /// A result had so many bytes: room for as much is made for each from now on, so that a reply holds all results of its request.
+    pub(super) fn expect_results(&mut self, bytes: usize) {
+        self.result_bytes = self.result_bytes.max(bytes).max(RESULT_BYTES_RESERVED);
+    }
+
+    fn count_max(&self) -> usize {
+        let fitting = self.results_bytes_max / (RESULT_HEADER_BYTES + self.result_bytes);
+        fitting.clamp(1, REQUEST_OPERATIONS_MAX)
     }
 
     /// Adds an operation; `false` if it has to wait for the next request.
     pub(super) fn add(&mut self, session: u64, number: u64, bytes: &[u8]) -> bool {
-        let added = self.writer.count() < self.count_max && self.writer.try_push(session, number, bytes);
+        let added = self.writer.count() < self.count_max() && self.writer.try_push(session, number, bytes);
         self.full |= !added;
         added
     }
@@ -58,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_lone_operation_goes_at_once_and_a_crowd_goes_together() {
-        let mut batch = Batch::new(1 << 14, 100);
+        let mut batch = Batch::new(1 << 14, 1200, 8);
         assert!(!batch.is_due(0), "nothing to send");
         assert!(batch.add(1, 1, b"operation"));
         assert!(batch.is_due(0) && batch.is_due(4));
@@ -75,9 +92,19 @@ mod tests {
 
     #[test]
     fn bytes_fill_it_too() {
-        let mut batch = Batch::new(100, 100);
+        let mut batch = Batch::new(100, 1200, 8);
         assert!(batch.add(1, 1, &[0; 60]));
         assert!(!batch.add(1, 2, &[0; 60]));
         assert!(batch.is_full() && batch.operations().count() == 1);
+    }
+
+    #[test]
+    fn long_results_make_short_requests() {
+        let mut batch = Batch::new(1 << 14, 1200, 0);
+        batch.expect_results(396);
+        assert_eq!((1..10).filter(|number| batch.add(1, *number, b"get")).count(), 3);
+        batch.expect_results(1 << 20);
+        batch.clear();
+        assert!(batch.add(1, 10, b"get") && !batch.add(1, 11, b"get"));
     }
 }

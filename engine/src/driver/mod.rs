@@ -17,19 +17,21 @@ mod session;
 use crate::authentication::AuthenticatedPacket;
 use crate::client::{Client, ClientConfig, ClientFault, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
-use crate::limits::{REQUEST_OPERATIONS_MAX, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
+use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
-use crate::pipeline::{Clock, Idler, Network, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max};
+use crate::pipeline::{
+    Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max,
+};
 use crate::replica::Now;
 use crate::service::{ResultsView, ServiceKind};
 use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, operation_bytes_max, request_bytes_max};
 use crate::wire::{Audience, Message};
 use batch::Batch;
-use logothete_client::record::{Facts, ServiceKind as ServiceFact};
+use logothete_client::record::{Eviction, Facts, ServiceKind as ServiceFact};
 use logothete_crypto::Identity;
-use logothete_transport::cores;
 use logothete_transport::session::{Listener, ListenerConfig, SessionError};
+use logothete_transport::{cores, counter_set};
 use session::{Session, SessionContext};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,7 +62,8 @@ pub fn run_driver(
     announce: &mut dyn FnMut(&StartReport),
 ) -> Result<(), DriverError> {
     let own = Principal::Client(client);
-    let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out)?;
+    let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory).map_err(ProcessError::from)?;
+    let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
     let clock = Clock::start();
     let now = clock.now();
     let replicas = cluster.replica_count();
@@ -90,8 +93,7 @@ pub fn run_driver(
     opened.report.arrangement_reason = "a driver has one thread".to_owned();
     announce(&opened.report);
     let operations_bytes_max = request_bytes_max(cluster.datagram_bytes_max, replicas) - REQUEST_OVERHEAD_BYTES;
-    // The least result takes as much of the reply as the reply's reserve for one.
-    let results_max = reply_bytes_max(cluster) / crate::service::Results::buffer_bytes_min(1);
+    let result_bytes = if cluster.service == ServiceKind::Null { cluster.null_reply_bytes } else { 0 };
     let mut driver = Driver {
         client: Client::new(ClientConfig {
             id: client,
@@ -100,7 +102,7 @@ pub fn run_driver(
             window: cluster.client_window as u64,
             incarnation: Incarnation(now.wall_ns),
         }),
-        batch: Batch::new(operations_bytes_max, REQUEST_OPERATIONS_MAX.min(results_max)),
+        batch: Batch::new(operations_bytes_max, reply_bytes_max(cluster), result_bytes),
         sessions: Sessions { open: Vec::new(), poll_first: 0 },
         context: SessionContext {
             replicas,
@@ -114,9 +116,27 @@ pub fn run_driver(
         listener,
         look_at_ns: 0,
         message: Vec::new(),
+        gauges: counters.add("driver").map_err(ProcessError::from)?,
+        counters,
     };
     let (network, outbox) = (opened.network, Outbox::new(opened.pool, cluster.datagram_bytes_max));
     driver.run(network, outbox, clock, Idler::new(local.idle), stop)
+}
+
+counter_set! {
+    /// How a driver gets on.
+    struct DriverGauges {
+        /// Applications connected.
+        sessions: sessions,
+        /// Operations taken from applications.
+        operations: operations,
+        /// Operations under way.
+        operations_in_flight: operations,
+        /// Requests sent again for want of replies.
+        requests_retransmitted: requests,
+        /// Refusals by replicas that had no room.
+        overloaded: refusals,
+    }
 }
 
 /// A survey for applications that asked how far the log reaches.
@@ -140,7 +160,7 @@ impl Sessions {
     }
 
     /// Gives each operation's result to its session.
-    fn complete(&mut self, operations: Operations<'_>, results: &[u8]) {
+    fn complete(&mut self, operations: Operations<'_>, results: &[u8], batch: &mut Batch) {
         // `f+1` replicas said this, so a correct one did: it has one result an operation.
         let Ok(results) = ResultsView::parse(results, operations.count()) else { return };
         let mut operations = operations.iter().zip(results.iter()).peekable();
@@ -148,6 +168,7 @@ impl Sessions {
             let id = first.session;
             let mut session = self.find(id);
             while let Some((operation, result)) = operations.next_if(|(operation, _)| operation.session == id) {
+                batch.expect_results(result.len());
                 if let Some(session) = &mut session {
                     session.complete(operation.number, result);
                 }
@@ -167,6 +188,8 @@ struct Driver {
     listener: Listener,
     look_at_ns: u64,
     message: Vec<u8>,
+    gauges: DriverGauges,
+    counters: NetworkCounters,
 }
 
 impl Driver {
@@ -199,12 +222,15 @@ impl Driver {
             for session in &mut self.sessions.open {
                 session.publish();
             }
+            self.counters.publish(now.monotonic_ns, network.refused());
+            self.gauges.operations.add(taken as u64);
             if received + taken > 0 {
+                self.counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
                 idler.worked();
             } else if let Pause::Sleep(timeout) =
                 idler.pause(now.monotonic_ns, self.deadline_ns().min(network.deadline_ns()))
             {
-                let may_sleep = self.sessions.open.iter_mut().fold(true, |may, session| session.prepare_sleep() && may);
+                let may_sleep = self.sessions.open.iter_mut().all(Session::prepare_sleep);
                 if may_sleep {
                     network.wait(timeout).map_err(ProcessError::from)?;
                     self.look_at_ns = 0;
@@ -212,13 +238,14 @@ impl Driver {
                 self.sessions.open.iter_mut().for_each(Session::cancel_sleep);
             }
         }
+        self.sessions.open.drain(..).for_each(|session| session.evict(Eviction::Stopping));
         Ok(())
     }
 
     fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) -> Result<(), ClientFault> {
         let Principal::Replica(from) = packet.sender() else { return Ok(()) };
-        let sessions = &mut self.sessions;
-        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results))?;
+        let (sessions, batch) = (&mut self.sessions, &mut self.batch);
+        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results, batch))?;
         if let Some(bounds) = &mut self.bounds {
             bounds.survey.on_packet(packet);
         }
@@ -241,6 +268,10 @@ impl Driver {
         }
         self.sessions.open.retain(Session::is_alive);
         self.look_at_ns = now.monotonic_ns + SESSIONS_LOOK_NS;
+        self.gauges.sessions.set(self.sessions.open.len() as u64);
+        self.gauges.operations_in_flight.set(self.client.operations_in_flight() as u64);
+        self.gauges.requests_retransmitted.set(self.client.retransmitted());
+        self.gauges.overloaded.set(self.client.overloaded());
     }
 
     /// Moves operations from the sessions' rings into requests, as many as the window and the batching rule allow. Returns how many.
@@ -282,7 +313,7 @@ impl Driver {
     fn evict_broken(&mut self) {
         for at in (0..self.sessions.open.len()).rev() {
             if self.sessions.open[at].is_broken() {
-                self.sessions.open.remove(at).evict();
+                self.sessions.open.remove(at).evict(Eviction::Malformed);
             }
         }
     }

@@ -50,7 +50,7 @@ pub(super) struct Session {
     blocked_bytes: usize,
     bounds_wanted: Option<u64>,
     bounds_awaited: Option<u64>,
-    broken: Option<Eviction>,
+    broken: bool,
 }
 
 impl Session {
@@ -63,7 +63,7 @@ impl Session {
             blocked_bytes: 0,
             bounds_wanted: None,
             bounds_awaited: None,
-            broken: None,
+            broken: false,
         }
     }
 
@@ -93,8 +93,8 @@ impl Session {
     /// Moves operations from the request ring to the batch; `false` when the application broke its rings.
     pub(super) fn take_requests(&mut self, context: &SessionContext, batch: &mut Batch, stream_next: &mut u32) -> bool {
         self.push_held();
-        if !self.held.is_empty() || self.broken.is_some() {
-            return self.broken.is_none();
+        if !self.held.is_empty() || self.broken {
+            return !self.broken;
         }
         let id = self.server.id();
         let (held, follower, bounds) = (&mut self.held, &mut self.follower, &mut self.bounds_wanted);
@@ -121,7 +121,7 @@ impl Session {
                 if !context.log {
                     *ended = Some(End::Unsupported);
                 } else if follower.is_some() {
-                    *broken = Some(Eviction::Malformed);
+                    *broken = true;
                 } else {
                     *follower = Some(Follower::new(*stream_next, position, context.replicas, context.weak));
                     *stream_next = stream_next.wrapping_add(1);
@@ -129,15 +129,15 @@ impl Session {
                 true
             }
             Err(_) => {
-                *broken = Some(Eviction::Malformed);
+                *broken = true;
                 true
             }
         });
         if taken.is_err() {
-            self.broken = Some(Eviction::Malformed);
+            self.broken = true;
         }
         self.push_held();
-        self.broken.is_none()
+        !self.broken
     }
 
     /// An operation of this session was executed.
@@ -237,12 +237,11 @@ impl Session {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.is_some()
+        self.broken
     }
 
-    /// Ends the session of an application that broke its rings, and says why.
-    pub(super) fn evict(self) {
-        let eviction = self.broken.unwrap_or(Eviction::Malformed);
+    /// Ends the session, and says why.
+    pub(super) fn evict(self, eviction: Eviction) {
         self.server.evict(&eviction.encode());
     }
 
@@ -255,7 +254,7 @@ impl Session {
                 }
                 Err(PushError::Full) => return,
                 Err(_) => {
-                    self.broken = Some(Eviction::Malformed);
+                    self.broken = true;
                     return;
                 }
             }

@@ -17,6 +17,7 @@
 //! Arrangement `shared` runs both boxes in turn on one thread, `split` each on its own.
 
 mod clock;
+mod counters;
 mod idle;
 mod introductions;
 mod network;
@@ -24,10 +25,11 @@ mod orderer;
 mod outbox;
 mod process;
 mod reader;
-
+mod split;
 mod unreplicated;
 
 pub use clock::Clock;
+pub use counters::{NetworkCounters, OrdererCounters, counters_path};
 pub use idle::{Idler, Pause};
 pub use network::{Network, NetworkConfig};
 pub use orderer::Orderer;

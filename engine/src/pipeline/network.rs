@@ -6,9 +6,10 @@
 //! one peer does not hear them, everything goes out by unicast.
 
 use super::ReplicaFacts;
+use super::counters::facts_of;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
+use crate::authentication::{AuthenticatedPacket, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
@@ -64,7 +65,10 @@ pub struct Network {
     sealer: Sealer,
     introductions: Introductions,
     replicas: Vec<SocketAddr>,
+    /// Where each client's last authentic packet came from.
     clients: Vec<Option<SocketAddr>>,
+    /// Where its last announcement came from, which a recording may be: only announcements go there.
+    clients_announced: Vec<Option<SocketAddr>>,
     group: Option<SocketAddr>,
     /// Peers (by index) whose group datagrams arrive here.
     heard: Box<[bool]>,
@@ -103,6 +107,7 @@ impl Network {
             introductions: Introductions::new(replicas + clients, announced_to),
             replicas: config.replicas,
             clients: vec![None; clients],
+            clients_announced: vec![None; clients],
             group: config.group,
             heard: vec![false; replicas + clients].into(),
             hearing: ReplicaSet::EMPTY,
@@ -115,6 +120,11 @@ impl Network {
 
     /// Takes what has arrived, at most one batch, and gives each authentic packet to `take`. Returns how many datagrams there were.
     pub fn receive(&mut self, now_ns: u64, mut take: impl FnMut(&AuthenticatedPacket<'_>)) -> usize {
+        self.receive_frames(now_ns, |frame, facts| take(&facts.packet(&frame)))
+    }
+
+    /// The same, giving away the frames.
+    pub(super) fn receive_frames(&mut self, now_ns: u64, mut take: impl FnMut(Frame, PacketFacts)) -> usize {
         let mut received = std::mem::take(&mut self.received);
         let count = self.endpoint.receive(&mut received, RECEIVE_BATCH);
         for datagram in received.drain(..) {
@@ -122,27 +132,34 @@ impl Network {
                 Some(&MAGIC_ANNOUNCEMENT) => self.on_announcement(&datagram, now_ns),
                 Some(&MAGIC_PROBE) => self.on_probe(&datagram, now_ns),
                 _ => {
-                    let from_replica = || self.replicas.contains(&datagram.from);
-                    let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
-                    match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
-                        Ok(packet) => {
-                            if let (Principal::Client(id), false) = (packet.sender(), packet.relayed()) {
-                                self.clients[usize::from(id.0)] = Some(datagram.from);
-                            }
-                            take(&packet);
-                        }
-                        Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
-                            if let Some(peer) = self.peer_index(sender.code()) {
-                                self.introductions.want(peer, now_ns);
-                            }
-                        }
-                        Err(_) => {}
+                    if let Some(facts) = self.verify(&datagram, now_ns) {
+                        take(datagram.frame, facts);
                     }
                 }
             }
         }
         self.received = received;
         count
+    }
+
+    fn verify(&mut self, datagram: &Received, now_ns: u64) -> Option<PacketFacts> {
+        let from_replica = || self.replicas.contains(&datagram.from);
+        let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
+        match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
+            Ok(packet) => {
+                if let (Principal::Client(id), false) = (packet.sender(), packet.relayed()) {
+                    self.clients[usize::from(id.0)] = Some(datagram.from);
+                }
+                Some(packet.facts())
+            }
+            Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
+                if let Some(peer) = self.peer_index(sender.code()) {
+                    self.introductions.want(peer, now_ns);
+                }
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     fn seal_and_send(&mut self, mut outgoing: Outgoing) {
@@ -212,12 +229,12 @@ impl Network {
 
     /// What it counted.
     pub fn facts(&self) -> ReplicaFacts {
-        let datagrams = self.endpoint.counters();
-        ReplicaFacts {
-            datagrams_sent: datagrams.sent.value(),
-            datagrams_received: datagrams.received.value(),
-            refused: self.verifier.refused().total(),
-        }
+        facts_of(self.endpoint.counters(), self.verifier.refused())
+    }
+
+    /// What the verifier refused.
+    pub fn refused(&self) -> &RefusedCounters {
+        self.verifier.refused()
     }
 
     fn send_to_client(&mut self, id: ClientId, frame: Frame) {
@@ -256,7 +273,7 @@ impl Network {
         let Ok(accepted) = self.keys.accept_announcement(&datagram.frame[MAGIC_ANNOUNCEMENT.len()..]) else { return };
         let Some(peer) = self.peer_index(accepted.from) else { return };
         match Principal::from_code(accepted.from) {
-            Principal::Client(id) => self.clients[usize::from(id.0)] = Some(datagram.from),
+            Principal::Client(id) => self.clients_announced[usize::from(id.0)] = Some(datagram.from),
             Principal::Replica(id) if accepted.outcome != Outcome::Challenged => {
                 if accepted.outcome == Outcome::Established {
                     // A new process: what the former one heard says nothing of this one.
@@ -282,7 +299,7 @@ impl Network {
             let principal = self.principal(peer);
             let address = match principal {
                 Principal::Replica(id) => Some(self.replicas[usize::from(id.0)]),
-                Principal::Client(id) => self.clients[usize::from(id.0)],
+                Principal::Client(id) => self.clients_announced[usize::from(id.0)],
             };
             let Some(address) = address.filter(|_| principal != self.own) else {
                 self.introductions.rest(peer);

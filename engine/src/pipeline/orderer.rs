@@ -1,6 +1,7 @@
 //! The agents that order and execute: the replica's state machine, and the service behind it. They share a thread in every
 //! arrangement so far, because an executed batch is what lets the next one be proposed.
 
+use super::counters::OrdererCounters;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
@@ -21,11 +22,18 @@ pub struct Orderer {
     output: Output,
     doing: Output,
     events: Vec<Event>,
+    counters: OrdererCounters,
 }
 
 impl Orderer {
     /// In the initial state. `reply_bytes_max`: the room for the results of one request.
-    pub fn new(config: ReplicaConfig, service: Box<dyn Service>, clients: usize, reply_bytes_max: usize) -> Self {
+    pub fn new(
+        config: ReplicaConfig,
+        service: Box<dyn Service>,
+        clients: usize,
+        reply_bytes_max: usize,
+        counters: OrdererCounters,
+    ) -> Self {
         Self {
             replica: Replica::new(config),
             executor: Executor::new(service, reply_bytes_max),
@@ -33,6 +41,7 @@ impl Orderer {
             output: Output::new(),
             doing: Output::new(),
             events: Vec::with_capacity(EVENTS_MAX),
+            counters,
         }
     }
 
@@ -97,6 +106,7 @@ impl Core for Orderer {
         if let Some(log) = self.executor.service.ordered_log() {
             self.reader.serve(log, outbox);
         }
+        self.counters.publish(now, &self.replica);
     }
 
     fn deadline_ns(&self) -> u64 {

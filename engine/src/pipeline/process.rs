@@ -1,10 +1,12 @@
 //! Running a process: opening its network as the configuration says, and turning its duty cycles until it is told to stop.
 
 use super::clock::Clock;
+use super::counters::{NetworkCounters, OrdererCounters};
 use super::idle::{Idler, Pause};
 use super::network::{Network, NetworkConfig};
 use super::orderer::Orderer;
 use super::outbox::Outbox;
+use super::split;
 
 use super::Core;
 use super::unreplicated::Unreplicated;
@@ -18,7 +20,7 @@ use crate::wire::request::request_bytes_max;
 use crate::wire::{Audience, packet};
 use logothete_crypto::{Identity, KeyRing, KeyRingConfig, os_entropy};
 use logothete_transport::cores;
-use logothete_transport::datagram::{Backend, BackendChoice, Endpoint, EndpointConfig, GroupConfig};
+use logothete_transport::datagram::{Backend, BackendChoice, DatagramCounters, Endpoint, EndpointConfig, GroupConfig};
 use logothete_transport::pool::{Pool, PoolConfig};
 use logothete_transport::{HostError, multicast};
 use std::fmt;
@@ -107,6 +109,7 @@ pub fn open_network(
     identity: Identity,
     transport: Transport,
     fan_out: FanOut,
+    counters: DatagramCounters,
 ) -> Result<Opened, ProcessError> {
     let replicas: Vec<SocketAddr> = cluster.replicas.iter().map(|replica| replica.address).collect();
     // A client's own address is that of the first replica's loopback, or the one that the kernel routes from.
@@ -126,6 +129,7 @@ pub fn open_network(
     }
     let pool = Pool::new(PoolConfig { frame_bytes: cluster.datagram_bytes_max, frames: POOL_FRAMES })?;
     let mut config = EndpointConfig::new(pool.clone(), unicast);
+    config.counters = counters;
     config.backend = match transport {
         Transport::Auto => BackendChoice::Auto,
         Transport::IoUring => BackendChoice::IoUring,
@@ -202,8 +206,11 @@ pub fn run_replica(
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
     };
-    let core = Orderer::new(config, service(cluster), cluster.clients.len(), reply_bytes_max(cluster));
-    run(cluster, local, Principal::Replica(id), identity, core, stop, announce, event)
+    let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
+    let gauges = OrdererCounters::create(&mut counters)?;
+    let core = Orderer::new(config, service(cluster), cluster.clients.len(), reply_bytes_max(cluster), gauges);
+    let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
+    run(cluster, local, opened, core, counters, stop, announce, event)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.
@@ -218,23 +225,25 @@ pub fn run_unreplicated(
     announce: &mut dyn FnMut(&StartReport),
 ) -> Result<(), ProcessError> {
     let window = cluster.client_window as u64;
+    let (counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
     let core = Unreplicated::new(cluster.clients.len(), window, service(cluster), reply_bytes_max(cluster));
-    run(cluster, local, Principal::Replica(ReplicaId(0)), identity, core, stop, announce, &mut |_| {})
+    let own = Principal::Replica(ReplicaId(0));
+    let opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
+    run(cluster, local, opened, core, counters, stop, announce, &mut |_| {})
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
 fn run<C: Core + Send>(
     cluster: &Cluster,
     local: &ReplicaLocal,
-    own: Principal,
-    identity: Identity,
+    mut opened: Opened,
     core: C,
+    counters: NetworkCounters,
     stop: &AtomicBool,
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
     let usable = cores::usable().len();
-    let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out)?;
     let (arrangement, reason) = arrange(cluster, local.arrangement, opened.report.address.ip(), usable);
     let threads = if arrangement == Arrangement::Split { 2 } else { 1 };
     if local.idle == Idle::Spin && threads >= usable {
@@ -248,8 +257,10 @@ fn run<C: Core + Send>(
     announce(&opened.report);
     let outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
     match arrangement {
-        Arrangement::Split => unreachable!(),
-        Arrangement::Auto | Arrangement::Shared => run_shared(opened.network, core, outbox, local.idle, stop, event),
+        Arrangement::Split => split::run(opened, core, outbox, counters, local, stop, event),
+        Arrangement::Auto | Arrangement::Shared => {
+            run_shared(opened.network, core, outbox, counters, local.idle, stop, event)
+        }
     }
 }
 
@@ -258,6 +269,7 @@ fn run_shared<C: Core>(
     mut network: Network,
     mut core: C,
     mut outbox: Outbox,
+    mut counters: NetworkCounters,
     idle: Idle,
     stop: &AtomicBool,
     event: &mut (dyn FnMut(Event) + Send),
@@ -273,7 +285,9 @@ fn run_shared<C: Core>(
             core.take_events(event);
         }
         network.on_duty_end(now.monotonic_ns)?;
+        counters.publish(now.monotonic_ns, network.refused());
         if received > 0 {
+            counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
             idler.worked();
         } else if let Pause::Sleep(timeout) =
             idler.pause(now.monotonic_ns, core.deadline_ns().min(network.deadline_ns()))

@@ -18,6 +18,13 @@ macro_rules! rejects {
                     $(Self::$name => $label,)*
                 }
             }
+
+            /// What it means, for a person.
+            pub const fn docs(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+),)*
+                }
+            }
         }
     };
 }

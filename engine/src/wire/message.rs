@@ -119,7 +119,7 @@ impl Kind {
     }
 
     /// Whether clients send it; replicas send all others.
-    const fn from_client(self) -> bool {
+    const fn is_client_sent(self) -> bool {
         matches!(self, Self::Request | Self::ReportQuery | Self::Follow | Self::ChainQuery)
     }
 }
@@ -164,7 +164,7 @@ impl<'a> Message<'a> {
     pub fn decode(bytes: &'a [u8], sender: Principal) -> Result<Self, Malformed> {
         let (header, layout) = MessageHeader::ref_from_prefix(bytes).map_err(|_| Malformed::Short)?;
         let kind = Kind::from_byte(header.kind).ok_or(Malformed::Kind)?;
-        if kind.from_client() != matches!(sender, Principal::Client(_)) {
+        if kind.is_client_sent() != matches!(sender, Principal::Client(_)) {
             return Err(Malformed::Role);
         }
         if header.reserved != [0; 3] || header.length.get() as usize != bytes.len() {

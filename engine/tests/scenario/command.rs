@@ -278,7 +278,8 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
         }
         ("status", [view, "stable", stable, "executed", executed]) => {
             let (stable, executed) = (numbered('s', stable)?, numbered('s', executed)?);
-            Status::new(View(numbered('v', view)?), SequenceNumber(stable), SequenceNumber(executed)).append(&mut body);
+            let (stable, executed) = (SequenceNumber(stable), SequenceNumber(executed));
+            Status::new(View(numbered('v', view)?), stable, executed, executed).append(&mut body);
         }
         ("fetch", [sequence, batch]) => {
             let digest = cluster.words.batch_named(batch);

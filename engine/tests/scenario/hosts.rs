@@ -8,7 +8,7 @@ use super::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower};
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
-use logothete_engine::pipeline::{Departures, Orderer, Outbox, Outgoing};
+use logothete_engine::pipeline::{Departures, Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
@@ -161,7 +161,13 @@ impl ReplicaHost {
         Self {
             id,
             seat: Seat::new(Principal::Replica(id), settings.register(), random),
-            orderer: Orderer::new(config, Box::new(witness), settings.clients + 1, reply_bytes_max),
+            orderer: Orderer::new(
+                config,
+                Box::new(witness),
+                settings.clients + 1,
+                reply_bytes_max,
+                OrdererCounters::private(),
+            ),
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
             fault: None,

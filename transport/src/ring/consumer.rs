@@ -1,7 +1,7 @@
 //! The reading end of a ring.
 
 use super::memory::Memory;
-use super::sync::Ordering;
+use super::sync::atomic::Ordering;
 use super::{RECORD_HEADER_BYTES, RingFault, record_bytes, record_length_max};
 
 /// The reading end of a ring: takes runs of records, each copied to private memory before it is handed on.

@@ -65,6 +65,7 @@ fn ring_sleep_loses_no_wake_up_for_records() {
         SleepFlag::new(&word).announce(WAKE_ON_RECORDS);
         let sleeps = consumer.is_empty().unwrap();
         let rung = writer.join().unwrap();
+        SleepFlag::new(&word).clear();
         assert!(!sleeps || rung, "asleep over a published record");
     });
 }
@@ -86,6 +87,7 @@ fn ring_sleep_loses_no_wake_up_for_space() {
         SleepFlag::new(&word).announce(WAKE_ON_SPACE);
         let sleeps = producer.free_bytes().unwrap() == 0;
         let rung = reader.join().unwrap();
+        SleepFlag::new(&word).clear();
         assert!(!sleeps || rung, "asleep over a ring with room");
     });
 }

@@ -51,20 +51,22 @@ mod memory;
 #[path = "memory_loom.rs"]
 mod memory;
 mod producer;
+#[cfg(any(not(loom), test))]
 mod sleep;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use consumer::Consumer;
 pub use producer::{Producer, PushError};
+#[cfg(any(not(loom), test))]
 pub(crate) use sleep::{SleepFlag, WAKE_ON_RECORDS, WAKE_ON_SPACE};
 
 /// The atomics that the rings are made of: the real ones, or loom's when interleavings are explored.
-pub(crate) mod sync {
+mod sync {
     #[cfg(loom)]
-    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+    pub(super) use loom::sync::atomic;
     #[cfg(not(loom))]
-    pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+    pub(super) use std::sync::atomic;
 }
 
 #[cfg(not(loom))]

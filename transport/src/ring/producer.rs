@@ -1,7 +1,7 @@
 //! The writing end of a ring.
 
 use super::memory::Memory;
-use super::sync::Ordering;
+use super::sync::atomic::Ordering;
 use super::{RECORD_HEADER_BYTES, RingFault, record_bytes, record_length_max};
 
 /// Why a record was not taken.

@@ -5,7 +5,7 @@
 //! at least one of the two sees the other's write (Dekker's argument): either the sleeper sees the records and stays
 //! awake, or the other side sees the flag and rings.
 
-use super::sync::{AtomicU64, Ordering, fence};
+use super::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The sleeper waits for records to be published.
 pub(crate) const WAKE_ON_RECORDS: u64 = 1;

@@ -1,10 +1,11 @@
 //! `logothete local`: a whole cluster on this host.
 
+use super::process::{ArrangementOverride, NetworkOverrides};
 use crate::children::{Children, Diagnostics};
 use crate::failure::Failure;
 use crate::output::print_line;
 use crate::signals::stop_flag;
-use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, FanOut, Transport};
+use logothete_engine::cluster::{Cluster, DriverLocal};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -32,35 +33,10 @@ pub struct Arguments {
 /// Options that replace what the local files say.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Overrides {
-    /// How datagrams reach the kernel, instead of what the local files say
-    #[arg(long, value_name = "auto|io_uring|mmsg")]
-    pub transport: Option<Transport>,
-    /// How a packet for many reaches them, instead of what the local files say
-    #[arg(long, value_name = "auto|multicast|unicast")]
-    pub fan_out: Option<FanOut>,
-    /// How a replica's agents are put on threads, instead of what the local files say
-    #[arg(long, value_name = "auto|shared|split")]
-    pub arrangement: Option<Arrangement>,
-}
-
-impl Overrides {
-    /// Passes the options on to a child that runs a driver.
-    fn pass_to_driver(&self, command: &mut Command) {
-        if let Some(transport) = self.transport {
-            command.arg("--transport").arg(transport.name());
-        }
-        if let Some(fan_out) = self.fan_out {
-            command.arg("--fan-out").arg(fan_out.name());
-        }
-    }
-
-    /// Passes the options on to a child that runs a replica.
-    fn pass_to_replica(&self, command: &mut Command) {
-        self.pass_to_driver(command);
-        if let Some(arrangement) = self.arrangement {
-            command.arg("--arrangement").arg(arrangement.name());
-        }
-    }
+    #[command(flatten)]
+    pub network: NetworkOverrides,
+    #[command(flatten)]
+    pub threads: ArrangementOverride,
 }
 
 /// Runs the command.
@@ -105,12 +81,15 @@ pub fn spawn_cluster(
     for id in 0..replica_count {
         let mut command = program("replica")?;
         command.arg("--config").arg(config).arg("--id").arg(id.to_string());
-        overrides.pass_to_replica(&mut command);
+        overrides.network.pass_to(&mut command);
+        if let Some(arrangement) = overrides.threads.arrangement {
+            command.arg("--arrangement").arg(arrangement.name());
+        }
         children.spawn(&format!("replica {id}"), &mut command).map_err(failed)?;
     }
     let mut command = program("driver")?;
     command.arg("--config").arg(config).arg("--client").arg("0");
-    overrides.pass_to_driver(&mut command);
+    overrides.network.pass_to(&mut command);
     children.spawn("driver 0", &mut command).map_err(failed)?;
     Ok(())
 }

@@ -1,0 +1,229 @@
+//! What a process shows of itself while it runs: one counters file, read by whoever may read its data directory (`logothete status --counters`).
+//!
+//! Datagrams are counted where they pass. Everything else is copied here now and then, off the hot path.
+
+use super::ReplicaFacts;
+use crate::authentication::{Refused, RefusedCounters};
+use crate::replica::{Now, Progress, Reject, Replica};
+use logothete_transport::HostError;
+use logothete_transport::counter_set;
+use logothete_transport::counters::{Counter, CounterSet, CountersFile, Description};
+use logothete_transport::datagram::DatagramCounters;
+use std::path::{Path, PathBuf};
+
+/// How often the copies are made.
+const PUBLISH_NS: u64 = 20_000_000;
+
+/// The file's name in a data directory.
+const FILE: &str = "counters";
+
+counter_set! {
+    /// How busy a thread is.
+    pub struct DutyCounters {
+        /// Duty cycles that found something to do.
+        cycles_busy: cycles,
+        /// Time spent in them.
+        busy: ns,
+        /// The longest of them.
+        cycle_max: ns,
+    }
+}
+
+counter_set! {
+    /// How a replica gets on.
+    pub struct ReplicaGauges {
+        /// The view that it is in.
+        view: views,
+        /// 1 if it is the view's primary.
+        primary: flag,
+        /// The last batch executed.
+        executed: batches,
+        /// The last stable checkpoint.
+        checkpoint_stable: batches,
+        /// 0 normal, 1 stalled, 2 fallen behind.
+        progress: code,
+        /// Replicas heard from in the last second, itself included.
+        peers_reachable: replicas,
+    }
+}
+
+/// A gauge for each reason of a list, in the list's order.
+macro_rules! gauges_of {
+    ($(#[$doc:meta])* $set:ident of $reason:ident in $unit:literal) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $set(Vec<Counter>);
+
+        impl $set {
+            const ALL: [Description; $reason::ALL.len()] = {
+                let mut all = [Description { label: "", unit: $unit, docs: "" }; $reason::ALL.len()];
+                let mut index = 0;
+                while index < all.len() {
+                    all[index].label = $reason::ALL[index].label();
+                    all[index].docs = $reason::ALL[index].docs();
+                    index += 1;
+                }
+                all
+            };
+
+            fn publish(&self, count: impl Fn($reason) -> u64) {
+                for (gauge, reason) in self.0.iter().zip($reason::ALL) {
+                    gauge.set(count(*reason));
+                }
+            }
+        }
+
+        impl CounterSet for $set {
+            const DESCRIPTIONS: &'static [Description] = &Self::ALL;
+
+            fn from_counters(next: &mut dyn FnMut() -> Counter) -> Self {
+                Self(Self::DESCRIPTIONS.iter().map(|_| next()).collect())
+            }
+        }
+    };
+}
+
+gauges_of! {
+    /// Datagrams that the verifier refused, by reason.
+    RefusedGauges of Refused in "datagrams"
+}
+
+gauges_of! {
+    /// Messages that the replica rejected, by reason.
+    RejectGauges of Reject in "messages"
+}
+
+/// The counters of the network's thread, and the file.
+pub struct NetworkCounters {
+    file: CountersFile,
+    duty: DutyCounters,
+    refused: RefusedGauges,
+    published_ns: u64,
+}
+
+impl NetworkCounters {
+    /// Opens the file in a data directory, which is made if it is missing. Also gives the counters that the endpoint counts in.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or another process uses it.
+    pub fn create(data_directory: &Path) -> Result<(Self, DatagramCounters), HostError> {
+        std::fs::create_dir_all(data_directory)
+            .map_err(|error| HostError::from_io("mkdir", &error, data_directory.display().to_string()))?;
+        let mut file = CountersFile::create(&counters_path(data_directory))?;
+        let (datagrams, duty, refused) = (file.add("datagrams")?, file.add("network")?, file.add("refused")?);
+        Ok((Self { file, duty, refused, published_ns: 0 }, datagrams))
+    }
+
+    /// A place for another set of the same process.
+    ///
+    /// # Errors
+    /// The file is full.
+    pub fn add<S: CounterSet>(&mut self, name: &str) -> Result<S, HostError> {
+        self.file.add(name)
+    }
+
+    /// A duty cycle that found something to do is over.
+    pub fn worked(&self, started_ns: u64, ended_ns: u64) {
+        self.duty.worked(started_ns, ended_ns);
+    }
+
+    /// Copies what is due.
+    pub fn publish(&mut self, now_ns: u64, refused: &RefusedCounters) {
+        if now_ns.saturating_sub(self.published_ns) >= PUBLISH_NS {
+            self.published_ns = now_ns;
+            self.file.heartbeat();
+            self.refused.publish(|reason| refused.of(reason));
+        }
+    }
+}
+
+impl DutyCounters {
+    /// A duty cycle that found something to do is over.
+    pub fn worked(&self, started_ns: u64, ended_ns: u64) {
+        let took_ns = ended_ns.saturating_sub(started_ns);
+        self.cycles_busy.add(1);
+        self.busy.add(took_ns);
+        self.cycle_max.raise(took_ns);
+    }
+}
+
+/// The counters of a replica's ordering agents.
+#[derive(Debug)]
+pub struct OrdererCounters {
+    gauges: ReplicaGauges,
+    rejects: RejectGauges,
+    published_ns: u64,
+}
+
+impl OrdererCounters {
+    /// In a process's file.
+    ///
+    /// # Errors
+    /// The file is full.
+    pub fn create(process: &mut NetworkCounters) -> Result<Self, HostError> {
+        Ok(Self { gauges: process.add("replica")?, rejects: process.add("rejects")?, published_ns: 0 })
+    }
+
+    /// In private memory, for a replica that is no process.
+    pub fn private() -> Self {
+        Self { gauges: ReplicaGauges::private(), rejects: RejectGauges::private(), published_ns: 0 }
+    }
+
+    /// Copies what is due.
+    pub fn publish(&mut self, now: Now, replica: &Replica) {
+        if now.monotonic_ns.saturating_sub(self.published_ns) < PUBLISH_NS {
+            return;
+        }
+        self.published_ns = now.monotonic_ns;
+        self.gauges.view.set(replica.view().0);
+        self.gauges.primary.set(u64::from(replica.is_primary()));
+        self.gauges.executed.set(replica.executed().0);
+        self.gauges.checkpoint_stable.set(replica.stable().0);
+        self.gauges.progress.set(replica.progress(now) as Progress as u64);
+        self.gauges.peers_reachable.set(replica.peers_reachable(now).count() as u64);
+        self.rejects.publish(|reason| replica.rejects().of(reason));
+    }
+}
+
+/// Where a process with this data directory keeps its counters.
+pub fn counters_path(data_directory: &Path) -> PathBuf {
+    data_directory.join(FILE)
+}
+
+/// The endpoint's counts, as the operator is told them.
+pub(super) fn facts_of(datagrams: &DatagramCounters, refused: &RefusedCounters) -> ReplicaFacts {
+    ReplicaFacts {
+        datagrams_sent: datagrams.sent.value(),
+        datagrams_received: datagrams.received.value(),
+        refused: refused.total(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_transport::counters::Counters;
+
+    #[test]
+    fn every_reason_has_a_counter_of_its_own_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("replica-0");
+        let (mut process, datagrams) = NetworkCounters::create(&data).unwrap();
+        let _orderer = OrdererCounters::create(&mut process).unwrap();
+        datagrams.sent.add(3);
+        process.worked(10, 25);
+        process.worked(30, 35);
+        let counters = Counters::open(&counters_path(&data)).unwrap();
+        let value = |set: &str, label: &str| {
+            let mut found = counters.readings().filter(|reading| reading.set == set && reading.label == label);
+            let value = found.next().unwrap_or_else(|| panic!("no {set} {label}")).value;
+            assert!(found.next().is_none());
+            value
+        };
+        assert_eq!(value("datagrams", "sent"), 3);
+        assert_eq!((value("network", "busy"), value("network", "cycle_max")), (20, 15));
+        Refused::ALL.iter().for_each(|reason| assert_eq!(value("refused", reason.label()), 0));
+        Reject::ALL.iter().for_each(|reason| assert_eq!(value("rejects", reason.label()), 0));
+        assert!(NetworkCounters::create(&data).is_err(), "one process a data directory");
+    }
+}

@@ -1,0 +1,95 @@
+//! `logothete replica`: one replica in the foreground.
+
+use super::process::{ArrangementOverride, NetworkOverrides, Parent, announce};
+use crate::failure::Failure;
+use crate::signals::stop_flag;
+use logothete_engine::cluster::{Cluster, ReplicaLocal};
+use logothete_engine::numbers::ReplicaId;
+use logothete_engine::pipeline::run_replica;
+use logothete_engine::replica::Event;
+use std::path::PathBuf;
+
+/// Runs one replica in the foreground, until SIGINT or SIGTERM.
+///
+/// Prints one line that begins with `ready` once it receives.
+#[derive(clap::Args)]
+#[command(after_help = "Example: logothete replica --config /tmp/cluster/cluster.toml --id 0")]
+pub struct Arguments {
+    /// The cluster.toml, with the replica's local file and key beside it
+    #[arg(long, value_name = "DIR/cluster.toml")]
+    config: PathBuf,
+    /// Which replica
+    #[arg(long, value_name = "I")]
+    id: u8,
+    #[command(flatten)]
+    network: NetworkOverrides,
+    #[command(flatten)]
+    threads: ArrangementOverride,
+    /// Recover from the other replicas; not built yet
+    #[arg(long, hide = true)]
+    rejoin: bool,
+    #[command(flatten)]
+    parent: Parent,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When the configuration is refused, or the host refuses what the replica needs.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.parent.bind()?;
+    if arguments.rejoin {
+        let mend = "a replica that was restarted counts as faulty; make a new cluster once more than f were";
+        return Err(Failure::Usage(format!("--rejoin is not built yet: {mend}")));
+    }
+    let stop = stop_flag()?;
+    let cluster = Cluster::load(&arguments.config)?;
+    let mut local = ReplicaLocal::load(&ReplicaLocal::file(&arguments.config, arguments.id))?;
+    arguments.network.apply(&mut local.transport, &mut local.fan_out);
+    local.arrangement = arguments.threads.arrangement.unwrap_or(local.arrangement);
+    let id = arguments.id;
+    let identity = local.identity(&cluster, id)?;
+    let name = format!("role=replica id={id}");
+    let mut on_event = |event| {
+        if let Some(line) = text(event) {
+            eprintln!("{line}");
+        }
+    };
+    run_replica(&cluster, &local, ReplicaId(id), identity, &stop, &mut |report| announce(&name, report), &mut on_event)
+        .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// The line that an operator wants to see of an event; none where it is routine.
+fn text(event: Event) -> Option<String> {
+    match event {
+        Event::Stable(_) => None,
+        Event::Contradiction { replica, sequence } => Some(format!(
+            "replica {} contradicted itself about sequence number {}; it is faulty or its key is used twice",
+            replica.0, sequence.0
+        )),
+        Event::Diverged(sequence) => Some(format!(
+            "a quorum has another state at sequence number {} than this replica, which is faulty",
+            sequence.0
+        )),
+        Event::FellBehind { checkpoint } => Some(format!(
+            "this replica fell behind: the others discarded what it lacks before their checkpoint at sequence number {}",
+            checkpoint.0
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_engine::numbers::SequenceNumber;
+
+    #[test]
+    fn what_is_routine_is_not_told() {
+        assert_eq!(text(Event::Stable(SequenceNumber(128))), None);
+        let told = text(Event::Contradiction { replica: ReplicaId(2), sequence: SequenceNumber(7) }).unwrap();
+        assert!(told.contains("replica 2") && told.contains("number 7"), "{told}");
+        assert!(text(Event::Diverged(SequenceNumber(9))).unwrap().contains('9'));
+        assert!(text(Event::FellBehind { checkpoint: SequenceNumber(256) }).unwrap().contains("256"));
+    }
+}
