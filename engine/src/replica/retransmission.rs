@@ -86,11 +86,9 @@ impl Replica {
         }
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
-        // A peer is further on, or is stuck with a number that this replica may know nothing of: there is work for it here as well.
-        let lacking = (0..self.log.window()).rev().find(|offset| status.lacks_committed.contains(*offset as usize));
-        let named = SequenceNumber(status.executed().0.saturating_add(lacking.map_or(0, |offset| offset + 1)));
+        // A peer is further on: there is work that this replica may know nothing of.
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
-        self.highest_seen = self.highest_seen.max(named.min(reachable));
+        self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
         if !self.peers.may_answer(from, now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }

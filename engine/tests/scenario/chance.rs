@@ -66,7 +66,11 @@ pub fn play(seed: u64) -> Result<(), String> {
     pass(&mut cluster, SETTLE_NS, unordered)?;
     let mut executed = cluster.replicas.iter().filter(|host| host.is_correct()).map(|host| host.executed);
     let first = executed.next().expect("most replicas are correct");
-    if executed.all(|other| other == first) { Ok(()) } else { Err(format!("a correct replica stays behind\n{}", standing(&mut cluster))) }
+    if executed.all(|other| other == first) {
+        Ok(())
+    } else {
+        Err(format!("a correct replica stays behind\n{}", standing(&mut cluster)))
+    }
 }
 
 fn behaviour(random: &mut Random) -> Behaviour {
