@@ -4,7 +4,7 @@
 
 mod scenario;
 
-use scenario::script;
+use scenario::{chance, script};
 use std::path::{Path, PathBuf};
 
 fn files() -> Vec<PathBuf> {
@@ -26,4 +26,21 @@ fn the_files_tell_what_happens() {
         }
     }
     assert!(failures.is_empty(), "{}\n(REWRITE=1 writes the outputs anew)", failures.join("\n\n"));
+}
+
+/// How many seeds each run of the tests plays, from 0 on; `SEEDS=FROM..TO` plays others.
+const SEEDS: std::ops::Range<u64> = 0..300;
+
+#[test]
+fn chance_breaks_nothing() {
+    let seeds = match std::env::var("SEEDS") {
+        Ok(text) => {
+            let (from, to) = text.split_once("..").expect("SEEDS is FROM..TO");
+            from.parse().expect("a number")..to.parse().expect("a number")
+        }
+        Err(_) => SEEDS,
+    };
+    let failures: Vec<String> =
+        seeds.filter_map(|seed| chance::play(seed).err().map(|failure| format!("seed {seed}: {failure}"))).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -276,10 +276,10 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
             let digest = cluster.words.state_named(state);
             CheckpointVote::new(SequenceNumber(numbered('s', sequence)?), digest).append(&mut body);
         }
-        ("status", [view, "stable", stable, "executed", executed]) => {
-            let (stable, executed) = (numbered('s', stable)?, numbered('s', executed)?);
-            let (stable, executed) = (SequenceNumber(stable), SequenceNumber(executed));
-            Status::new(View(numbered('v', view)?), stable, executed, executed).append(&mut body);
+        ("status", [view, "stable", stable, "executed", executed, "seen", seen]) => {
+            let sequence = |text| numbered('s', text).map(SequenceNumber);
+            let (view, stable, executed) = (View(numbered('v', view)?), sequence(stable)?, sequence(executed)?);
+            Status::new(view, stable, executed, sequence(seen)?).append(&mut body);
         }
         ("fetch", [sequence, batch]) => {
             let digest = cluster.words.batch_named(batch);

@@ -7,6 +7,7 @@
 //! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns, [`network`] what is
 //! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told, [`checks`] what must hold whatever happens.
 
+pub mod chance;
 pub mod checks;
 pub mod cluster;
 pub mod command;

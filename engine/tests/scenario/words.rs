@@ -9,7 +9,7 @@ use logothete_engine::wire::agreement::{BatchEntry, PrePrepare, batch_digest};
 use logothete_engine::wire::operation::Operations;
 use logothete_engine::wire::reply::{RefusalReason, Reply};
 use logothete_engine::wire::request::RequestName;
-use logothete_engine::wire::retransmission::{Fetch, Status};
+use logothete_engine::wire::retransmission::{Fetch, Status, WindowBits};
 use logothete_engine::wire::{Message, Messages};
 use std::collections::BTreeMap;
 
@@ -324,7 +324,11 @@ fn reply_text(reply: &Reply<'_>) -> String {
 }
 
 fn status_text(status: &Status) -> String {
-    let mut text = format!("status v{} stable s{} executed s{}", status.view(), status.stable(), status.executed());
+    let (view, stable, executed) = (status.view(), status.stable(), status.executed());
+    // Where nothing is said to be lacking, the first number that lacks is the first that the sender has not seen.
+    let unseen = (0..WINDOW_MAX as usize).find(|offset| status.lacks(&WindowBits::default(), *offset));
+    let seen = executed.0 + unseen.unwrap_or(WINDOW_MAX as usize) as u64;
+    let mut text = format!("status v{view} stable s{stable} executed s{executed} seen s{seen}");
     let lacks = [
         ("pre-prepare", &status.lacks_proposal),
         ("prepared", &status.lacks_prepared),
