@@ -1,4 +1,5 @@
-//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at.
+//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at (`protocol.md
+//! PK-4`).
 
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
@@ -85,7 +86,8 @@ impl<'a> AuthenticatedPacket<'a> {
         self.facts.body_digest
     }
 
-    /// Whether a replica passed on a client's packet: it may be an old one, and counts only where it was asked for.
+    /// Whether a replica passed on a client's packet: it may be an old one, and counts only where it was asked for
+    /// (`protocol.md PK-6`).
     pub fn relayed(&self) -> bool {
         self.facts.relayed
     }

@@ -44,7 +44,7 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// A store that holds at most so many bytes of slabs.
+    /// A store that holds at most so many bytes of slabs (`protocol.md BP-3`).
     pub fn new(bytes_max: usize) -> Self {
         Self { classes: Default::default(), bytes_held: 0, bytes_max }
     }
@@ -155,6 +155,7 @@ mod tests {
         RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) }
     }
 
+    /// `protocol.md CK-3`
     #[test]
     fn a_body_lives_until_its_last_reference_goes() {
         let mut bodies = Bodies::new(1 << 16);
@@ -172,6 +173,7 @@ mod tests {
         assert_eq!(bodies.packet(second).len(), 150);
     }
 
+    /// `protocol.md BP-3`
     #[test]
     fn the_bound_is_on_slabs_in_use() {
         let mut bodies = Bodies::new(1024);
