@@ -164,6 +164,11 @@ impl OrdererCounters {
         Ok(Self { gauges: process.add("replica")?, rejects: process.add("rejects")?, published_ns: 0 })
     }
 
+    /// In private memory, for a replica that is no process.
+    pub fn private() -> Self {
+        Self { gauges: ReplicaGauges::private(), rejects: RejectGauges::private(), published_ns: 0 }
+    }
+
     /// Copies what is due.
     pub fn publish(&mut self, now: Now, replica: &Replica) {
         if now.monotonic_ns.saturating_sub(self.published_ns) < PUBLISH_NS {

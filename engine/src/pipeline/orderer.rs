@@ -45,6 +45,11 @@ impl Orderer {
         }
     }
 
+    /// The replica.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
     /// Does what the replica asked for; what follows from that waits in `output`.
     fn do_actions(&mut self, outbox: &mut Outbox) {
         std::mem::swap(&mut self.output, &mut self.doing);

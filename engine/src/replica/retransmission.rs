@@ -54,7 +54,7 @@ impl Replica {
         self.pulse.sent_ns = now.monotonic_ns;
         self.pulse.sent_while_stuck += u32::from(work);
         self.pulse.update(now.monotonic_ns, work);
-        let mut status = Status::new(self.view, self.stable(), self.executed);
+        let mut status = Status::new(self.view, self.stable(), self.executed, self.highest_seen);
         for (offset, sequence) in (self.executed.0 + 1..=self.highest_seen.0).enumerate() {
             let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window())
             else {
@@ -109,14 +109,14 @@ impl Replica {
                     bytes_left = bytes_left.saturating_sub(bytes.len() - before);
                 });
             };
-            if self.is_primary() && status.lacks_proposal.contains(offset) {
+            if self.is_primary() && status.lacks(&status.lacks_proposal, offset) {
                 let (view, time) = (proposal.view, proposal.timestamp_ns);
                 send(&|bytes| append_pre_prepare(bytes, view, sequence, time, &slot.entries));
             }
-            if !self.is_primary() && status.lacks_prepared.contains(offset) {
+            if !self.is_primary() && status.lacks(&status.lacks_prepared, offset) {
                 send(&|bytes| vote.append_prepare(bytes));
             }
-            if slot.stage >= Stage::Prepared && status.lacks_committed.contains(offset) {
+            if slot.stage >= Stage::Prepared && status.lacks(&status.lacks_committed, offset) {
                 send(&|bytes| vote.append_commit(bytes));
             }
             if bytes_left == 0 {

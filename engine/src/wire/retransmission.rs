@@ -30,13 +30,14 @@ impl WindowBits {
     }
 }
 
-/// Status(v, h, last executed, what the window lacks).
+/// Status(v, h, last executed, highest heard of, what is lacking up to there).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Status {
     view: U64,
     stable: U64,
     executed: U64,
+    highest: U64,
     /// Numbers above `executed` whose pre-prepare is missing; bit 0 is `executed + 1`.
     pub lacks_proposal: WindowBits,
     /// Numbers above `executed` that have not prepared here.
@@ -46,13 +47,14 @@ pub struct Status {
 }
 
 impl Status {
-    /// A status that lacks nothing.
-    pub fn new(view: View, stable: SequenceNumber, executed: SequenceNumber) -> Self {
+    /// A status that lacks nothing up to `highest`, the highest number that the sender has heard of, and everything above it.
+    pub fn new(view: View, stable: SequenceNumber, executed: SequenceNumber, highest: SequenceNumber) -> Self {
         let none = WindowBits::default();
         Self {
             view: view.0.into(),
             stable: stable.0.into(),
             executed: executed.0.into(),
+            highest: highest.0.into(),
             lacks_proposal: none,
             lacks_prepared: none,
             lacks_committed: none,
@@ -72,6 +74,13 @@ impl Status {
     /// The last batch that the sender executed.
     pub fn executed(&self) -> SequenceNumber {
         SequenceNumber(self.executed.get())
+    }
+
+    /// Whether the sender lacks something of a number at `offset` above its last executed one, as `bits` say, or because it has not
+    /// heard of the number at all.
+    pub fn lacks(&self, bits: &WindowBits, offset: usize) -> bool {
+        let unheard = self.executed.get().saturating_add(1 + offset as u64) > self.highest.get();
+        unheard || bits.contains(offset)
     }
 
     /// Appends it.

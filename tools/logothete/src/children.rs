@@ -4,7 +4,7 @@
 //! SIGKILL for those that do not follow in time), and a child of a parent that was killed is killed by the kernel, because every child
 //! begins with [`die_with_parent`].
 //!
-//! A child that is ready prints one line `ready NAME=VALUE...` on standard output. What it prints on standard error is passed on or kept,
+//! A child that is ready prints one line `ready NAME=VALUE...` on standard output, and may print `done NAME=VALUE...` at its end. What it prints on standard error is passed on or kept,
 //! and its last lines are part of the report when it dies.
 
 use rustix::process::{Pid, Signal};
@@ -92,17 +92,28 @@ impl std::fmt::Display for Death {
     }
 }
 
-/// The facts of a child's `ready` line.
-pub type Ready = BTreeMap<String, String>;
+/// What a child tells of itself, by name.
+pub type Facts = BTreeMap<String, String>;
 
-/// Reads the facts of a `ready` line; none if it is another line. Words without `=` are no facts.
-fn parse_ready(line: &str) -> Option<Ready> {
+/// A line of a child's standard output that is for this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    /// `ready NAME=VALUE...`: it serves.
+    Ready(Facts),
+    /// `done NAME=VALUE...`: what it did, before it ends.
+    Done(Facts),
+}
+
+/// Reads such a line; none if it is another. Words without `=` are no facts.
+fn parse_told(line: &str) -> Option<Told> {
     let mut words = line.split_ascii_whitespace();
-    if words.next() != Some("ready") {
-        return None;
-    }
+    let told = match words.next()? {
+        "ready" => Told::Ready,
+        "done" => Told::Done,
+        _ => return None,
+    };
     let facts = words.filter_map(|word| word.split_once('='));
-    Some(facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    Some(told(facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
 }
 
 /// Ends this process when its parent ends, even by SIGKILL. A child calls it first, with its parent's process id.
@@ -121,11 +132,12 @@ pub fn die_with_parent(parent: u32) -> Result<(), String> {
 struct Running {
     name: String,
     process: Child,
-    ready: Receiver<Ready>,
-    is_ready: Option<Ready>,
+    told: Receiver<Told>,
+    ready: Option<Facts>,
+    done: Option<Facts>,
     last_lines: Arc<Mutex<VecDeque<String>>>,
-    /// The thread that reads standard error; it ends with the pipe.
-    reader: Option<std::thread::JoinHandle<()>>,
+    /// The threads that read its output; they end with the pipes.
+    readers: Vec<std::thread::JoinHandle<()>>,
     status: Option<ExitStatus>,
 }
 
@@ -156,31 +168,32 @@ impl Children {
         let pid = process.id();
         let output = process.stdout.take().expect("piped above");
         let errors = process.stderr.take().expect("piped above");
-        let (facts, ready) = mpsc::channel();
+        let (teller, told) = mpsc::channel();
         let last_lines = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_LINES)));
         // From here on dropping `self` ends the child, also if a thread cannot be started.
         self.running.push(Running {
             name: name.to_owned(),
             process,
-            ready,
-            is_ready: None,
+            told,
+            ready: None,
+            done: None,
             last_lines: Arc::clone(&last_lines),
-            reader: None,
+            readers: Vec::new(),
             status: None,
         });
-        std::thread::Builder::new()
+        let output = std::thread::Builder::new()
             .name(format!("{name} output"))
             .spawn(move || {
                 for_each_line(output, |line| {
-                    if let Some(ready) = parse_ready(&line) {
-                        // Nobody waits any more: the line has no other use.
-                        let _ = facts.send(ready);
+                    if let Some(told) = parse_told(&line) {
+                        // Fails when nobody asks any more.
+                        let _ = teller.send(told);
                     }
                 });
             })
             .map_err(spawn_error)?;
         let (label, diagnostics) = (name.to_owned(), self.diagnostics);
-        let reader = std::thread::Builder::new()
+        let errors = std::thread::Builder::new()
             .name(format!("{name} errors"))
             .spawn(move || {
                 for_each_line(errors, |line| {
@@ -195,7 +208,7 @@ impl Children {
                 });
             })
             .map_err(spawn_error)?;
-        self.running.last_mut().expect("pushed above").reader = Some(reader);
+        self.running.last_mut().expect("pushed above").readers = vec![output, errors];
         Ok(pid)
     }
 
@@ -204,16 +217,14 @@ impl Children {
     /// # Errors
     ///
     /// When one dies, the time is over, or `stop` is set.
-    pub fn wait_ready(&mut self, timeout: Duration, stop: &AtomicBool) -> Result<Vec<Ready>, ChildError> {
+    pub fn wait_ready(&mut self, timeout: Duration, stop: &AtomicBool) -> Result<Vec<Facts>, ChildError> {
         let begin = Instant::now();
         loop {
             for child in &mut self.running {
-                if child.is_ready.is_none() {
-                    child.is_ready = child.ready.try_recv().ok();
-                }
+                child.hear();
             }
-            let Some(waiting) = self.running.iter().find(|child| child.is_ready.is_none()) else {
-                return Ok(self.running.iter().filter_map(|child| child.is_ready.clone()).collect());
+            let Some(waiting) = self.running.iter().find(|child| child.ready.is_none()) else {
+                return Ok(self.running.iter().filter_map(|child| child.ready.clone()).collect());
             };
             if begin.elapsed() >= timeout {
                 let name = waiting.name.clone();
@@ -237,9 +248,7 @@ impl Children {
             if let Ok(Some(status)) = child.process.try_wait() {
                 child.status = Some(status);
                 // The pipe closed with the process: what it wrote last is still being read.
-                if let Some(reader) = child.reader.take() {
-                    let _ = reader.join();
-                }
+                child.join_readers();
                 deaths.push(Death {
                     name: child.name.clone(),
                     pid: child.process.id(),
@@ -249,6 +258,11 @@ impl Children {
             }
         }
         deaths
+    }
+
+    /// The children's process ids, in the order of their start.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.running.iter().map(|child| child.process.id())
     }
 
     /// How many children have not ended, as far as [`Children::deaths`] has seen.
@@ -268,7 +282,14 @@ impl Children {
         self.signal(Signal::KILL);
         for child in self.running.iter_mut().filter(|child| child.status.is_none()) {
             child.status = child.process.wait().ok();
+            child.join_readers();
         }
+    }
+
+    /// What each child told of its work, in the order of their start; none of a child that did not come to it. After [`Children::stop`].
+    pub fn done(&mut self) -> Vec<Option<Facts>> {
+        self.running.iter_mut().for_each(Running::hear);
+        self.running.iter().map(|child| child.done.clone()).collect()
     }
 
     fn signal(&self, signal: Signal) {
@@ -288,6 +309,24 @@ impl Drop for Children {
 }
 
 impl Running {
+    /// Takes what it has told.
+    fn hear(&mut self) {
+        for told in self.told.try_iter() {
+            match told {
+                Told::Ready(facts) => self.ready = Some(facts),
+                Told::Done(facts) => self.done = Some(facts),
+            }
+        }
+    }
+
+    /// Waits until what it wrote is read; it has ended, so the pipes are closed.
+    fn join_readers(&mut self) {
+        for reader in self.readers.drain(..) {
+            // A reader does not panic; if it did, its lines are missing and nothing else.
+            let _ = reader.join();
+        }
+    }
+
     fn lines(&self) -> Vec<String> {
         let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
@@ -333,13 +372,16 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_ready_line_carries_facts() {
-        let ready = parse_ready("ready role=replica transport=io_uring and more").unwrap();
+    fn lines_for_the_parent_carry_facts() {
+        let Some(Told::Ready(ready)) = parse_told("ready role=replica transport=io_uring and more") else {
+            panic!("a ready line");
+        };
         assert_eq!(ready.get("role").map(String::as_str), Some("replica"));
         assert_eq!(ready.get("transport").map(String::as_str), Some("io_uring"));
         assert_eq!(ready.len(), 2);
-        assert_eq!(parse_ready("already=1"), None);
-        assert_eq!(parse_ready(""), None);
+        assert!(matches!(parse_told("done operations=7"), Some(Told::Done(done)) if done["operations"] == "7"));
+        assert_eq!(parse_told("already=1"), None);
+        assert_eq!(parse_told(""), None);
     }
 
     #[test]
@@ -353,6 +395,19 @@ mod tests {
         assert_eq!(children.living(), 2);
         drop(children);
         assert!(!is_alive(one) && !is_alive(two));
+    }
+
+    #[test]
+    fn what_a_child_did_is_heard_after_its_end() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let script = "trap 'echo done operations=7; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+        children.spawn("worker", &mut shell(script)).unwrap();
+        children.spawn("silent", &mut shell("echo ready; exec sleep 1000")).unwrap();
+        children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
+        children.stop();
+        let done = children.done();
+        assert_eq!(done[0].as_ref().unwrap()["operations"], "7");
+        assert_eq!(done[1], None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod publish;
 #[cfg(test)]
 mod scripted_driver;
 mod signals;
+mod trial;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,30 +32,38 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(commands::demo::Arguments),
     Init(commands::init::Arguments),
     Replica(commands::replica::Arguments),
     Driver(commands::driver::Arguments),
     Local(commands::local::Arguments),
     Publish(commands::publish::Arguments),
     Subscribe(commands::subscribe::Arguments),
+    Bench(commands::bench::Arguments),
     Status(commands::status::Arguments),
     Doctor(commands::doctor::Arguments),
+    #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
+    #[command(hide = true)]
+    NullReplica(commands::null_replica::Arguments),
 }
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with status 2 and a text on standard error.
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Init(arguments) => commands::init::run(&arguments),
         Command::Replica(arguments) => commands::replica::run(&arguments),
         Command::Driver(arguments) => commands::driver::run(&arguments),
         Command::Local(arguments) => commands::local::run(&arguments),
         Command::Publish(arguments) => commands::publish::run(&arguments),
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
+        Command::NullReplica(arguments) => commands::null_replica::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,12 +14,12 @@ pub fn print_line(line: &str) -> Result<(), Failure> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Failure::of_output(&error))
 }
 
-/// Prints the line that tells a parent process that this one is ready. A parent that has gone does not need it.
+/// Prints a line for a parent process: `ready ...` or `done ...`. A parent that has gone does not need it.
 ///
 /// # Errors
 ///
 /// When standard output cannot be written to for another reason.
-pub fn print_ready(line: &str) -> Result<(), Failure> {
+pub fn tell_parent(line: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
@@ -38,7 +38,16 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Fail
     if path == Path::new("-") {
         return print_line(&text);
     }
-    std::fs::write(path, text + "\n").map_err(|error| Failure::of_file("write", path, &error))
+    write_text(path, &(text + "\n"))
+}
+
+/// Writes a file.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::of_file("write", path, &error))
 }
 
 /// One line of progress on standard error: overwritten on a terminal, a line each time elsewhere.

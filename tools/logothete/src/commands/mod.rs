@@ -1,9 +1,12 @@
 //! The commands, one file each: their options (`Arguments`) and what they do (`run`).
 
+pub mod bench;
+pub mod demo;
 pub mod doctor;
 pub mod driver;
 pub mod init;
 pub mod local;
+pub mod null_replica;
 pub mod process;
 pub mod publish;
 pub mod replica;

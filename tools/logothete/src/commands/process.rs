@@ -2,7 +2,7 @@
 
 use crate::children::die_with_parent;
 use crate::failure::Failure;
-use crate::output::print_ready;
+use crate::output::tell_parent;
 use logothete_engine::cluster::{Arrangement, FanOut, Transport};
 use logothete_engine::pipeline::StartReport;
 use std::process::Command;
@@ -73,7 +73,7 @@ pub fn announce(name: &str, report: &StartReport) {
         report.address, report.backend, report.arrangement
     );
     // The process serves others, whether anybody reads its standard output or not.
-    if let Err(failure) = print_ready(&format!("ready {name} {facts}")) {
+    if let Err(failure) = tell_parent(&format!("ready {name} {facts}")) {
         eprintln!("logothete: {failure}");
     }
 }

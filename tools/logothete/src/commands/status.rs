@@ -3,12 +3,17 @@
 use crate::failure::Failure;
 use crate::options::parse_duration;
 use crate::output::{print_line, write_json};
+use crate::trial::measure::counters_files;
 use logothete_engine::client::status::{ReplicaStatus, query};
 use logothete_engine::cluster::{Cluster, init};
 use logothete_engine::replica::Progress;
+use logothete_transport::counters::{Counters, Liveness};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// A process that gave no sign of life for this long is shown as silent: a hundred times the interval at which it gives one.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Asks every replica how it fares, and prints one line each.
 ///
@@ -22,6 +27,9 @@ pub struct Arguments {
     /// How long to wait for answers
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     timeout: Duration,
+    /// Also print the counters of the cluster's processes on this host
+    #[arg(long)]
+    counters: bool,
     /// Write the answers to FILE as JSON (- for standard output, instead of the table)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -48,10 +56,33 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             print_line(line)?;
         }
     }
+    if arguments.counters {
+        print_counters(&arguments.config, &cluster)?;
+    }
     match finding.failure {
         None => Ok(()),
         Some(failure) => Err(Failure::Failed(failure)),
     }
+}
+
+/// Prints every counter that is not zero, of every process that has its local file here and has run.
+fn print_counters(config: &Path, cluster: &Cluster) -> Result<(), Failure> {
+    for path in counters_files(config, cluster) {
+        let Ok(counters) = Counters::open(&path) else {
+            // It never ran.
+            continue;
+        };
+        let liveness = match counters.liveness(SILENCE_MAX) {
+            Liveness::Alive => String::from("running"),
+            Liveness::Silent { age } => format!("silent for {} s", age.as_secs()),
+            Liveness::Dead => String::from("ended"),
+        };
+        print_line(&format!("\n{} (process {}, {liveness})", path.display(), counters.pid()))?;
+        for reading in counters.readings().filter(|reading| reading.value > 0) {
+            print_line(&format!("  {:<10} {:<28} {:>16} {}", reading.set, reading.label, reading.value, reading.unit))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the answers mean together.

@@ -1,0 +1,244 @@
+//! What must hold whatever the script does, looked at from outside: the messages that were sent and arrived, what the services executed, what the
+//! clients accepted. Nothing here asks a replica for its opinion of the agreement.
+
+use super::hosts::Settings;
+use super::witness::{Appended, Executed};
+use logothete_crypto::Digest;
+use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
+use logothete_engine::wire::agreement::{Vote, batch_digest};
+use logothete_engine::wire::report::ReportReply;
+use logothete_engine::wire::{Message, Messages};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One vote or proposal of the normal case: kind, sequence number, view.
+type Claim = (&'static str, u64, u64);
+
+/// What one replica said, was told, and did.
+#[derive(Debug, Default)]
+struct Witnessed {
+    said: BTreeMap<Claim, Digest>,
+    checkpoints_said: BTreeMap<u64, Digest>,
+    told: BTreeMap<(Claim, Digest), ReplicaSet>,
+    executed: u64,
+    operations: BTreeSet<(u64, u64)>,
+}
+
+/// What stands at one sequence number.
+#[derive(Debug)]
+struct Ordered {
+    requests: Vec<Executed>,
+    by: ReplicaId,
+    /// How many entries the log has after it.
+    log_end: u64,
+}
+
+/// The checkers.
+#[derive(Debug)]
+pub struct Checks {
+    settings: Settings,
+    replicas: Vec<Witnessed>,
+    /// The one order, as the first correct replica to execute a number executed it.
+    batches: BTreeMap<u64, (Digest, ReplicaId)>,
+    requests: BTreeMap<u64, Ordered>,
+    states: BTreeMap<u64, (Digest, ReplicaId)>,
+    log: Vec<Appended>,
+    violations: Vec<String>,
+}
+
+impl Checks {
+    pub fn new(settings: Settings) -> Self {
+        let replicas = (0..settings.replicas).map(|_| Witnessed::default()).collect();
+        Self {
+            settings,
+            replicas,
+            batches: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            states: BTreeMap::new(),
+            log: Vec::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// What was violated since the last call.
+    ///
+    /// # Errors
+    /// All violations, one a line.
+    pub fn verdict(&mut self) -> Result<(), String> {
+        if self.violations.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.violations).join("\n")) }
+    }
+
+    /// An authentic packet reached a correct replica.
+    pub fn on_arrived(&mut self, at: ReplicaId, from: Principal, body: &[u8]) {
+        let Principal::Replica(id) = from else { return };
+        let told = &mut self.replicas[usize::from(at.0)].told;
+        for (message, _) in Messages::new(body, from).flatten() {
+            if let Some((claim, digest)) = claim(&message) {
+                told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(id);
+            }
+        }
+    }
+
+    /// A correct replica sends a packet of its own.
+    pub fn on_sent(&mut self, by: ReplicaId, body: &[u8]) {
+        for (message, _) in Messages::new(body, Principal::Replica(by)).flatten() {
+            if let Some((claim, digest)) = claim(&message) {
+                self.on_claimed(by, claim, digest);
+            }
+            if let Message::Checkpoint(vote) = message {
+                let said = &mut self.replicas[usize::from(by.0)].checkpoints_said;
+                let first = *said.entry(vote.sequence().0).or_insert(vote.digest);
+                if first != vote.digest {
+                    self.violations.push(format!("{by} voted for two states after s{}", vote.sequence()));
+                }
+                self.on_state(by, vote.sequence().0, vote.digest);
+            }
+        }
+    }
+
+    /// No two votes in conflict, and no commit without a quorum of prepares.
+    fn on_claimed(&mut self, by: ReplicaId, claim: Claim, digest: Digest) {
+        let quorum = self.settings.quorum();
+        let primary = ReplicaId((claim.2 % self.settings.replicas as u64) as u8);
+        let witnessed = &mut self.replicas[usize::from(by.0)];
+        let first = *witnessed.said.entry(claim).or_insert(digest);
+        witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(by);
+        let (kind, sequence, view) = claim;
+        if first != digest {
+            self.violations.push(format!("{by} sent two {kind}s in view {view} for s{sequence}"));
+        }
+        let told = |kind| witnessed.told.get(&((kind, sequence, view), digest)).copied().unwrap_or(ReplicaSet::EMPTY);
+        let proposed = told("pre-prepare").contains(primary);
+        if !proposed {
+            self.violations.push(format!("{by} sent a {kind} for s{sequence} without a pre-prepare of the primary"));
+        }
+        if kind == "commit" && told("prepare").without(primary).count() < quorum.prepares() {
+            self.violations.push(format!("{by} sent a commit for s{sequence} that is not prepared there"));
+        }
+    }
+
+    /// What a correct replica's service executed since the last duty cycle, and which batch it committed at each number.
+    pub fn on_executed(
+        &mut self,
+        by: ReplicaId,
+        upto: u64,
+        executed: &[Executed],
+        batch_of: impl Fn(u64) -> Option<Digest>,
+    ) {
+        let witnessed = &mut self.replicas[usize::from(by.0)];
+        let from = witnessed.executed + 1;
+        witnessed.executed = upto;
+        for operation in executed.iter().flat_map(|request| &request.operations) {
+            if !witnessed.operations.insert((operation.session, operation.number)) {
+                let name = format!("operation {} of session {}", operation.number, operation.session);
+                self.violations.push(format!("{by} executed {name} twice"));
+            }
+        }
+        for sequence in from..=upto {
+            self.on_batch(by, sequence, batch_of(sequence));
+            let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
+            match self.requests.get(&sequence) {
+                Some(held) if held.requests != requests => {
+                    self.violations.push(format!("{} and {by} executed different requests at s{sequence}", held.by));
+                }
+                Some(_) => {}
+                None => {
+                    self.log.extend(requests.iter().flat_map(|request| request.operations.clone()));
+                    let log_end = self.log.len() as u64;
+                    self.requests.insert(sequence, Ordered { requests, by, log_end });
+                }
+            }
+        }
+        if executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
+            self.violations.push(format!("{by} executed something outside s{from}..s{upto}"));
+        }
+    }
+
+    fn on_batch(&mut self, by: ReplicaId, sequence: u64, batch: Option<Digest>) {
+        let Some(batch) = batch else {
+            self.violations.push(format!("{by} executed s{sequence}, which it has not committed"));
+            return;
+        };
+        let (held, first) = *self.batches.entry(sequence).or_insert((batch, by));
+        if held != batch {
+            self.violations.push(format!("{first} and {by} executed different batches at s{sequence}"));
+        }
+        let told = &self.replicas[usize::from(by.0)].told;
+        let in_any_view =
+            (("commit", sequence, 0), Digest::ZERO)..=(("commit", sequence, u64::MAX), Digest([0xff; 32]));
+        let mut commits = told.range(in_any_view).filter(|((_, digest), _)| *digest == batch);
+        if !commits.any(|(_, from)| from.count() >= self.settings.quorum().strong()) {
+            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits"));
+        }
+    }
+
+    /// How a correct replica says that it fares, after a duty cycle.
+    pub fn on_report(&mut self, by: ReplicaId, report: &ReportReply) {
+        let (executed, stable) = (report.executed.get(), report.checkpoint_stable.get());
+        self.on_state(by, executed, report.state_digest);
+        let interval = self.settings.checkpoint_interval;
+        if stable > executed || executed - stable > self.settings.window() || !stable.is_multiple_of(interval) {
+            self.violations.push(format!("{by} has executed s{executed} with a stable checkpoint at s{stable}"));
+        }
+        let end = self.requests.get(&executed).map_or(0, |ordered| ordered.log_end);
+        if report.log_end.get() != end {
+            self.violations.push(format!("{by} has {} log entries after s{executed}, not {end}", report.log_end));
+        }
+    }
+
+    fn on_state(&mut self, by: ReplicaId, sequence: u64, digest: Digest) {
+        let (held, first) = *self.states.entry(sequence).or_insert((digest, by));
+        if held != digest {
+            self.violations.push(format!("{first} and {by} have different states after s{sequence}"));
+        }
+    }
+
+    /// A client accepted a position as the result of an operation.
+    pub fn on_accepted(&mut self, operation: &Appended, position: u64) {
+        match self.log.get(position as usize) {
+            Some(entry) if entry == operation => {}
+            entry => self.violations.push(format!("a client was told {operation:?} at {position}: there is {entry:?}")),
+        }
+    }
+
+    /// A subscriber was given an entry; it is the next one, and what the log has there.
+    pub fn on_entry(&mut self, position: u64, expected: u64, entry: &Appended) {
+        if position != expected {
+            self.violations.push(format!("a subscriber got entry {position} when {expected} was next"));
+        }
+        if !self
+            .log
+            .get(position as usize)
+            .is_some_and(|held| held.session == entry.session && held.bytes == entry.bytes)
+        {
+            self.violations.push(format!("a subscriber got {entry:?} at {position}, which is not the log's"));
+        }
+    }
+
+    /// Votes beyond the window, or proposals beyond the pipeline.
+    pub fn on_bounds(&mut self, by: ReplicaId, executed: u64, stable: u64) {
+        let witnessed = &self.replicas[usize::from(by.0)];
+        let beyond = |(_, sequence, _): &&Claim| *sequence > stable + self.settings.window();
+        if let Some((kind, sequence, _)) = witnessed.said.keys().find(beyond) {
+            self.violations.push(format!("{by} sent a {kind} for s{sequence}, beyond the window above s{stable}"));
+        }
+        let depth = self.settings.pipeline_depth;
+        let too_deep = |(kind, sequence, _): &&Claim| *kind == "pre-prepare" && *sequence > executed + depth;
+        if let Some((_, sequence, _)) = witnessed.said.keys().find(too_deep) {
+            self.violations
+                .push(format!("{by} proposed s{sequence} with s{executed} executed: more than {depth} in flight"));
+        }
+    }
+}
+
+fn claim(message: &Message<'_>) -> Option<(Claim, Digest)> {
+    let vote = |kind, vote: &Vote| ((kind, vote.sequence().0, vote.view().0), vote.digest);
+    match message {
+        Message::PrePrepare(proposal) => {
+            let digest = batch_digest(proposal.timestamp_ns, proposal.entries);
+            Some((("pre-prepare", proposal.sequence.0, proposal.view.0), digest))
+        }
+        Message::Prepare(prepare) => Some(vote("prepare", prepare)),
+        Message::Commit(commit) => Some(vote("commit", commit)),
+        _ => None,
+    }
+}

@@ -1,0 +1,593 @@
+//! A cluster in virtual time: replicas and clients take turns, packets travel as the script says, everything is looked at by the checkers.
+//!
+//! A *turn* is a duty cycle: an agent takes packets, then does what is due. A *round* is the time that a packet takes ([`HOP_NS`]): everything in
+//! flight arrives, and each receiver has one turn.
+
+use super::checks::Checks;
+use super::faults::{Fault, Spoken, receivers, spoil};
+use super::hosts::{ClientHost, Departed, ReplicaHost, Settings, Waiting, now};
+use super::network::{Fate, Filter, Network, Packet};
+use super::random::Random;
+use super::report::{Detail, Loss, Report};
+use super::seat::Seat;
+use super::witness::Appended;
+use super::words::{Words, duration, ranges};
+use logothete_engine::client::Delivery;
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber};
+use logothete_engine::pipeline::{Core, ReplicaFacts};
+use logothete_engine::replica::{Event, Reject, RejectCounters};
+use logothete_engine::service::ResultsView;
+use logothete_engine::wire::agreement::BatchEntry;
+use logothete_engine::wire::operation::OperationsWriter;
+use logothete_engine::wire::{Audience, Message, Messages};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// How long a packet travels.
+pub const HOP_NS: u64 = 100_000;
+
+/// Rounds in which a network must come to rest.
+const ROUNDS_MAX: usize = 2000;
+
+/// Turns without the time going on before an agent is said to spin.
+const SPINS_MAX: usize = 16;
+
+pub struct Cluster {
+    pub settings: Settings,
+    pub replicas: Vec<ReplicaHost>,
+    pub clients: Vec<ClientHost>,
+    pub network: Network,
+    pub words: Words,
+    pub report: Report,
+    pub checks: Checks,
+    random: Random,
+    now_ns: u64,
+    /// When the script's time begins: the clients have opened their incarnations.
+    origin_ns: u64,
+    /// What each agent had come to when the command began.
+    began: Vec<(Principal, u64, u64)>,
+}
+
+impl Cluster {
+    /// A cluster whose members know each other's keys; nothing has been sent.
+    pub fn new(settings: Settings) -> Self {
+        let mut random = Random::new(settings.seed);
+        let mut replicas: Vec<_> =
+            (0..settings.replicas as u8).map(|id| ReplicaHost::new(ReplicaId(id), &settings, &mut random)).collect();
+        let mut clients: Vec<_> =
+            (0..settings.clients as u16).map(|id| ClientHost::new(ClientId(id), &settings, 0, &mut random)).collect();
+        for at in 0..replicas.len() {
+            let (earlier, later) = replicas.split_at_mut(at);
+            let seat = &mut later[0].seat;
+            earlier.iter_mut().for_each(|other| seat.introduce(&mut other.seat));
+            clients.iter_mut().for_each(|client| seat.introduce(&mut client.seat));
+        }
+        let operator = Principal::Client(settings.operator());
+        let mut seat = Seat::new(operator, settings.register(), &mut random);
+        for replica in &mut replicas {
+            seat.introduce(&mut replica.seat);
+            replica.keep_question(&mut seat, settings.operator());
+        }
+        Self {
+            settings,
+            replicas,
+            clients,
+            network: Network::new(random.next()),
+            words: Words::default(),
+            report: Report::new(settings.replicas),
+            checks: Checks::new(settings),
+            random,
+            now_ns: 0,
+            origin_ns: 0,
+            began: Vec::new(),
+        }
+    }
+
+    /// Lets the clients open their incarnations; the script's time begins then.
+    pub fn open_clients(&mut self) -> Result<(), String> {
+        self.run_due()?;
+        self.deliver_all()?;
+        match self.clients.iter().all(|client| client.open) {
+            true => self.origin_ns = self.now_ns,
+            false => return Err("a client could not open its incarnation".to_owned()),
+        }
+        Ok(())
+    }
+
+    pub fn begin(&mut self, detail: Detail) {
+        self.report.begin(detail);
+        self.began = self.standing();
+        self.say_moment();
+    }
+
+    /// Ends a command: what is to be said of it.
+    pub fn end(&mut self) -> String {
+        let mut summary = Vec::new();
+        for ((who, first, second), (_, first_before, second_before)) in self.standing().into_iter().zip(&self.began) {
+            match who {
+                Principal::Replica(id) if self.replicas[usize::from(id.0)].is_correct() => {
+                    if first > *first_before {
+                        summary.push((who, format!("executed {}", ranges(first_before + 1..=first))));
+                    }
+                    if second > *second_before {
+                        summary.push((who, format!("stable s{second}")));
+                    }
+                }
+                Principal::Client(_) if first > *first_before => {
+                    summary.push((who, format!("accepted {}", operations(first - first_before))));
+                }
+                _ => {}
+            }
+        }
+        self.report.end(summary)
+    }
+
+    /// Of replicas: executed and stable. Of clients: accepted.
+    fn standing(&self) -> Vec<(Principal, u64, u64)> {
+        let replica = |host: &ReplicaHost| (Principal::Replica(host.id), host.executed, host.stable);
+        let client = |host: &ClientHost| (Principal::Client(host.id), host.accepted, 0);
+        self.replicas.iter().map(replica).chain(self.clients.iter().map(client)).collect()
+    }
+
+    /// Everything in flight arrives, and what that causes, until nothing is.
+    pub fn deliver_all(&mut self) -> Result<(), String> {
+        for _ in 0..ROUNDS_MAX {
+            if self.network.is_quiet() {
+                return Ok(());
+            }
+            self.round(&Filter::default())?;
+        }
+        Err(format!("after {ROUNDS_MAX} rounds there is still something in flight"))
+    }
+
+    /// What matches arrives.
+    pub fn round(&mut self, filter: &Filter) -> Result<(), String> {
+        self.now_ns += HOP_NS;
+        self.say_moment();
+        let mut arriving: BTreeMap<Principal, Vec<Packet>> = BTreeMap::new();
+        for packet in self.network.take(filter) {
+            arriving.entry(packet.to).or_default().push(packet);
+        }
+        for (receiver, packets) in arriving {
+            self.turn(receiver, &packets)?;
+        }
+        self.run_due()
+    }
+
+    /// Time passes, and nothing arrives.
+    pub fn tick(&mut self, duration_ns: u64) -> Result<(), String> {
+        let end_ns = self.now_ns + duration_ns;
+        while self.deadline_ns() <= end_ns {
+            self.now_ns = self.now_ns.max(self.deadline_ns());
+            self.say_moment();
+            self.run_due()?;
+        }
+        self.now_ns = end_ns;
+        Ok(())
+    }
+
+    /// Time passes, and packets arrive.
+    pub fn run(&mut self, duration_ns: u64) -> Result<(), String> {
+        let end_ns = self.now_ns + duration_ns;
+        loop {
+            let arrival_ns = if self.network.is_quiet() { u64::MAX } else { self.now_ns + HOP_NS };
+            let next_ns = self.deadline_ns().max(self.now_ns).min(arrival_ns);
+            if next_ns > end_ns {
+                self.now_ns = end_ns;
+                return Ok(());
+            }
+            if next_ns == arrival_ns {
+                self.round(&Filter::default())?;
+            } else {
+                self.now_ns = next_ns;
+                self.say_moment();
+                self.run_due()?;
+            }
+        }
+    }
+
+    /// Time passes, and packets arrive one by one, in any order.
+    pub fn run_unordered(&mut self, duration_ns: u64) -> Result<(), String> {
+        let end_ns = self.now_ns + duration_ns;
+        while self.now_ns < end_ns {
+            match self.network.take_any() {
+                Some(packet) => {
+                    self.now_ns += self.random.below(HOP_NS as usize / 4) as u64;
+                    self.say_moment();
+                    self.turn(packet.to, std::slice::from_ref(&packet))?;
+                }
+                None => self.now_ns = self.deadline_ns().clamp(self.now_ns, end_ns),
+            }
+            self.run_due()?;
+        }
+        Ok(())
+    }
+
+    /// Packets arrive one by one, in any order, until nothing is in flight.
+    pub fn deliver_unordered(&mut self) -> Result<(), String> {
+        while let Some(packet) = self.network.take_any() {
+            self.now_ns += HOP_NS / 10;
+            self.say_moment();
+            self.turn(packet.to, std::slice::from_ref(&packet))?;
+            self.run_due()?;
+        }
+        Ok(())
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        let replicas = self.replicas.iter().map(|host| host.orderer.deadline_ns());
+        let clients = self.clients.iter().map(ClientHost::deadline_ns);
+        replicas.chain(clients).min().expect("a cluster has replicas")
+    }
+
+    /// Gives a turn to everybody who is due.
+    fn run_due(&mut self) -> Result<(), String> {
+        for _ in 0..SPINS_MAX {
+            let now_ns = self.now_ns;
+            let replicas = self.replicas.iter().filter(|host| host.orderer.deadline_ns() <= now_ns);
+            let clients = self.clients.iter().filter(|host| host.deadline_ns() <= now_ns);
+            let due: Vec<_> = replicas
+                .map(|host| Principal::Replica(host.id))
+                .chain(clients.map(|host| Principal::Client(host.id)))
+                .collect();
+            if due.is_empty() {
+                return Ok(());
+            }
+            for agent in due {
+                self.turn(agent, &[])?;
+            }
+        }
+        Err("an agent that had its turn is due again at once, for ever".to_owned())
+    }
+
+    /// One duty cycle of an agent.
+    fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
+        match agent {
+            Principal::Replica(id) => self.turn_replica(usize::from(id.0), packets),
+            Principal::Client(id) => self.turn_client(usize::from(id.0), packets),
+        }
+        self.checks.verdict()
+    }
+
+    fn turn_replica(&mut self, at: usize, packets: &[Packet]) {
+        for packet in packets {
+            self.take_packet(at, packet);
+        }
+        let host = &mut self.replicas[at];
+        let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
+        if let Some((facts, datagram)) = &host.question {
+            host.orderer.on_packet(now, &facts.packet(datagram));
+        }
+        host.orderer.on_duty_end(now, &ReplicaFacts::default(), &mut host.outbox);
+        let mut departed = Departed::default();
+        host.outbox.drain_into(&mut departed);
+        let facts = departed.take_report(own, self.settings.operator());
+        let mut events = Vec::new();
+        host.orderer.take_events(&mut |event| events.push(event));
+        if host.is_checked() {
+            for (_, body, _) in &departed.packets {
+                self.words.learn(body, own);
+                self.checks.on_sent(ReplicaId(at as u8), body);
+            }
+            self.on_progress(at, &departed, &events);
+            let report = facts.expect("the operator's question is answered in the cycle in which it is put");
+            self.checks.on_report(ReplicaId(at as u8), &report);
+        }
+        for (audience, body, message_count) in departed.packets {
+            self.send_replica(at, Spoken { audience, body, message_count });
+        }
+        for (to, datagram) in departed.relays {
+            let packet = Packet { from: own, to: Principal::Replica(to), bytes: datagram.into() };
+            if self.replicas[at].fault.as_ref().is_none_or(Fault::relays) {
+                let text = format!("relay of {}", self.words.body(packet.body(), packet.sender()));
+                self.report.send(own, &[packet.to], || text);
+                self.launch(packet);
+            }
+        }
+    }
+
+    fn take_packet(&mut self, at: usize, packet: &Packet) {
+        let host = &mut self.replicas[at];
+        let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
+        let correct = host.is_correct();
+        let authentic = match host.seat.verify(packet.from, &packet.bytes) {
+            Ok(authentic) => authentic,
+            Err(reason) => {
+                let words = &mut self.words;
+                if correct {
+                    self.report.count(own, Loss::Dropped(reason.label()), || {
+                        let text = words.body(packet.body(), packet.sender());
+                        format!("drops {text} of {}: {}", super::words::name_of(packet.from), reason.label())
+                    });
+                }
+                return;
+            }
+        };
+        let before = host.orderer.replica().rejects().clone();
+        host.orderer.on_packet(now, &authentic);
+        if host.is_checked() {
+            self.checks.on_arrived(host.id, authentic.sender(), authentic.body());
+        }
+        if correct {
+            let after = host.orderer.replica().rejects().clone();
+            self.say_rejects(own, packet, &before, &after);
+        }
+    }
+
+    fn say_rejects(&mut self, own: Principal, packet: &Packet, before: &RejectCounters, after: &RejectCounters) {
+        let words = &mut self.words;
+        for reason in Reject::ALL {
+            for _ in before.of(*reason)..after.of(*reason) {
+                let label = reason.label();
+                self.report.count(own, Loss::Rejected(label), || {
+                    let messages = Messages::new(packet.body(), packet.sender()).count();
+                    let of = super::words::name_of(packet.from);
+                    match messages {
+                        1 => format!("rejects {} of {of}: {label}", words.body(packet.body(), packet.sender())),
+                        _ => format!("rejects one of {messages} messages of {of}: {label}"),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Notes how far a replica has come, has it checked, and says it.
+    fn on_progress(&mut self, at: usize, departed: &Departed, events: &[Event]) {
+        let (words, host) = (&mut self.words, &mut self.replicas[at]);
+        let own = Principal::Replica(host.id);
+        let (mut steps, mut outcomes) = (Vec::new(), Vec::new());
+        for (audience, body, _) in &departed.packets {
+            let to_all = audience.tag_count() == self.settings.replicas - 1;
+            for (message, _) in Messages::new(body, own).flatten() {
+                if let Message::Commit(vote) = message
+                    && to_all
+                    && host.prepared.insert(vote.sequence().0)
+                {
+                    steps.push(format!("prepared s{}", vote.sequence()));
+                }
+            }
+        }
+        let replica = host.orderer.replica();
+        let (executed, stable) = (replica.executed().0, replica.stable().0);
+        let record = std::mem::take(&mut *host.record.lock().expect("one thread"));
+        let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
+        self.checks.on_executed(host.id, executed, &record, batch_of);
+        self.checks.on_bounds(host.id, executed, stable);
+        for sequence in executed + 1..=stable + self.settings.window() {
+            if batch_of(sequence).is_some() && host.committed.insert(sequence) {
+                steps.push(format!("committed s{sequence}, which waits for s{}", executed + 1));
+            }
+        }
+        for sequence in host.executed + 1..=executed {
+            let entries = words.entries_of(&batch_of(sequence).unwrap_or_default()).to_vec();
+            let done = |digest| record.iter().any(|request| request.sequence == sequence && request.digest == digest);
+            let text = |entry: &BatchEntry| {
+                let void = entry.name().number != RequestNumber::OPEN && !done(entry.digest);
+                words.request_name(entry.name()) + if void { " void" } else { "" }
+            };
+            let texts: Vec<String> = entries.iter().map(text).collect();
+            let committed = if host.committed.contains(&sequence) { "" } else { "committed and " };
+            steps.push(format!("{committed}executed s{sequence} [{}]", texts.join(" ")));
+        }
+        for event in events {
+            match event {
+                Event::Stable(sequence) => steps.push(format!("stable s{sequence}: the log below is let go")),
+                Event::Contradiction { replica, sequence } => {
+                    outcomes.push(format!("caught {replica} contradicting itself about s{sequence}"));
+                }
+                Event::Diverged(sequence) => {
+                    outcomes.push(format!("has another state than 2f+1 others after s{sequence}"));
+                }
+                Event::FellBehind { checkpoint } => {
+                    outcomes.push(format!("fell behind: f+1 others have let go what is below s{checkpoint}"));
+                }
+            }
+        }
+        (host.executed, host.stable) = (executed, stable);
+        if host.is_correct() {
+            steps.into_iter().for_each(|text| self.report.step(own, || text));
+            outcomes.into_iter().for_each(|text| self.report.outcome(own, || text));
+        }
+    }
+
+    /// Sends what a replica's duty cycle made, as a faulty one changes it.
+    fn send_replica(&mut self, at: usize, spoken: Spoken) {
+        let host = &mut self.replicas[at];
+        let (id, own) = (host.id, Principal::Replica(host.id));
+        let all = match &mut host.fault {
+            Some(fault) => fault.speak(id, spoken),
+            None => vec![spoken],
+        };
+        for Spoken { audience, body, message_count } in all {
+            let host = &mut self.replicas[at];
+            let mut datagram = host.seat.seal(audience, &body, message_count);
+            let spoilt = host.fault.as_ref().is_some_and(Fault::spoils_tags);
+            if spoilt {
+                spoil(&mut datagram, audience, |_| true);
+            }
+            self.words.learn(&body, own);
+            if let Audience::Client(id) = audience
+                && usize::from(id.0) >= self.clients.len()
+            {
+                continue;
+            }
+            self.say_and_launch(own, audience, &body, datagram, if spoilt { " (tags wrong)" } else { "" });
+        }
+    }
+
+    /// Sends a body that the script made, with a principal's own keys.
+    pub fn send_scripted(&mut self, from: Principal, audience: Audience, body: &[u8], spoilt: &[Principal]) {
+        let seat = match from {
+            Principal::Replica(id) => &mut self.replicas[usize::from(id.0)].seat,
+            Principal::Client(id) => &mut self.clients[usize::from(id.0)].seat,
+        };
+        let mut datagram = seat.seal(audience, body, 1);
+        spoil(&mut datagram, audience, |receiver| spoilt.contains(&receiver));
+        self.words.learn(body, from);
+        self.say_and_launch(from, audience, body, datagram, "");
+    }
+
+    fn say_and_launch(&mut self, from: Principal, audience: Audience, body: &[u8], datagram: Vec<u8>, remark: &str) {
+        let (words, receivers) = (&mut self.words, receivers(audience));
+        self.report.send(from, &receivers, || words.body(body, from) + remark);
+        let bytes: Rc<[u8]> = datagram.into();
+        for to in receivers {
+            self.launch(Packet { from, to, bytes: bytes.clone() });
+        }
+    }
+
+    fn launch(&mut self, packet: Packet) {
+        let (from, to) = (packet.from, packet.to);
+        let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
+        if self.network.send(packet) == Fate::Lost {
+            self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", super::words::name_of(to)));
+        }
+    }
+
+    fn turn_client(&mut self, at: usize, packets: &[Packet]) {
+        let host = &mut self.clients[at];
+        if host.stopped {
+            return;
+        }
+        let (own, now) = (Principal::Client(host.id), now(self.now_ns, 0));
+        let mut accepted: Vec<(Appended, u64)> = Vec::new();
+        for packet in packets {
+            let authentic = match host.seat.verify(packet.from, &packet.bytes) {
+                Ok(authentic) => authentic,
+                Err(reason) => {
+                    self.report.count(own, Loss::Dropped(reason.label()), || {
+                        format!("drops a packet of {}: {}", super::words::name_of(packet.from), reason.label())
+                    });
+                    continue;
+                }
+            };
+            let outcome = host.client.on_packet(now, &authentic, |operations, results| {
+                let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
+                for (operation, result) in operations.iter().zip(results.iter()) {
+                    let position = u64::from_le_bytes(result.try_into().expect("an append's result is a position"));
+                    let (session, number, bytes) = (operation.session, operation.number, operation.bytes.to_vec());
+                    accepted.push((Appended { session, number, bytes }, position));
+                }
+            });
+            if let Err(fault) = outcome {
+                self.report.outcome(own, || format!("stops: {fault}"));
+                host.stopped = true;
+                return;
+            }
+            if let (Some(follower), Principal::Replica(from)) = (&mut host.follower, authentic.sender()) {
+                for (message, _) in authentic.messages().flatten() {
+                    follower.on_message(now.monotonic_ns, from, &message);
+                }
+            }
+        }
+        if host.client.may_submit() && !host.open {
+            host.open = true;
+            self.report.step(own, || "its incarnation is open".to_owned());
+        }
+        for (operation, position) in accepted {
+            self.checks.on_accepted(&operation, position);
+            host.accepted += 1;
+            let text = String::from_utf8_lossy(&operation.bytes).into_owned();
+            self.report.step(own, || format!("accepts \"{text}\" at {position}"));
+        }
+        self.read_entries(at);
+        self.send_client(at);
+    }
+
+    /// Gives a subscriber what is vouched for.
+    fn read_entries(&mut self, at: usize) {
+        let host = &mut self.clients[at];
+        let Some(follower) = &mut host.follower else { return };
+        let own = Principal::Client(host.id);
+        let (checks, report, next) = (&mut self.checks, &mut self.report, &mut host.entries_delivered);
+        let delivery = follower.deliver(|entry| {
+            let text = String::from_utf8_lossy(entry.bytes).into_owned();
+            report.outcome(own, || format!("reads {}: \"{text}\"", entry.position));
+            let read = Appended { session: entry.session, number: 0, bytes: entry.bytes.to_vec() };
+            checks.on_entry(entry.position, *next, &read);
+            *next = entry.position + 1;
+            true
+        });
+        if let Delivery::Trimmed(oldest) = delivery {
+            report.outcome(own, || format!("learns that its entries are gone, and {oldest} is the oldest"));
+            host.follower = None;
+        }
+    }
+
+    /// Submits what waits and fits the window, and sends what is due.
+    fn send_client(&mut self, at: usize) {
+        let (host, now) = (&mut self.clients[at], now(self.now_ns, 0));
+        let everybody = Audience::Replicas(ReplicaSet::first(self.settings.replicas));
+        let mut messages: Vec<(Audience, Vec<u8>)> = Vec::new();
+        while host.client.may_submit()
+            && let Some(request) = host.waiting.pop_front()
+        {
+            let mut writer = OperationsWriter::new(self.settings.datagram_bytes_max);
+            for (number, bytes) in &request {
+                assert!(writer.try_push(u64::from(host.id.0), *number, bytes), "a script's operations fit a packet");
+            }
+            messages.push((everybody, host.client.submit(now, writer.operations()).to_vec()));
+        }
+        host.client.on_due(now, |message| messages.push((everybody, message.to_vec())));
+        if let Some(follower) = host.follower.as_mut().filter(|follower| follower.deadline_ns() <= now.monotonic_ns) {
+            follower.on_due(now.monotonic_ns, |audience, append| {
+                let mut message = Vec::new();
+                append(&mut message);
+                messages.push((audience, message));
+            });
+        }
+        for (audience, body) in messages {
+            let host = &mut self.clients[at];
+            let own = Principal::Client(host.id);
+            let datagram = host.seat.seal(audience, &body, 1);
+            self.words.learn(&body, own);
+            self.say_and_launch(own, audience, &body, datagram, "");
+        }
+    }
+
+    /// An application asks for one request of these operations.
+    pub fn append(&mut self, client: usize, operations: Vec<Vec<u8>>) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        let mut request = Waiting::new();
+        for bytes in operations {
+            host.submitted += 1;
+            request.push((host.submitted, bytes));
+        }
+        host.waiting.push_back(request);
+        self.turn(Principal::Client(ClientId(client as u16)), &[])
+    }
+
+    /// A client's process ends and another begins, with its clock off by so much.
+    pub fn restart_client(&mut self, client: usize, skew_ns: i64) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        host.restart(&self.settings, self.now_ns, skew_ns, &mut self.random);
+        self.replicas.iter_mut().for_each(|replica| replica.seat.introduce(&mut host.seat));
+        self.run_due()
+    }
+
+    /// A client begins to read the log.
+    pub fn follow(&mut self, client: usize, from: u64) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        let (replicas, weak) = (self.settings.replicas, self.settings.quorum().weak());
+        host.follower = Some(logothete_engine::client::Follower::new(0, from, replicas, weak));
+        host.entries_delivered = from;
+        self.run_due()
+    }
+
+    /// What a correct replica's wall clock shows.
+    pub fn wall_ns(&self) -> u64 {
+        now(self.now_ns, 0).wall_ns
+    }
+
+    fn say_moment(&mut self) {
+        let elapsed_ns = self.now_ns.saturating_sub(self.origin_ns);
+        if self.report.is_full() {
+            self.report.moment(duration(elapsed_ns));
+        }
+    }
+}
+
+/// Says a count of operations.
+pub fn operations(count: u64) -> String {
+    if count == 1 { "1 operation".to_owned() } else { format!("{count} operations") }
+}

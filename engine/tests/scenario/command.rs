@@ -1,0 +1,451 @@
+//! The language of the scenario files: one line, one command.
+//!
+//! ```text
+//! cluster replicas=4 clients=1 interval=8 depth=4 batch=16 window=8 datagram=1472 retention=1048576 seed=1 [unopened]
+//! client 0 append "a" "b"      one request of two operations
+//! client 0 append 20           twenty requests of one operation each
+//! client 0 restart [clock=-1s] | client 0 follow from=0
+//! deliver [FILTER]             without a filter until nothing is in flight, else what matches, once
+//! deliver unordered            one packet at a time, chance picks which
+//! round                        what is in flight arrives; what that causes stays in flight
+//! tick 5ms                     time passes, nothing arrives
+//! run 100ms [unordered]        time passes, packets arrive
+//! drop FILTER | duplicate FILTER | replay FILTER      packets in flight; replay: any that was ever sent
+//! hold FILTER | release        from now on matching packets wait; they go on
+//! block FILTER | unblock       from now on matching packets are lost
+//! partition 0,1 2,3            packets between the two sides are lost
+//! lose 20% | double 10%        from now on, by chance
+//! clock 2 -600ms               a replica's wall clock is off by so much
+//! faulty 3 silent | garbage-tags | forges-entries | scripted | equivocates to=1,2
+//! correct 3                    it was silent, and speaks again
+//! send 3 -> 0,1: prepare v0 s2 D1                     a faulty replica's own words, with its own keys
+//! send c1 -> 0,1,2,3 spoilt=2: request c1#1 "a"       the same of a client; the tags for some are wrong
+//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
+//! state                        how far everybody is
+//! ```
+//!
+//! A filter is any of `from=0,c0 to=1,2 kind=prepare,commit s=3`. `brief` after a command says only what came of it.
+
+use super::cluster::{Cluster, operations};
+use super::faults::{Behaviour, Fault};
+use super::hosts::Settings;
+use super::network::Filter;
+use super::report::{Detail, packets};
+use super::words::list;
+use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
+use logothete_engine::wire::Audience;
+use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare};
+use logothete_engine::wire::operation::OperationsWriter;
+use logothete_engine::wire::reply::Reply;
+use logothete_engine::wire::request;
+use logothete_engine::wire::retransmission::{Fetch, Status};
+
+/// Runs the commands of one script.
+#[derive(Default)]
+pub struct Interpreter {
+    cluster: Option<Cluster>,
+}
+
+impl Interpreter {
+    /// Runs one line, and returns what is to stand under it.
+    ///
+    /// # Errors
+    /// The line is no command, an expectation is not met, or a checker found something.
+    pub fn run(&mut self, line: &str) -> Result<String, String> {
+        if let Some(arguments) = line.strip_prefix("cluster") {
+            return self.start(arguments);
+        }
+        let cluster = self.cluster.as_mut().ok_or("a scenario begins with `cluster`")?;
+        let (line, detail) = match line.strip_suffix(" brief") {
+            Some(line) => (line, Detail::Brief),
+            None => (line, Detail::Full),
+        };
+        cluster.begin(detail);
+        let remark = execute(cluster, line)?;
+        cluster.checks.verdict()?;
+        Ok(cluster.end() + &remark)
+    }
+
+    /// What comes next stands in a block of its own.
+    pub fn begin_block(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.report.begin_block();
+        }
+    }
+
+    fn start(&mut self, arguments: &str) -> Result<String, String> {
+        let mut settings = Settings::default();
+        let mut unopened = false;
+        for argument in arguments.split_whitespace() {
+            match argument.split_once('=') {
+                Some(("replicas", value)) => settings.replicas = number(value)?,
+                Some(("clients", value)) => settings.clients = number(value)?,
+                Some(("interval", value)) => settings.checkpoint_interval = number(value)?,
+                Some(("depth", value)) => settings.pipeline_depth = number(value)?,
+                Some(("batch", value)) => settings.batch_requests_max = number(value)?,
+                Some(("window", value)) => settings.client_window = number(value)?,
+                Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
+                Some(("retention", value)) => settings.retention_bytes = number(value)?,
+                Some(("seed", value)) => settings.seed = number(value)?,
+                _ if argument == "unopened" => unopened = true,
+                _ => return Err(format!("a cluster has no `{argument}`")),
+            }
+        }
+        let mut cluster = Cluster::new(settings);
+        if !unopened {
+            cluster.open_clients()?;
+        }
+        let faults = settings.quorum().faults();
+        let executed = cluster.replicas[0].orderer.replica().executed();
+        self.cluster = Some(cluster);
+        let opened = if unopened { "nothing ordered yet".to_owned() } else { format!("clients open at s{executed}") };
+        Ok(format!("{} replicas, f = {faults}; {opened}\n", settings.replicas))
+    }
+}
+
+fn execute(cluster: &mut Cluster, line: &str) -> Result<String, String> {
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match verb {
+        "client" => client(cluster, rest)?,
+        "deliver" if rest == "unordered" => cluster.deliver_unordered()?,
+        "deliver" if rest.is_empty() => cluster.deliver_all()?,
+        "deliver" => cluster.round(&filter(rest)?)?,
+        "round" => cluster.round(&Filter::default())?,
+        "tick" => cluster.tick(duration(rest)?)?,
+        "run" => match rest.strip_suffix(" unordered") {
+            Some(time) => cluster.run_unordered(duration(time)?)?,
+            None => cluster.run(duration(rest)?)?,
+        },
+        "drop" => return Ok(format!("{} dropped\n", packets(cluster.network.take(&filter(rest)?).len()))),
+        "duplicate" => return Ok(format!("{} doubled\n", packets(cluster.network.duplicate(&filter(rest)?)))),
+        "replay" => return Ok(format!("{} sent again\n", packets(cluster.network.replay(&filter(rest)?)))),
+        "hold" => return Ok(format!("{} held\n", packets(cluster.network.hold(filter(rest)?)))),
+        "release" => return Ok(format!("{} released\n", packets(cluster.network.release()))),
+        "block" => cluster.network.block(filter(rest)?),
+        "unblock" => cluster.network.unblock(),
+        "partition" => partition(cluster, rest)?,
+        "lose" => cluster.network.loss_percent = percent(rest)?,
+        "double" => cluster.network.duplicate_percent = percent(rest)?,
+        "clock" => {
+            let (id, skew) = rest.split_once(' ').ok_or("a clock is off by something")?;
+            cluster.replicas[replica_index(id)?].skew_ns = signed_duration(skew)?;
+        }
+        "faulty" => faulty(cluster, rest)?,
+        "correct" => correct(cluster, rest)?,
+        "send" => send(cluster, rest)?,
+        "expect" => expect(cluster, rest)?,
+        "state" => return Ok(state(cluster)),
+        _ => return Err(format!("`{verb}` is no command")),
+    }
+    Ok(String::new())
+}
+
+fn client(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
+    let (id, what) = rest.split_once(' ').ok_or("a client does something")?;
+    let id: usize = number(id)?;
+    if id >= cluster.clients.len() {
+        return Err(format!("there is no client {id}"));
+    }
+    let (verb, arguments) = what.split_once(' ').unwrap_or((what, ""));
+    match verb {
+        "append" if arguments.starts_with('"') => cluster.append(id, quoted(arguments)?),
+        "append" => {
+            let count: u64 = number(arguments)?;
+            for _ in 0..count {
+                let text = format!("c{id} {}", cluster.clients[id].submitted + 1);
+                cluster.append(id, vec![text.into_bytes()])?;
+            }
+            Ok(())
+        }
+        "restart" => {
+            let skew = arguments.strip_prefix("clock=").map_or(Ok(0), signed_duration)?;
+            cluster.restart_client(id, skew)
+        }
+        "follow" => {
+            let from = arguments.strip_prefix("from=").ok_or("a subscriber follows from=POSITION")?;
+            cluster.follow(id, number(from)?)
+        }
+        _ => Err(format!("a client cannot `{verb}`")),
+    }
+}
+
+fn partition(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
+    let (one, other) = rest.split_once(' ').ok_or("a partition has two sides")?;
+    let (one, other) = (principals(one)?, principals(other)?);
+    for (from, to) in [(one.clone(), other.clone()), (other, one)] {
+        cluster.network.block(Filter { from: Some(from), to: Some(to), ..Filter::default() });
+    }
+    Ok(())
+}
+
+fn faulty(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
+    let (id, how) = rest.split_once(' ').ok_or("a faulty replica does something")?;
+    let behaviour = match how.split_once(" to=") {
+        Some(("equivocates", to)) => Behaviour::Equivocates(replicas(&principals(to)?)?),
+        _ => match how {
+            "silent" => Behaviour::Silent,
+            "garbage-tags" => Behaviour::GarbageTags,
+            "forges-entries" => Behaviour::ForgesEntries,
+            "scripted" => Behaviour::Scripted,
+            _ => return Err(format!("no replica {how}")),
+        },
+    };
+    let at = replica_index(id)?;
+    cluster.replicas.get_mut(at).ok_or_else(|| format!("there is no replica {id}"))?.fault =
+        Some(Fault::new(behaviour));
+    let faulty = cluster.replicas.iter().filter(|host| !host.is_correct()).count();
+    if faulty > cluster.settings.quorum().faults() {
+        return Err(format!("{faulty} faulty replicas are more than the protocol promises anything about"));
+    }
+    Ok(())
+}
+
+fn correct(cluster: &mut Cluster, id: &str) -> Result<(), String> {
+    let host = &mut cluster.replicas[replica_index(id)?];
+    match host.is_checked() {
+        true => host.fault = None,
+        false => return Err(format!("{id} has said what cannot be taken back")),
+    }
+    Ok(())
+}
+
+/// `3 -> 0,1 [spoilt=1]: MESSAGE`
+fn send(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
+    let (route, message) = rest.split_once(": ").ok_or("what is sent stands behind a colon")?;
+    let (from, to) = route.split_once(" -> ").ok_or("a message goes from -> to")?;
+    let (to, spoilt) =
+        to.split_once(" spoilt=").map_or((to, Vec::new()), |(to, of)| (to, principals(of).unwrap_or_default()));
+    let (from, to) = (principal(from)?, principals(to)?);
+    if let Principal::Replica(id) = from
+        && cluster.replicas[usize::from(id.0)].is_correct()
+    {
+        return Err(format!("{id} is correct: it says what the protocol says"));
+    }
+    let audience = match to[..] {
+        [Principal::Client(id)] => Audience::Client(id),
+        _ => Audience::Replicas(replicas(&to)?),
+    };
+    let body = message_body(cluster, from, message)?;
+    cluster.send_scripted(from, audience, &body, &spoilt);
+    Ok(())
+}
+
+fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Vec<u8>, String> {
+    let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let mut body = Vec::new();
+    match (kind, &words[..]) {
+        ("request", [name, ..]) => {
+            let (client, incarnation, number, _) = request_name(name)?;
+            let name = cluster.words.name(client, incarnation, number);
+            let operations = rest.split_once(' ').map_or(Ok(Vec::new()), |(_, operations)| quoted(operations))?;
+            let mut writer = OperationsWriter::new(REQUEST_OPERATIONS_MAX);
+            for (at, bytes) in operations.iter().enumerate() {
+                // Far from the numbers that clients give their operations themselves.
+                writer.try_push(u64::from(client.0), 1_000_000 + number.0 * 100 + at as u64, bytes);
+            }
+            request::append(&mut body, name, writer.count(), writer.bytes());
+        }
+        ("pre-prepare", [view, sequence, entries @ ..]) => {
+            let mut batch: Vec<BatchEntry> = Vec::new();
+            let mut later_ns = 0;
+            for word in entries {
+                if let Some(time) = word.strip_prefix("time=") {
+                    later_ns = signed_duration(time)?;
+                    continue;
+                }
+                let (client, incarnation, number, body) = request_name(word.trim_matches(['[', ']']))?;
+                batch.push(cluster.words.entry(client, incarnation, number, body));
+            }
+            let time = cluster.wall_ns().saturating_add_signed(later_ns);
+            append_pre_prepare(
+                &mut body,
+                View(numbered('v', view)?),
+                SequenceNumber(numbered('s', sequence)?),
+                time,
+                &batch,
+            );
+        }
+        ("prepare" | "commit", [view, sequence, batch]) => {
+            let digest = cluster.words.batch_named(batch);
+            let vote = Vote::new(View(numbered('v', view)?), SequenceNumber(numbered('s', sequence)?), digest);
+            if kind == "prepare" { vote.append_prepare(&mut body) } else { vote.append_commit(&mut body) }
+        }
+        ("checkpoint", [sequence, state]) => {
+            let digest = cluster.words.state_named(state);
+            CheckpointVote::new(SequenceNumber(numbered('s', sequence)?), digest).append(&mut body);
+        }
+        ("status", [view, "stable", stable, "executed", executed]) => {
+            let (stable, executed) = (numbered('s', stable)?, numbered('s', executed)?);
+            let (stable, executed) = (SequenceNumber(stable), SequenceNumber(executed));
+            Status::new(View(numbered('v', view)?), stable, executed, executed).append(&mut body);
+        }
+        ("fetch", [sequence, batch]) => {
+            let digest = cluster.words.batch_named(batch);
+            let mut fetch = Fetch::new(SequenceNumber(numbered('s', sequence)?), digest);
+            fetch.set(0);
+            fetch.append(&mut body);
+        }
+        ("reply", [name, sequence, "at", position]) => {
+            let (client, incarnation, number, _) = request_name(name)?;
+            let name = cluster.words.name(client, incarnation, number);
+            let sequence = SequenceNumber(numbered('s', sequence)?);
+            let position: u64 = self::number(position)?;
+            let results = [&8u32.to_le_bytes()[..], &position.to_le_bytes()].concat();
+            let reply = Reply { view: View(0), sequence, incarnation: name.incarnation, number, results: &results };
+            reply.append(&mut body);
+        }
+        _ => return Err(format!("{from:?} cannot say `{text}`")),
+    }
+    Ok(body)
+}
+
+fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let met = |what: String, found: u64, wanted: &str| match number::<u64>(wanted)? {
+        wanted if wanted == found => Ok(()),
+        wanted => Err(format!("{what} is {found}, not {wanted}")),
+    };
+    match words[..] {
+        ["quiet"] if cluster.network.is_quiet() => Ok(()),
+        ["quiet"] => Err(format!("{} in flight", packets(cluster.network.count()))),
+        [who, what] if who.starts_with('c') => {
+            let (what, wanted) = what.split_once('=').ok_or("something is expected")?;
+            let Principal::Client(id) = principal(who)? else { return Err(format!("{who} is no client")) };
+            let host = &cluster.clients[usize::from(id.0)];
+            let found = if what == "read" { host.entries_delivered } else { host.accepted };
+            met(format!("what {who} has {what}"), found, wanted)
+        }
+        [what, ref of @ ..] => {
+            let (what, wanted) = what.split_once('=').ok_or("something is expected")?;
+            let among = of.first().map(|list| principals(list)).transpose()?;
+            for host in cluster.replicas.iter().filter(|host| host.is_correct()) {
+                let own = Principal::Replica(host.id);
+                if among.as_ref().is_none_or(|among| among.contains(&own)) {
+                    let found = if what == "stable" { host.stable } else { host.executed };
+                    met(format!("what {} has {what}", host.id), found, wanted)?;
+                }
+            }
+            Ok(())
+        }
+        [] => Err("something is expected".to_owned()),
+    }
+}
+
+fn state(cluster: &Cluster) -> String {
+    let mut groups: Vec<(String, Vec<Principal>)> = Vec::new();
+    for host in &cluster.replicas {
+        let text = match host.is_correct() {
+            true => format!("executed s{}, stable s{}", host.executed, host.stable),
+            false => "faulty".to_owned(),
+        };
+        let own = Principal::Replica(host.id);
+        match groups.iter_mut().find(|(held, _)| *held == text) {
+            Some((_, who)) => who.push(own),
+            None => groups.push((text, vec![own])),
+        }
+    }
+    for host in &cluster.clients {
+        let text = match host.submitted - host.accepted {
+            0 => format!("accepted {}", operations(host.accepted)),
+            waiting => format!("accepted {}, waits for {waiting}", operations(host.accepted)),
+        };
+        groups.push((text, vec![Principal::Client(host.id)]));
+    }
+    let line = |(text, who): (String, Vec<Principal>)| format!("  {}: {text}\n", list(&who));
+    groups.into_iter().map(line).collect()
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    let mut filter = Filter::default();
+    for word in text.split_whitespace() {
+        match word.split_once('=') {
+            Some(("from", list)) => filter.from = Some(principals(list)?),
+            Some(("to", list)) => filter.to = Some(principals(list)?),
+            Some(("kind", list)) => filter.kinds = Some(list.split(',').map(str::to_owned).collect()),
+            Some(("s", sequence)) => filter.sequence = Some(number(sequence)?),
+            _ => return Err(format!("`{word}` is no part of a filter")),
+        }
+    }
+    Ok(filter)
+}
+
+fn principals(text: &str) -> Result<Vec<Principal>, String> {
+    text.split(',').map(principal).collect()
+}
+
+fn principal(text: &str) -> Result<Principal, String> {
+    match text.strip_prefix('c') {
+        Some(id) => Ok(Principal::Client(ClientId(number(id)?))),
+        None => Ok(Principal::Replica(ReplicaId(number(text)?))),
+    }
+}
+
+fn replicas(principals: &[Principal]) -> Result<ReplicaSet, String> {
+    let mut set = ReplicaSet::EMPTY;
+    for principal in principals {
+        match principal {
+            Principal::Replica(id) => set.insert(*id),
+            Principal::Client(id) => return Err(format!("c{id} is no replica")),
+        };
+    }
+    Ok(set)
+}
+
+fn replica_index(text: &str) -> Result<usize, String> {
+    number(text)
+}
+
+/// `c0#1`, `c0/2#open`, `c0#1'`: client, incarnation, number, body.
+fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber, usize), String> {
+    let unknown = || format!("`{text}` names no request");
+    let body = text.matches('\'').count();
+    let (client, number) =
+        text.trim_end_matches('\'').strip_prefix('c').and_then(|rest| rest.split_once('#')).ok_or_else(unknown)?;
+    let (client, incarnation) = client.split_once('/').unwrap_or((client, "1"));
+    let number = if number == "open" { 0 } else { self::number(number)? };
+    Ok((ClientId(self::number(client)?), self::number(incarnation)?, RequestNumber(number), body))
+}
+
+/// `s4`, `v0`.
+fn numbered(prefix: char, text: &str) -> Result<u64, String> {
+    number(text.strip_prefix(prefix).ok_or_else(|| format!("`{text}` does not begin with `{prefix}`"))?)
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
+fn percent(text: &str) -> Result<u32, String> {
+    number(text.trim_end_matches('%'))
+}
+
+fn signed_duration(text: &str) -> Result<i64, String> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(text) => (-1, text),
+        None => (1, text.trim_start_matches('+')),
+    };
+    Ok(sign * duration(text)? as i64)
+}
+
+fn duration(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let per = match &text[digits.len()..] {
+        "s" => 1_000_000_000,
+        "ms" => 1_000_000,
+        "us" => 1_000,
+        "ns" => 1,
+        unit => return Err(format!("`{unit}` is no unit of time")),
+    };
+    Ok(number::<u64>(digits)? * per)
+}
+
+/// `"a" "b"`.
+fn quoted(text: &str) -> Result<Vec<Vec<u8>>, String> {
+    let parts: Vec<&str> = text.split('"').collect();
+    if parts.len() < 3 || parts.len().is_multiple_of(2) {
+        return Err(format!("`{text}` is not quoted"));
+    }
+    Ok(parts.into_iter().skip(1).step_by(2).map(|part| part.as_bytes().to_vec()).collect())
+}

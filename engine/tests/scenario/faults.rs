@@ -1,0 +1,152 @@
+//! How a faulty replica behaves: a correct one runs inside, and what it says is changed on the way out, with its own keys.
+
+use super::words::made_up;
+use logothete_crypto::Digest;
+use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
+use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};
+use logothete_engine::wire::reply::Reply;
+use logothete_engine::wire::subscription::{append_run, append_runs};
+use logothete_engine::wire::{Audience, Message, Messages};
+use std::collections::BTreeMap;
+
+/// A kind of behaviour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Says nothing; what the script sends in its name apart.
+    Silent,
+    /// Every tag it writes is wrong.
+    GarbageTags,
+    /// Tells these replicas, and every client, something else than the others: other batches, votes and results.
+    Equivocates(ReplicaSet),
+    /// Hands subscribers entries that nobody appended.
+    ForgesEntries,
+    /// Behaves well, apart from what the script sends in its name.
+    Scripted,
+}
+
+/// A faulty replica's memory.
+#[derive(Debug)]
+pub struct Fault {
+    pub behaviour: Behaviour,
+    /// The batch told to some in place of the one told to the others.
+    twins: BTreeMap<Digest, Digest>,
+}
+
+/// A packet body for an audience.
+pub struct Spoken {
+    pub audience: Audience,
+    pub body: Vec<u8>,
+    pub message_count: u16,
+}
+
+impl Fault {
+    pub fn new(behaviour: Behaviour) -> Self {
+        Self { behaviour, twins: BTreeMap::new() }
+    }
+
+    /// What leaves in place of what the correct replica inside would have said.
+    pub fn speak(&mut self, own: ReplicaId, spoken: Spoken) -> Vec<Spoken> {
+        match (self.behaviour, spoken.audience) {
+            (Behaviour::Silent, _) => Vec::new(),
+            (Behaviour::GarbageTags | Behaviour::Scripted, _) => vec![spoken],
+            (Behaviour::Equivocates(told), Audience::Replicas(all)) => {
+                let lied_to = ReplicaSet(all.0 & told.0);
+                let others = ReplicaSet(all.0 & !told.0);
+                let lie = self.rewrite(own, &spoken);
+                let split = [(others, spoken.body), (lied_to, lie)];
+                let split = split.into_iter().filter(|(set, _)| *set != ReplicaSet::EMPTY);
+                let message_count = spoken.message_count;
+                split.map(|(set, body)| Spoken { audience: Audience::Replicas(set), body, message_count }).collect()
+            }
+            (Behaviour::Equivocates(_) | Behaviour::ForgesEntries, _) => {
+                let body = self.rewrite(own, &spoken);
+                vec![Spoken { body, ..spoken }]
+            }
+        }
+    }
+
+    /// Whether it answers those who lack a client's packet.
+    pub fn relays(&self) -> bool {
+        !matches!(self.behaviour, Behaviour::Silent | Behaviour::Equivocates(_))
+    }
+
+    /// Whether its tags are wrong.
+    pub fn spoils_tags(&self) -> bool {
+        self.behaviour == Behaviour::GarbageTags
+    }
+
+    fn rewrite(&mut self, own: ReplicaId, spoken: &Spoken) -> Vec<u8> {
+        let forges = self.behaviour == Behaviour::ForgesEntries;
+        let mut out = Vec::new();
+        for (message, bytes) in Messages::new(&spoken.body, Principal::Replica(own)).flatten() {
+            match message {
+                Message::Runs(runs) if forges => {
+                    let mut forged = Vec::new();
+                    for run in runs.iter() {
+                        append_run(&mut forged, run.timestamp_ns, &forge(run.message));
+                    }
+                    append_runs(&mut out, runs.stream, runs.oldest, runs.position, runs.chain, runs.count, &forged);
+                }
+                _ if forges => out.extend_from_slice(bytes),
+                Message::PrePrepare(proposal) => {
+                    let (timestamp, entries) = (proposal.timestamp_ns, proposal.entries);
+                    let twin = self.twin(timestamp, entries);
+                    append_pre_prepare(&mut out, proposal.view, proposal.sequence, twin, entries);
+                }
+                Message::Prepare(vote) => self.other(vote).append_prepare(&mut out),
+                Message::Commit(vote) => self.other(vote).append_commit(&mut out),
+                Message::Checkpoint(vote) => {
+                    CheckpointVote::new(vote.sequence(), made_up("another state")).append(&mut out);
+                }
+                Message::Reply(reply) => {
+                    let sequence = SequenceNumber(reply.sequence.0 + 1);
+                    let results = forge(reply.results);
+                    Reply { sequence, results: &results, ..reply }.append(&mut out);
+                }
+                _ => out.extend_from_slice(bytes),
+            }
+        }
+        out
+    }
+
+    /// The time of the batch that is told in place of another: the same requests a little later are another batch.
+    fn twin(&mut self, timestamp_ns: u64, entries: &[BatchEntry]) -> u64 {
+        let (truth, lie) = (batch_digest(timestamp_ns, entries), batch_digest(timestamp_ns + 1, entries));
+        self.twins.insert(truth, lie);
+        timestamp_ns + 1
+    }
+
+    fn other(&self, vote: &Vote) -> Vote {
+        let digest = self.twins.get(&vote.digest).copied().unwrap_or_else(|| made_up("another batch"));
+        Vote::new(vote.view(), vote.sequence(), digest)
+    }
+}
+
+/// The same bytes, the last one changed: of a request that is in its last operation, of a reply in its last result.
+fn forge(bytes: &[u8]) -> Vec<u8> {
+    let mut forged = bytes.to_vec();
+    if let Some(last) = forged.last_mut() {
+        *last ^= 0x20;
+    }
+    forged
+}
+
+/// Makes the tags of these receivers wrong.
+pub fn spoil(packet: &mut [u8], audience: Audience, of: impl Fn(Principal) -> bool) {
+    use logothete_engine::wire::packet::ENTRY_BYTES;
+    let vector = packet.len() - audience.tag_count() * ENTRY_BYTES;
+    for (position, receiver) in receivers(audience).into_iter().enumerate() {
+        if of(receiver) {
+            // The tag stands behind the key's number, which stays: only the tag is wrong.
+            packet[vector + position * ENTRY_BYTES + 4] ^= 0xff;
+        }
+    }
+}
+
+/// Everybody in an audience, in the order of their tags.
+pub fn receivers(audience: Audience) -> Vec<Principal> {
+    match audience {
+        Audience::Replicas(set) => set.iter().map(Principal::Replica).collect(),
+        Audience::Client(id) => vec![Principal::Client(id)],
+    }
+}

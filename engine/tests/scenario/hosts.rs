@@ -1,0 +1,266 @@
+//! The agents of a scenario: each replica as production runs it (orderer, executor, reader, outbox, verifier, sealer), and each client with
+//! the client's half of the protocol.
+
+use super::faults::{Behaviour, Fault};
+use super::random::Random;
+use super::seat::{Register, Seat};
+use super::witness::{Record, Witness};
+use logothete_engine::authentication::PacketFacts;
+use logothete_engine::client::{Client, ClientConfig, Follower};
+use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
+use logothete_engine::pipeline::{Departures, Orderer, OrdererCounters, Outbox, Outgoing};
+use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
+use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
+use logothete_engine::wire::packet::{self, HEADER_BYTES};
+use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
+use logothete_engine::wire::report::{ReportQuery, ReportReply};
+use logothete_engine::wire::request::request_bytes_max;
+use logothete_engine::wire::{Audience, Message, Messages};
+use logothete_transport::pool::{Frame, Pool, PoolConfig};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::OnceLock;
+
+/// The wall clock at the beginning of a scenario, nanoseconds since 1970.
+const WALL_BEGIN_NS: u64 = 1_700_000_000_000_000_000;
+
+/// The nonce of the operator's question.
+const NONCE: u64 = 1;
+
+/// The numbers of a scenario's cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub replicas: usize,
+    /// Clients, the operator not counted.
+    pub clients: usize,
+    pub checkpoint_interval: u64,
+    pub pipeline_depth: u64,
+    pub batch_requests_max: usize,
+    pub client_window: u64,
+    pub datagram_bytes_max: usize,
+    pub retention_bytes: u64,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            replicas: 4,
+            clients: 1,
+            checkpoint_interval: 8,
+            pipeline_depth: 4,
+            batch_requests_max: 16,
+            client_window: 8,
+            datagram_bytes_max: 1472,
+            retention_bytes: 1 << 20,
+            seed: 1,
+        }
+    }
+}
+
+impl Settings {
+    pub fn quorum(&self) -> Quorum {
+        Quorum::of(self.replicas).expect("a cluster has 3f+1 replicas")
+    }
+
+    pub fn register(&self) -> Register {
+        Register { replicas: self.replicas, clients: self.clients + 1 }
+    }
+
+    /// The operator is the last client.
+    pub fn operator(&self) -> ClientId {
+        ClientId(self.clients as u16)
+    }
+
+    /// The width of the window, `L = 2K`.
+    pub fn window(&self) -> u64 {
+        2 * self.checkpoint_interval
+    }
+}
+
+/// One frame pool serves all replicas: frames are held within a duty cycle only.
+fn pool() -> Pool {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    let config = PoolConfig { frame_bytes: 4096, frames: 4096 };
+    POOL.get_or_init(|| Pool::new(config).expect("a few megabytes")).clone()
+}
+
+/// The time as a host with a clock that is off by `skew_ns` sees it.
+pub fn now(monotonic_ns: u64, skew_ns: i64) -> Now {
+    Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(skew_ns) }
+}
+
+/// What a replica's duty cycle sends.
+#[derive(Default)]
+pub struct Departed {
+    pub packets: Vec<(Audience, Vec<u8>, u16)>,
+    pub relays: Vec<(ReplicaId, Vec<u8>)>,
+}
+
+impl Departures for Departed {
+    fn depart(&mut self, mut packet: Outgoing) {
+        let body = &packet.frame.capacity_bytes_mut()[HEADER_BYTES..HEADER_BYTES + packet.body_bytes];
+        self.packets.push((packet.audience, body.to_vec(), packet.message_count));
+    }
+
+    fn depart_relayed(&mut self, to: ReplicaId, frame: Frame) {
+        self.relays.push((to, frame.to_vec()));
+    }
+}
+
+impl Departed {
+    /// Takes out the answer to the operator's question.
+    pub fn take_report(&mut self, own: Principal, operator: ClientId) -> Option<ReportReply> {
+        let at = self.packets.iter().position(|(audience, ..)| *audience == Audience::Client(operator))?;
+        let (_, body, _) = self.packets.remove(at);
+        Messages::new(&body, own).flatten().find_map(|(message, _)| match message {
+            Message::ReportReply(report) => Some(*report),
+            _ => None,
+        })
+    }
+}
+
+/// A replica with everything around it.
+pub struct ReplicaHost {
+    pub id: ReplicaId,
+    pub seat: Seat,
+    pub orderer: Orderer,
+    pub outbox: Outbox,
+    pub record: Record,
+    pub fault: Option<Fault>,
+    pub skew_ns: i64,
+    /// Numbers said to be prepared, and committed, so far.
+    pub prepared: BTreeSet<u64>,
+    pub committed: BTreeSet<u64>,
+    /// The last number executed, and the last stable one, when it was last looked at.
+    pub executed: u64,
+    pub stable: u64,
+    pub question: Option<(PacketFacts, Vec<u8>)>,
+}
+
+impl ReplicaHost {
+    pub fn new(id: ReplicaId, settings: &Settings, random: &mut Random) -> Self {
+        let config = ReplicaConfig {
+            id,
+            quorum: settings.quorum(),
+            clients: settings.clients + 1,
+            checkpoint_interval: settings.checkpoint_interval,
+            pipeline_depth: settings.pipeline_depth,
+            batch_requests_max: settings.batch_requests_max,
+            client_window: settings.client_window,
+            clock_bound_ns: 500_000_000,
+            bodies_bytes_max: 1 << 20,
+        };
+        let service = ServiceSettings {
+            state_bytes_max: settings.retention_bytes,
+            message_bytes_max: request_bytes_max(settings.datagram_bytes_max, settings.replicas),
+            ..ServiceSettings::default()
+        };
+        let (witness, record) = Witness::new(built_in(ServiceKind::Log, &service));
+        let to_client = Audience::Client(ClientId(0));
+        let reply_bytes_max = packet::body_bytes_max(settings.datagram_bytes_max, to_client) - REPLY_OVERHEAD_BYTES;
+        Self {
+            id,
+            seat: Seat::new(Principal::Replica(id), settings.register(), random),
+            orderer: Orderer::new(
+                config,
+                Box::new(witness),
+                settings.clients + 1,
+                reply_bytes_max,
+                OrdererCounters::private(),
+            ),
+            outbox: Outbox::new(pool(), settings.datagram_bytes_max),
+            record,
+            fault: None,
+            skew_ns: 0,
+            prepared: BTreeSet::new(),
+            committed: BTreeSet::new(),
+            executed: 0,
+            stable: 0,
+            question: None,
+        }
+    }
+
+    /// Keeps a question of the operator, which is put after each duty cycle: so the state is looked at as an operator would.
+    pub fn keep_question(&mut self, operator: &mut Seat, of: ClientId) {
+        let mut body = Vec::new();
+        ReportQuery { nonce: NONCE.into() }.append(&mut body);
+        let to = Audience::Replicas(logothete_engine::numbers::ReplicaSet::only(self.id));
+        let datagram = operator.seal(to, &body, 1);
+        let packet = self.seat.verify(Principal::Client(of), &datagram).expect("the operator is known");
+        self.question = Some((packet.facts(), datagram.clone()));
+    }
+
+    /// Whether it is one of those that the protocol promises something about.
+    pub fn is_correct(&self) -> bool {
+        self.fault.is_none()
+    }
+
+    /// Whether what it does inside is that of a correct replica, whether or not it says so.
+    pub fn is_checked(&self) -> bool {
+        self.fault.as_ref().is_none_or(|fault| fault.behaviour == Behaviour::Silent)
+    }
+}
+
+/// What an application asked of a client, until there is room to submit it.
+pub type Waiting = Vec<(u64, Vec<u8>)>;
+
+/// A client, as a driver runs it.
+pub struct ClientHost {
+    pub id: ClientId,
+    pub seat: Seat,
+    pub client: Client,
+    pub follower: Option<Follower>,
+    pub entries_delivered: u64,
+    pub waiting: VecDeque<Waiting>,
+    pub open: bool,
+    pub stopped: bool,
+    /// Operations numbered so far, and those answered.
+    pub submitted: u64,
+    pub accepted: u64,
+}
+
+impl ClientHost {
+    pub fn new(id: ClientId, settings: &Settings, monotonic_ns: u64, random: &mut Random) -> Self {
+        Self {
+            id,
+            seat: Seat::new(Principal::Client(id), settings.register(), random),
+            client: Self::incarnate(id, settings, now(monotonic_ns, 0).wall_ns),
+            follower: None,
+            entries_delivered: 0,
+            waiting: VecDeque::new(),
+            open: false,
+            stopped: false,
+            submitted: 0,
+            accepted: 0,
+        }
+    }
+
+    fn incarnate(id: ClientId, settings: &Settings, incarnation: u64) -> Client {
+        Client::new(ClientConfig {
+            id,
+            replicas: settings.replicas,
+            replies_needed: settings.quorum().weak(),
+            window: settings.client_window,
+            incarnation: Incarnation(incarnation),
+        })
+    }
+
+    /// The process ended and another began, with its clock off by so much: new keys, a new incarnation, nothing remembered.
+    pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, skew_ns: i64, random: &mut Random) {
+        let wall_ns = now(monotonic_ns, skew_ns).wall_ns;
+        self.seat = Seat::new(Principal::Client(self.id), settings.register(), random);
+        self.client = Self::incarnate(self.id, settings, wall_ns);
+        self.waiting.clear();
+        (self.open, self.stopped) = (false, false);
+        // What was under way is forgotten: its application was told so when its session ended.
+        self.accepted = self.submitted;
+    }
+
+    /// When it has something to do at the latest.
+    pub fn deadline_ns(&self) -> u64 {
+        if self.stopped {
+            return u64::MAX;
+        }
+        self.client.deadline_ns().min(self.follower.as_ref().map_or(u64::MAX, Follower::deadline_ns))
+    }
+}

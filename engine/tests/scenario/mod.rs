@@ -1,0 +1,21 @@
+//! A cluster in a box: real replicas and real clients, their packets in the hands of a script.
+//!
+//! *For*: showing what the protocol does, in files that read as a story, and trying it with seeds. *Enters*: the engine's public parts as
+//! production uses them: orderer, verifier, sealer, key ring, client, follower. *Never*: a socket, a thread, a clock of the host, or randomness without
+//! a seed.
+//!
+//! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns, [`network`] what is
+//! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told, [`checks`] what must hold whatever happens.
+
+pub mod checks;
+pub mod cluster;
+pub mod command;
+pub mod faults;
+pub mod hosts;
+pub mod network;
+pub mod random;
+pub mod report;
+pub mod script;
+pub mod seat;
+pub mod witness;
+pub mod words;

@@ -1,0 +1,192 @@
+//! The network between the agents: datagrams in flight, and what the script does to them.
+
+use super::random::Random;
+use super::words::kind;
+use logothete_engine::numbers::Principal;
+use logothete_engine::wire::packet::PacketParts;
+use logothete_engine::wire::{Message, Messages};
+use std::rc::Rc;
+
+/// One datagram on its way to one receiver.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Who transmitted it; of a relayed packet not who made it.
+    pub from: Principal,
+    pub to: Principal,
+    pub bytes: Rc<[u8]>,
+}
+
+impl Packet {
+    /// Who made it, as its header says.
+    pub fn sender(&self) -> Principal {
+        PacketParts::parse(&self.bytes).map_or(self.from, |parts| Principal::from_code(parts.header.sender.get()))
+    }
+
+    /// Its messages, as bytes.
+    pub fn body(&self) -> &[u8] {
+        PacketParts::parse(&self.bytes).map_or(&[], |parts| parts.body)
+    }
+
+    /// A client's packet that a replica passes on.
+    pub fn is_relay(&self) -> bool {
+        self.sender() != self.from
+    }
+}
+
+/// Which packets a command means; what is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub from: Option<Vec<Principal>>,
+    pub to: Option<Vec<Principal>>,
+    pub kinds: Option<Vec<String>>,
+    pub sequence: Option<u64>,
+}
+
+impl Filter {
+    pub fn matches(&self, packet: &Packet) -> bool {
+        let among = |list: &Option<Vec<Principal>>, who| list.as_ref().is_none_or(|list| list.contains(&who));
+        among(&self.from, packet.from) && among(&self.to, packet.to) && self.matches_messages(packet)
+    }
+
+    fn matches_messages(&self, packet: &Packet) -> bool {
+        if self.kinds.is_none() && self.sequence.is_none() {
+            return true;
+        }
+        let relay = packet.is_relay();
+        Messages::new(packet.body(), packet.sender()).flatten().any(|(message, _)| {
+            let kind = if relay { "relay" } else { kind(&message) };
+            self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind))
+                && self.sequence.is_none_or(|wanted| sequence(&message) == Some(wanted))
+        })
+    }
+}
+
+fn sequence(message: &Message<'_>) -> Option<u64> {
+    match message {
+        Message::PrePrepare(proposal) => Some(proposal.sequence.0),
+        Message::Prepare(vote) | Message::Commit(vote) => Some(vote.sequence().0),
+        Message::Checkpoint(vote) => Some(vote.sequence().0),
+        Message::Fetch(fetch) => Some(fetch.sequence().0),
+        Message::Reply(reply) => Some(reply.sequence.0),
+        _ => None,
+    }
+}
+
+/// What became of a packet that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    InFlight,
+    Held,
+    Lost,
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct Network {
+    in_flight: Vec<Packet>,
+    held: Vec<Packet>,
+    /// Everything ever sent: what an eavesdropper may send again.
+    recorded: Vec<Packet>,
+    holds: Vec<Filter>,
+    blocks: Vec<Filter>,
+    pub loss_percent: u32,
+    pub duplicate_percent: u32,
+    pub random: Random,
+}
+
+impl Network {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            in_flight: Vec::new(),
+            held: Vec::new(),
+            recorded: Vec::new(),
+            holds: Vec::new(),
+            blocks: Vec::new(),
+            loss_percent: 0,
+            duplicate_percent: 0,
+            random: Random::new(seed),
+        }
+    }
+
+    pub fn send(&mut self, packet: Packet) -> Fate {
+        self.recorded.push(packet.clone());
+        if self.blocks.iter().any(|filter| filter.matches(&packet)) || self.random.percent(self.loss_percent) {
+            return Fate::Lost;
+        }
+        if self.holds.iter().any(|filter| filter.matches(&packet)) {
+            self.held.push(packet);
+            return Fate::Held;
+        }
+        if self.random.percent(self.duplicate_percent) {
+            self.in_flight.push(packet.clone());
+        }
+        self.in_flight.push(packet);
+        Fate::InFlight
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    pub fn count(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Takes the packets in flight that match, in the order in which they were sent.
+    pub fn take(&mut self, filter: &Filter) -> Vec<Packet> {
+        let (taken, left) = self.in_flight.drain(..).partition(|packet| filter.matches(packet));
+        self.in_flight = left;
+        taken
+    }
+
+    /// Takes one packet, whichever chance picks.
+    pub fn take_any(&mut self) -> Option<Packet> {
+        if self.in_flight.is_empty() {
+            return None;
+        }
+        let at = self.random.below(self.in_flight.len());
+        Some(self.in_flight.swap_remove(at))
+    }
+
+    /// From now on matching packets wait, those in flight included. Returns how many of those there are.
+    pub fn hold(&mut self, filter: Filter) -> usize {
+        let taken = self.take(&filter);
+        let count = taken.len();
+        self.held.extend(taken);
+        self.holds.push(filter);
+        count
+    }
+
+    /// What was held goes on, and nothing is held any more.
+    pub fn release(&mut self) -> usize {
+        self.holds.clear();
+        let count = self.held.len();
+        self.in_flight.append(&mut self.held);
+        count
+    }
+
+    /// From now on matching packets are lost as they are sent.
+    pub fn block(&mut self, filter: Filter) {
+        self.blocks.push(filter);
+    }
+
+    pub fn unblock(&mut self) {
+        self.blocks.clear();
+    }
+
+    /// Doubles what matches and is in flight.
+    pub fn duplicate(&mut self, filter: &Filter) -> usize {
+        let copies: Vec<_> = self.in_flight.iter().filter(|packet| filter.matches(packet)).cloned().collect();
+        let count = copies.len();
+        self.in_flight.extend(copies);
+        count
+    }
+
+    /// Sends again what matches of all that was ever sent.
+    pub fn replay(&mut self, filter: &Filter) -> usize {
+        let copies: Vec<_> = self.recorded.iter().filter(|packet| filter.matches(packet)).cloned().collect();
+        let count = copies.len();
+        self.in_flight.extend(copies);
+        count
+    }
+}

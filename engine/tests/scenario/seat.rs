@@ -1,0 +1,104 @@
+//! What a process has at the network: its keys, and the real verifier and sealer over them.
+
+use super::random::Random;
+use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
+use logothete_engine::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
+use logothete_engine::wire::Audience;
+use logothete_engine::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
+
+/// The number of the cluster in all scenarios.
+const CLUSTER: u64 = 0x5ce7_a210;
+
+/// Everybody who has keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Register {
+    pub replicas: usize,
+    pub clients: usize,
+}
+
+impl Register {
+    pub fn replicas(self) -> impl Iterator<Item = Principal> {
+        (0..self.replicas as u8).map(|id| Principal::Replica(ReplicaId(id)))
+    }
+
+    fn everybody(self) -> impl Iterator<Item = Principal> {
+        self.replicas().chain((0..self.clients as u16).map(|id| Principal::Client(ClientId(id))))
+    }
+
+    fn identity(self, of: Principal) -> Identity {
+        Identity::from_secret_bytes(digest(&of.code().to_le_bytes()).0)
+    }
+
+    fn public(self, of: Principal) -> PublicIdentity {
+        self.identity(of).public()
+    }
+}
+
+/// One process at the network.
+pub struct Seat {
+    own: Principal,
+    keys: KeyRing,
+    verifier: Verifier,
+    sealer: Sealer,
+}
+
+impl Seat {
+    /// A process that has just started, and knows nobody's keys yet.
+    pub fn new(own: Principal, register: Register, random: &mut Random) -> Self {
+        let client = matches!(own, Principal::Client(_));
+        let peers = register.everybody().filter(|peer| *peer != own);
+        let peers = peers.filter(|peer| !client || matches!(peer, Principal::Replica(_)));
+        let config = KeyRingConfig {
+            context: Digest([7; 32]),
+            algorithm: MacAlgorithm::Blake3,
+            own: own.code(),
+            identity: register.identity(own),
+            peers: peers.map(|peer| (peer.code(), register.public(peer))).collect(),
+        };
+        let mut entropy = Random::new(random.next());
+        Self {
+            own,
+            keys: KeyRing::new(config, Box::new(move |bytes| entropy.fill(bytes))),
+            verifier: Verifier::new(own, CLUSTER, register.replicas, register.clients),
+            sealer: Sealer::new(own, CLUSTER),
+        }
+    }
+
+    /// Exchanges announcements with a peer until each has the other's keys.
+    pub fn introduce(&mut self, peer: &mut Seat) {
+        for _ in 0..4 {
+            announce(self, peer);
+            announce(peer, self);
+            if self.keys.settled(peer.own.code()) && peer.keys.settled(self.own.code()) {
+                return;
+            }
+        }
+        panic!("{:?} and {:?} do not come to terms", self.own, peer.own);
+    }
+
+    /// A datagram of messages for an audience.
+    pub fn seal(&mut self, audience: Audience, body: &[u8], message_count: u16) -> Vec<u8> {
+        let mut packet = vec![0; HEADER_BYTES + body.len() + audience.tag_count() * ENTRY_BYTES];
+        packet[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(body);
+        let length = self.sealer.seal(&mut self.keys, &mut packet, body.len(), audience, message_count);
+        assert_eq!(length, packet.len());
+        packet
+    }
+
+    /// Checks a datagram that `sender` transmitted: what a client did not transmit itself is relayed.
+    pub fn verify<'a>(
+        &mut self,
+        transmitter: Principal,
+        datagram: &'a [u8],
+    ) -> Result<AuthenticatedPacket<'a>, Refused> {
+        let from_replica = matches!(transmitter, Principal::Replica(_));
+        let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica;
+        self.verifier.verify(&self.keys, datagram, relayed).map_err(|(reason, _)| reason)
+    }
+}
+
+fn announce(from: &mut Seat, to: &mut Seat) {
+    let announcement = from.keys.announcement(to.own.code(), 0).expect("everybody is registered");
+    to.keys.accept_announcement(&announcement).expect("an honest announcement is accepted");
+}

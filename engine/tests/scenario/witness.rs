@@ -1,0 +1,64 @@
+//! The service as the checkers see it: a wrapper that writes down what a replica executes, independent of what the replica says of itself.
+
+use logothete_crypto::Digest;
+use logothete_engine::service::{OrderedLog, OrderedRequest, Results, Service};
+use std::sync::{Arc, Mutex};
+
+/// An operation: who asked for it, and what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub session: u64,
+    pub number: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// One request that a replica executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed {
+    pub sequence: u64,
+    pub timestamp_ns: u64,
+    pub client: u16,
+    pub digest: Digest,
+    pub operations: Vec<Appended>,
+}
+
+/// What was executed since it was last looked at.
+pub type Record = Arc<Mutex<Vec<Executed>>>;
+
+pub struct Witness {
+    service: Box<dyn Service>,
+    record: Record,
+}
+
+impl Witness {
+    pub fn new(service: Box<dyn Service>) -> (Self, Record) {
+        let record = Record::default();
+        (Self { service, record: record.clone() }, record)
+    }
+}
+
+impl Service for Witness {
+    fn execute(&mut self, request: &OrderedRequest<'_>, results: &mut Results<'_>) {
+        let appended = |operation: logothete_engine::wire::operation::Operation<'_>| Appended {
+            session: operation.session,
+            number: operation.number,
+            bytes: operation.bytes.to_vec(),
+        };
+        self.record.lock().expect("one thread").push(Executed {
+            sequence: request.sequence,
+            timestamp_ns: request.timestamp_ns,
+            client: request.client,
+            digest: request.digest,
+            operations: request.operations.iter().map(appended).collect(),
+        });
+        self.service.execute(request, results);
+    }
+
+    fn digest(&mut self) -> Digest {
+        self.service.digest()
+    }
+
+    fn ordered_log(&self) -> Option<&OrderedLog> {
+        self.service.ordered_log()
+    }
+}

@@ -1,0 +1,358 @@
+//! Packets and messages in the words of the protocol, with short names in place of digests: `D1` is the first batch that was ever named, `S1` the
+//! first state, `C1` the first chain digest.
+
+use super::random::Random;
+use logothete_crypto::Digest;
+use logothete_engine::limits::WINDOW_MAX;
+use logothete_engine::numbers::{ClientId, Incarnation, Principal, RequestNumber};
+use logothete_engine::wire::agreement::{BatchEntry, PrePrepare, batch_digest};
+use logothete_engine::wire::operation::Operations;
+use logothete_engine::wire::reply::{RefusalReason, Reply};
+use logothete_engine::wire::request::RequestName;
+use logothete_engine::wire::retransmission::{Fetch, Status};
+use logothete_engine::wire::{Message, Messages};
+use std::collections::BTreeMap;
+
+/// Messages of one packet that are spelt out; of more the first are, and the rest counted.
+const MESSAGES_SHOWN: usize = 4;
+
+/// What digests and incarnations are called.
+#[derive(Debug, Default)]
+pub struct Words {
+    batches: Names,
+    states: Names,
+    chains: Names,
+    entries: BTreeMap<Digest, Vec<BatchEntry>>,
+    requests: BTreeMap<RequestName, Vec<Digest>>,
+    incarnations: BTreeMap<ClientId, Vec<Incarnation>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    known: BTreeMap<Digest, String>,
+    count: usize,
+}
+
+impl Names {
+    fn name(&mut self, prefix: char, digest: Digest) -> String {
+        let count = &mut self.count;
+        let fresh = || {
+            *count += 1;
+            format!("{prefix}{count}")
+        };
+        self.known.entry(digest).or_insert_with(fresh).clone()
+    }
+
+    /// The digest of a name; a name that nothing has yet becomes that of a digest of nothing.
+    fn digest(&mut self, name: &str) -> Digest {
+        if let Some((digest, _)) = self.known.iter().find(|(_, known)| *known == name) {
+            return *digest;
+        }
+        let digest = made_up(name);
+        self.known.insert(digest, name.to_owned());
+        digest
+    }
+}
+
+/// A digest of nothing that exists.
+pub fn made_up(name: &str) -> Digest {
+    let mut bytes = [0; 32];
+    let seed = name.bytes().fold(1u64, |seed, byte| seed.wrapping_mul(257).wrapping_add(u64::from(byte)));
+    Random::new(seed).fill(&mut bytes);
+    Digest(bytes)
+}
+
+/// `3`, or `c0` for a client.
+pub fn name_of(principal: Principal) -> String {
+    match principal {
+        Principal::Replica(id) => id.to_string(),
+        Principal::Client(id) => format!("c{id}"),
+    }
+}
+
+/// `0,1,c0`.
+pub fn list(principals: &[Principal]) -> String {
+    let mut sorted = principals.to_vec();
+    sorted.sort_unstable();
+    sorted.into_iter().map(name_of).collect::<Vec<_>>().join(",")
+}
+
+/// A moment or a length of time: `3.2ms`.
+pub fn duration(ns: u64) -> String {
+    let (unit, per) = if ns >= 1_000_000_000 { ("s", 1_000_000_000) } else { ("ms", 1_000_000) };
+    let thousandths = ns * 1000 / per;
+    let text = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
+    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// The kind of a message as filters and scripts name it.
+pub fn kind(message: &Message<'_>) -> &'static str {
+    match message {
+        Message::Request(_) => "request",
+        Message::PrePrepare(_) => "pre-prepare",
+        Message::Prepare(_) => "prepare",
+        Message::Commit(_) => "commit",
+        Message::Checkpoint(_) => "checkpoint",
+        Message::Reply(_) => "reply",
+        Message::Refusal(_) => "refusal",
+        Message::Status(_) => "status",
+        Message::Fetch(_) => "fetch",
+        Message::ReportQuery(_) => "report-query",
+        Message::ReportReply(_) => "report",
+        Message::Follow(_) => "follow",
+        Message::Runs(_) => "runs",
+        Message::ChainQuery(_) => "chain-query",
+        Message::ChainAnswer(_) => "chain-answer",
+    }
+}
+
+impl Words {
+    /// All messages of a body.
+    pub fn body(&mut self, body: &[u8], sender: Principal) -> String {
+        let texts: Vec<String> = Messages::new(body, sender)
+            .map(|message| match message {
+                Ok((message, bytes)) => self.message(&message, bytes, sender),
+                Err(malformed) => format!("garbage ({malformed})"),
+            })
+            .collect();
+        let shown = texts.len().min(if texts.len() > MESSAGES_SHOWN { MESSAGES_SHOWN - 1 } else { MESSAGES_SHOWN });
+        let mut text = texts[..shown].join("; ");
+        if texts.len() > shown {
+            text += &format!("; and {} more", texts.len() - shown);
+        }
+        text
+    }
+
+    /// Notes what a body names, in the order in which it names it, so that names do not depend on what is printed.
+    pub fn learn(&mut self, body: &[u8], sender: Principal) {
+        for (message, bytes) in Messages::new(body, sender).flatten() {
+            match message {
+                Message::Request(request) => {
+                    self.incarnation(request.name);
+                    self.request(request.name, logothete_crypto::digest(bytes));
+                }
+                Message::PrePrepare(proposal) => {
+                    self.batch(&proposal);
+                }
+                Message::Prepare(vote) | Message::Commit(vote) => {
+                    self.batches.name('D', vote.digest);
+                }
+                Message::Checkpoint(vote) => {
+                    self.states.name('S', vote.digest);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Message<'_>, bytes: &[u8], sender: Principal) -> String {
+        match message {
+            Message::Request(request) => {
+                let name = self.request(request.name, logothete_crypto::digest(bytes));
+                let named = matches!(sender, Principal::Client(id) if id == request.name.client);
+                let of = if named { "" } else { " in another's name" };
+                format!("request {name}{}{of}", operations(request.operations))
+            }
+            Message::PrePrepare(proposal) => {
+                let name = self.batch(proposal);
+                format!(
+                    "pre-prepare v{} s{} {name} {}",
+                    proposal.view,
+                    proposal.sequence,
+                    self.entries(proposal.entries)
+                )
+            }
+            Message::Prepare(vote) => {
+                format!("prepare v{} s{} {}", vote.view(), vote.sequence(), self.batches.name('D', vote.digest))
+            }
+            Message::Commit(vote) => {
+                format!("commit v{} s{} {}", vote.view(), vote.sequence(), self.batches.name('D', vote.digest))
+            }
+            Message::Checkpoint(vote) => {
+                format!("checkpoint s{} {}", vote.sequence(), self.states.name('S', vote.digest))
+            }
+            Message::Reply(reply) => reply_text(reply),
+            Message::Refusal(refusal) => match refusal.reason() {
+                Some(RefusalReason::Superseded) => format!("refusal #{}: superseded", refusal.number()),
+                Some(RefusalReason::Overloaded) => format!("refusal #{}: overloaded", refusal.number()),
+                None => format!("refusal #{}", refusal.number()),
+            },
+            Message::Status(status) => status_text(status),
+            Message::Fetch(fetch) => self.fetch(fetch),
+            Message::ReportQuery(_) | Message::ReportReply(_) => kind(message).to_owned(),
+            Message::Follow(follow) => format!("follow from {}", follow.from),
+            Message::Runs(runs) if runs.count == 0 => format!("runs: none, the oldest entry is {}", runs.oldest),
+            Message::Runs(runs) => {
+                let mut entries = String::new();
+                for run in runs.iter() {
+                    if let Ok(Message::Request(request)) = Message::decode(run.message, Principal::Client(ClientId(0)))
+                    {
+                        entries += &operations(request.operations);
+                    }
+                }
+                format!("runs from {} after {}:{entries}", runs.position, self.chain(runs.chain))
+            }
+            Message::ChainQuery(query) => format!("chain-query at {}", query.position),
+            Message::ChainAnswer(answer) => {
+                format!("chain-answer at {}: {}", answer.position, self.chain(answer.chain))
+            }
+        }
+    }
+
+    /// `c0#1`; a later incarnation as `c0/2#1`; another body under the same name as `c0#1'`.
+    fn request(&mut self, name: RequestName, digest: Digest) -> String {
+        let digests = self.requests.entry(name).or_default();
+        if !digests.contains(&digest) {
+            digests.push(digest);
+        }
+        let body = digests.iter().position(|known| *known == digest).expect("it was just added");
+        self.request_name(name) + &"'".repeat(body)
+    }
+
+    /// `c0#1`, whatever its body.
+    pub fn request_name(&mut self, name: RequestName) -> String {
+        let incarnation = match self.incarnation(name) {
+            1 => String::new(),
+            later => format!("/{later}"),
+        };
+        if name.number == RequestNumber::OPEN {
+            format!("c{}{incarnation}#open", name.client)
+        } else {
+            format!("c{}{incarnation}#{}", name.client, name.number)
+        }
+    }
+
+    /// Which incarnation of its client a request is of, counted from 1.
+    fn incarnation(&mut self, name: RequestName) -> usize {
+        let known = self.incarnations.entry(name.client).or_default();
+        match known.iter().position(|incarnation| *incarnation == name.incarnation) {
+            Some(at) => at + 1,
+            None => {
+                known.push(name.incarnation);
+                known.len()
+            }
+        }
+    }
+
+    /// The entry that a script calls `c0#1`: its client, which incarnation, number, and which body.
+    pub fn entry(&mut self, client: ClientId, incarnation: usize, number: RequestNumber, body: usize) -> BatchEntry {
+        let name = self.name(client, incarnation, number);
+        let held = self.requests.get(&name).and_then(|digests| digests.get(body)).copied();
+        BatchEntry::new(name, held.unwrap_or_else(|| made_up("a request that nobody sent")))
+    }
+
+    /// The name of a request of a client's incarnation, counted from 1.
+    pub fn name(&self, client: ClientId, incarnation: usize, number: RequestNumber) -> RequestName {
+        let known = self.incarnations.get(&client).and_then(|known| known.get(incarnation - 1));
+        RequestName { client, incarnation: known.copied().unwrap_or(Incarnation(1)), number }
+    }
+
+    fn batch(&mut self, proposal: &PrePrepare<'_>) -> String {
+        let digest = batch_digest(proposal.timestamp_ns, proposal.entries);
+        self.entries.entry(digest).or_insert_with(|| proposal.entries.to_vec());
+        self.batches.name('D', digest)
+    }
+
+    /// The requests of a batch, where it was ever proposed.
+    pub fn entries_of(&self, batch: &Digest) -> &[BatchEntry] {
+        self.entries.get(batch).map_or(&[], |entries| entries)
+    }
+
+    fn entries(&mut self, entries: &[BatchEntry]) -> String {
+        let texts: Vec<String> = entries.iter().map(|entry| self.request(entry.name(), entry.digest)).collect();
+        format!("[{}]", texts.join(" "))
+    }
+
+    /// A batch by its name, as scripts give it.
+    pub fn batch_named(&mut self, name: &str) -> Digest {
+        self.batches.digest(name)
+    }
+
+    /// A state by its name.
+    pub fn state_named(&mut self, name: &str) -> Digest {
+        self.states.digest(name)
+    }
+
+    fn chain(&mut self, digest: Digest) -> String {
+        if digest == Digest::default() { "the beginning".to_owned() } else { self.chains.name('C', digest) }
+    }
+
+    fn fetch(&mut self, fetch: &Fetch) -> String {
+        let entries = self.entries.get(&fetch.digest).cloned().unwrap_or_default();
+        let wanted: Vec<_> = entries
+            .into_iter()
+            .enumerate()
+            .filter(|(index, _)| fetch.contains(*index))
+            .map(|(_, entry)| entry)
+            .collect();
+        format!("fetch s{} {} {}", fetch.sequence(), self.batches.name('D', fetch.digest), self.entries(&wanted))
+    }
+}
+
+/// ` "a" "b"`, shortened where there are many.
+fn operations(operations: Operations<'_>) -> String {
+    let mut text = String::new();
+    for operation in operations.iter().take(3) {
+        let bytes = String::from_utf8_lossy(operation.bytes);
+        match bytes.len() {
+            0..=20 => text += &format!(" \"{bytes}\""),
+            length => text += &format!(" ({length} bytes)"),
+        }
+    }
+    match operations.count() {
+        0..=3 => text,
+        count => format!("{text} and {} more", count - 3),
+    }
+}
+
+fn reply_text(reply: &Reply<'_>) -> String {
+    if reply.number == RequestNumber::OPEN {
+        return format!("reply #open s{}", reply.sequence);
+    }
+    let mut positions = Vec::new();
+    let mut rest = reply.results;
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let Some((result, tail)) = tail.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
+        positions.extend(result.first_chunk::<8>().map(|position| u64::from_le_bytes(*position)));
+        rest = tail;
+    }
+    match positions[..] {
+        [only] => format!("reply #{} s{} at {only}", reply.number, reply.sequence),
+        [first, .., last] => format!("reply #{} s{} at {first}..{last}", reply.number, reply.sequence),
+        [] => format!("reply #{} s{}", reply.number, reply.sequence),
+    }
+}
+
+fn status_text(status: &Status) -> String {
+    let mut text = format!("status v{} stable s{} executed s{}", status.view(), status.stable(), status.executed());
+    let lacks = [
+        ("pre-prepare", &status.lacks_proposal),
+        ("prepared", &status.lacks_prepared),
+        ("committed", &status.lacks_committed),
+    ];
+    let mut before = ", lacks";
+    for (what, bits) in lacks {
+        let lacking = |offset: &usize| bits.contains(*offset);
+        let numbers = (0..WINDOW_MAX as usize).filter(lacking).map(|offset| status.executed().0 + 1 + offset as u64);
+        let ranges = ranges(numbers);
+        if !ranges.is_empty() {
+            text += &format!("{before} {what} {ranges}");
+            before = ",";
+        }
+    }
+    text
+}
+
+/// `s3..s5 s9`.
+pub fn ranges(numbers: impl Iterator<Item = u64>) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, end)) if *end + 1 == number => *end = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let text =
+        |(first, last): (u64, u64)| if first == last { format!("s{first}") } else { format!("s{first}..s{last}") };
+    ranges.into_iter().map(text).collect::<Vec<_>>().join(" ")
+}

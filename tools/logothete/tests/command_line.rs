@@ -1,0 +1,350 @@
+//! The program as people and scripts use it: real processes on loopback, exit codes, and nothing left behind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_logothete");
+
+/// Far longer than anything here takes; a bound, not an expectation.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn logothete(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Waits for `holds`, for a bounded time.
+fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A cluster in a temporary directory, run by `logothete local`.
+struct Local {
+    directory: tempfile::TempDir,
+    process: Child,
+}
+
+impl Local {
+    /// `prefix` goes before the program, as a shell's command that executes it.
+    fn start(init: &[&str], prefix: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = directory.path().join("cluster");
+        let made = logothete(&[&["init", cluster.to_str().unwrap()], init].concat());
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let script = format!("{prefix} exec \"$0\" local --config \"$1\" 2>\"$2\"");
+        let errors = directory.path().join("errors");
+        let mut process = Command::new("sh")
+            .args(["-c", &script, PROGRAM])
+            .args([cluster.join("cluster.toml"), errors])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let local = Self { directory, process };
+        let wanted = format!("session {}\n", cluster.join("driver-0.sock").display());
+        assert_eq!(first, wanted, "{}", local.errors());
+        local
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("cluster/cluster.toml")
+    }
+
+    fn errors(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("errors")).unwrap_or_default()
+    }
+
+    /// Runs a command on this cluster, with `input` on its standard input.
+    fn run(&self, command: &str, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = Command::new(PROGRAM)
+            .arg(command)
+            .arg("--config")
+            .arg(self.config())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        // A command that ends early does not read everything.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    }
+
+    /// Its children: process id and command line.
+    fn children(&self) -> Vec<(u32, String)> {
+        processes()
+            .into_iter()
+            .filter(|(_, parent, _)| *parent == self.process.id())
+            .map(|(id, _, line)| (id, line))
+            .collect()
+    }
+
+    fn child(&self, part: &str) -> u32 {
+        let children = self.children();
+        children.iter().find(|(_, line)| line.contains(part)).unwrap_or_else(|| panic!("no {part} in {children:?}")).0
+    }
+
+    fn signal(&self, signal: &str) {
+        kill(signal, self.process.id());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begin.elapsed() < PATIENCE, "local did not end: {}", self.errors());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // Its children end with it, however a test went.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn kill(signal: &str, process: u32) {
+    assert!(Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()).status().unwrap().success());
+}
+
+/// Every process: its id, its parent's, and its command line.
+fn processes() -> Vec<(u32, u32, String)> {
+    let read = |id: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+        let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some((id, parent, text(&line).replace('\0', " ")))
+    };
+    let ids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter_map(read).collect()
+}
+
+/// Whether any process has the directory in its command line.
+fn anything_runs_in(directory: &Path) -> bool {
+    let name = directory.to_str().unwrap();
+    processes().iter().any(|(_, _, line)| line.contains(name))
+}
+
+#[test]
+fn wrong_usage_has_status_2_and_names_what_is_wrong() {
+    let place = tempfile::tempdir().unwrap();
+    let new = place.path().join("new");
+    let new = new.to_str().unwrap();
+    for (arguments, part) in [
+        (&["init", new, "--journal", "sync"][..], "\"sync\" is not built yet; use one of: off"),
+        (&["init", new, "--journal", "async"], "\"async\" is not built yet; use one of: off"),
+        (&["init", new, "--active", "3f"], "\"3f\" is not built yet; use one of: all"),
+        (&["init", new, "--active", "2f+1"], "\"2f+1\" is not built yet; use one of: all"),
+        (
+            &["init", new, "--arrangement", "dedicated"],
+            "\"dedicated\" is not built yet; use one of: auto, shared, split",
+        ),
+        (&["init", new, "--replicas", "5"], "n = 3f+1"),
+        (&["init", new, "--replicas", "4", "--faults", "1"], "cannot be used with"),
+        (&["bench", "--read-percent", "10"], "reads are not built yet"),
+        (&["bench", "--journal", "sync"], "\"sync\" is not built yet"),
+        (&["bench", "--reply", "8"], "--reply is for --service null"),
+        (&["replica", "--config", new, "--id", "0", "--rejoin"], "--rejoin is not built yet"),
+        (&["generals"], "unrecognized subcommand"),
+        (&[], "Usage"),
+    ] {
+        let output = logothete(arguments);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(part), "{arguments:?}: {errors}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    assert!(!Path::new(new).exists());
+}
+
+#[test]
+fn failures_have_status_1_and_name_file_and_mend() {
+    let place = tempfile::tempdir().unwrap();
+    let missing = place.path().join("cluster.toml");
+    let missing = missing.to_str().unwrap();
+    for command in [&["status"][..], &["local"], &["replica", "--id", "0"], &["driver", "--client", "0"], &["doctor"]] {
+        let output = logothete(&[command, &["--config", missing]].concat());
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains(missing) && said.contains("logothete init DIR"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let help = logothete(&["--help"]);
+    assert!(help.status.success());
+    let help = text(&help.stdout);
+    for command in ["demo", "init", "replica", "driver", "local", "publish", "subscribe", "bench", "status", "doctor"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        let own = logothete(&[command, "--help"]);
+        assert!(own.status.success() && text(&own.stdout).contains(&format!("logothete {command}")), "{command}");
+    }
+    assert!(!help.contains("null-replica") && !help.contains("unreplicated"), "{help}");
+}
+
+#[test]
+fn what_is_published_is_what_subscribers_read() {
+    let mut local = Local::start(&[], "");
+    let lines: Vec<u8> =
+        (0..5000).flat_map(|line| format!("line {line}\t\u{1}\n").into_bytes()).chain(*b"last").collect();
+    let acknowledged = local.directory.path().join("acknowledged");
+    let published = local.run("publish", &["--acknowledged", acknowledged.to_str().unwrap()], &lines);
+    assert!(published.status.success(), "{}", text(&published.stderr));
+    assert_eq!(text(&published.stdout), "published 5001, first position 0, last position 5000\n");
+    let wanted = |bytes: &[u8]| {
+        let mut lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(wanted(&std::fs::read(&acknowledged).unwrap()), wanted(&lines));
+
+    let raw = local.run("subscribe", &["--until-end", "--raw"], b"");
+    assert!(raw.status.success(), "{}", text(&raw.stderr));
+    assert!(raw.stdout == lines, "subscribers read what was published");
+    let some = local.run("subscribe", &["--from", "4999", "--count", "2"], b"");
+    let some = text(&some.stdout);
+    let entries: Vec<Vec<&str>> = some.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((entries[0][0], entries[0][3]), ("4999", "line 4999\\t\\x01\\n"));
+    assert_eq!((entries[1][0], entries[1][3]), ("5000", "last"));
+
+    let binary = local.run("publish", &["--binary", "7"], &[0; 15]);
+    assert_eq!(text(&binary.stdout), "published 3, first position 5001, last position 5003\n");
+    let long = local.run("publish", &[], &[b"fits\n".to_vec(), vec![b'x'; 100_000]].concat());
+    assert_eq!(long.status.code(), Some(1));
+    assert!(text(&long.stderr).contains("line 2 is longer than the "), "{}", text(&long.stderr));
+    assert_eq!(text(&long.stdout), "published 1, first position 5004, last position 5004\n");
+
+    let status = local.run("status", &["--json", "-"], b"");
+    assert!(status.status.success(), "{}", text(&status.stderr));
+    assert!(text(&status.stdout).contains("\"log_end\": 5005"), "{}", text(&status.stdout));
+
+    local.signal("INT");
+    assert!(local.wait().success(), "{}", local.errors());
+    assert!(!anything_runs_in(local.directory.path()));
+    assert!(!local.directory.path().join("cluster/driver-0.sock").exists());
+}
+
+#[test]
+fn dead_replicas_are_reported() {
+    let mut local = Local::start(&[], "");
+    let published = local.run("publish", &[], b"before\n");
+    assert!(published.status.success(), "{}", text(&published.stderr));
+    let victim = local.child("--id 3");
+    kill("KILL", victim);
+    await_that("the report", || local.errors().contains(&format!("replica 3 (process {victim}) ended by signal 9")));
+    let published = local.run("publish", &[], b"after\n");
+    assert!(published.status.success(), "one of four may fail: {}", text(&published.stderr));
+    let status = local.run("status", &[], b"");
+    let said = text(&status.stdout);
+    assert!(
+        status.status.success() && said.contains("unreachable") && said.contains("3 of 4 replicas answer"),
+        "{said}"
+    );
+
+    kill("KILL", local.child("--id 2"));
+    await_that("the second report", || local.errors().contains("replica 2 (process"));
+    let status = local.run("status", &["--timeout", "500ms"], b"");
+    assert_eq!(status.status.code(), Some(1));
+    assert!(text(&status.stdout).contains("the cluster makes no progress"), "{}", text(&status.stdout));
+    assert!(text(&status.stderr).contains("2 of 3 needed replicas answer; missing: 2, 3"), "{}", text(&status.stderr));
+
+    local.signal("TERM");
+    assert!(local.wait().success());
+    assert!(!anything_runs_in(local.directory.path()));
+}
+
+#[test]
+fn children_end_with_a_parent_that_is_killed() {
+    let mut local = Local::start(&[], "");
+    assert_eq!(local.children().len(), 5);
+    local.signal("KILL");
+    local.wait();
+    await_that("the children's end", || !anything_runs_in(local.directory.path()));
+}
+
+#[test]
+fn sigint_works_where_it_is_inherited_as_ignored() {
+    let mut local = Local::start(&[], "trap '' INT;");
+    local.signal("INT");
+    assert!(local.wait().success(), "{}", local.errors());
+    assert!(!anything_runs_in(local.directory.path()));
+}
+
+#[test]
+fn a_cluster_runs_over_ipv6() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let local = Local::start(&["--hosts", "::1", "--transport", "mmsg"], "");
+    let published = local.run("publish", &[], b"one\ntwo\n");
+    assert_eq!(
+        text(&published.stdout),
+        "published 2, first position 0, last position 1\n",
+        "{}",
+        text(&published.stderr)
+    );
+}
+
+#[test]
+fn a_measured_run_reports_in_json() {
+    for (arguments, replicas) in [
+        (&["--sessions", "2", "--outstanding", "8", "--operations", "500"][..], 4),
+        (&["--unreplicated", "--operations", "500"], 1),
+        (&["--service", "kv", "--operations", "500"], 4),
+    ] {
+        let output = logothete(&[&["bench", "--warmup", "100ms", "--json", "-"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["operations_acknowledged"], 500, "{arguments:?}");
+        assert_eq!(report["operations_failed"], 0, "{arguments:?}");
+        assert_eq!(report["replicas"], replicas, "{arguments:?}");
+        assert_eq!(report["replicas_reported"], replicas, "{arguments:?}");
+        assert_eq!(report["orders_agree"], true, "{arguments:?}");
+        assert!(report["datagrams_per_operation"].as_f64().unwrap() > 0.0, "{arguments:?}");
+        assert!(report["peak_rss_bytes"].as_u64().unwrap() > 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_load_on_a_running_cluster_writes_its_files() {
+    let local = Local::start(&[], "");
+    let file = |name: &str| local.directory.path().join(name);
+    let (json, hdr, plot, history) =
+        (file("report.json"), file("latency.hlog"), file("latency.svg"), file("history.jsonl"));
+    let mut arguments = vec!["--operations", "300", "--warmup", "0s"];
+    for (option, path) in [("--json", &json), ("--hdr", &hdr), ("--plot", &plot), ("--history", &history)] {
+        arguments.extend([option, path.to_str().unwrap()]);
+    }
+    let output = local.run("bench", &arguments, b"");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("the same order"), "{}", text(&output.stdout));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!(report["operations_acknowledged"], 300);
+    assert!(std::fs::read_to_string(hdr).unwrap().starts_with('#'));
+    assert!(std::fs::read_to_string(plot).unwrap().starts_with("<svg"));
+    let history = std::fs::read_to_string(history).unwrap();
+    assert_eq!(history.lines().filter(|line| line.contains("\"call\"")).count(), 300);
+    assert_eq!(history.lines().filter(|line| line.contains("\"answer\"")).count(), 300);
+}
