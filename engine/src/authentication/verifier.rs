@@ -1,4 +1,5 @@
-//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at.
+//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at (`protocol.md
+//! PK-4`).
 
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
@@ -15,8 +16,8 @@ pub struct AuthenticatedPacket<'a> {
     datagram: &'a [u8],
 }
 
-/// A client's packet that a replica passed on. It may be an old one, so it counts only where it was asked for; and its tag for this
-/// process may be wrong, so it may prove nothing but what its digest is.
+/// A client's packet that a replica passed on. It may be an old one, so it counts only where it was asked for (`protocol.md PK-6`);
+/// and its tag for this process may be wrong, so it may prove nothing but what its digest is (`NC-4`).
 #[derive(Clone, Copy, Debug)]
 pub struct RelayedPacket<'a> {
     facts: PacketFacts,

@@ -2,8 +2,8 @@
 //! the key ring, so they live on one thread, and in one structure.
 //!
 //! A datagram is an announcement of keys, a probe of the multicast path, or a packet. Whether multicast reaches everybody is found out by
-//! trying: each process sends probes to its group, and each announcement says whether the other's group datagrams arrive. As long as
-//! one peer does not hear them, everything goes out by unicast.
+//! trying (`protocol.md PK-7`): each process sends probes to its group, and each announcement says whether the other's
+//! group datagrams arrive. As long as one peer does not hear them, everything goes out by unicast.
 
 use super::ReplicaFacts;
 use super::counters::facts_of;
@@ -154,6 +154,7 @@ impl Network {
                 }
                 Some(incoming.facts())
             }
+            // Not a forgery: the ends have other keys in mind (`protocol.md PK-5`).
             Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
                 if let Some(peer) = self.peer_index(sender.code()) {
                     self.introductions.want(peer, now_ns);

@@ -45,7 +45,7 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// A store that holds at most so many bytes of slabs.
+    /// A store that holds at most so many bytes of slabs (`protocol.md BP-3`).
     pub fn new(bytes_max: usize) -> Self {
         Self { classes: Default::default(), bytes_held: 0, bytes_max }
     }
@@ -164,6 +164,7 @@ mod tests {
         RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) }
     }
 
+    /// `protocol.md CK-3`
     #[test]
     fn a_body_lives_until_its_last_reference_goes() {
         let mut bodies = Bodies::new(1 << 16);
@@ -181,6 +182,7 @@ mod tests {
         assert_eq!(bodies.packet(second).len(), 150);
     }
 
+    /// `protocol.md BP-3`
     #[test]
     fn the_bound_is_on_slabs_in_use() {
         let mut bodies = Bodies::new(1024);
@@ -196,7 +198,7 @@ mod tests {
     #[should_panic(expected = "while it is referred to")]
     fn a_released_body_is_not_looked_at() {
         let mut bodies = Bodies::new(1 << 16);
-        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default()).unwrap();
+        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default(), true).unwrap();
         bodies.release(body);
         bodies.packet(body);
     }

@@ -160,6 +160,7 @@ impl Replica {
             let Some(slot) = self.log.slot(sequence).filter(|slot| slot.stage == Stage::Committed) else { return };
             let proposal = slot.proposal.expect("what is committed was proposed");
             assert_eq!(slot.bodies_missing, 0, "what is committed here was accepted here, with its bodies");
+            // Strictly later than the batch before, whatever the primary wrote (`NC-8`).
             let timestamp_ns = proposal.timestamp_ns.max(self.executed_timestamp_ns + 1);
             let (clients, bodies) = (&mut self.clients, &mut self.bodies);
             let requests = slot.entries.iter().zip(&slot.bodies).filter_map(|(entry, body)| {

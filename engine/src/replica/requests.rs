@@ -19,6 +19,7 @@ impl Replica {
         output: &mut Output,
     ) -> Result<(), Reject> {
         let name = request.name;
+        // In its own name, and alone in its packet (`protocol.md CL-7`).
         if name.client != from {
             return Err(Reject::SenderMismatch);
         }

@@ -1,5 +1,5 @@
 //! Liveness over a network that loses packets: status messages say what a replica lacks, whoever has it sends it again; missing request bodies
-//! are fetched (`protocol.md RT-1` to `RT-3`, PROTOCOL section 8). There is no other retransmission between replicas.
+//! are fetched (`protocol.md RT-1` to `RT-6`, PBFT-02 section 5.2). There is no other retransmission between replicas.
 
 use super::log::Stage;
 use super::output::{Event, Output};
@@ -127,7 +127,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Says so, once, when `f+1` replicas no longer keep what this one lacks.
+    /// Says so, once, when `f+1` replicas no longer keep what this one lacks (`RT-6`).
     fn notice_fallen_behind(&mut self, from: ReplicaId, status: &Status, output: &mut Output) {
         self.peers.stabilised(from, status.stable());
         let vouched = self.peers.stable_of_weak_quorum(self.config.quorum.weak());
@@ -171,7 +171,8 @@ impl Replica {
         self.incomplete.iter().filter_map(due).min().unwrap_or(u64::MAX)
     }
 
-    /// Relays the clients' own packets that a peer lacks, so that it checks its own tag on them.
+    /// Relays the clients' own packets that a peer lacks, so that it checks its own tag on them (`RT-4`), as far as its
+    /// allowance goes (`RT-5`).
     pub(super) fn on_fetch(
         &mut self,
         now: Now,
@@ -198,7 +199,7 @@ impl Replica {
     }
 
     /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it. Its tag for this replica may be wrong (the client
-    /// had no session here when it sealed it, or lies); then [`Replica::accept_in_order`] waits for others to vouch for it (`RT-3`, `NC-4`).
+    /// had no session here when it sealed it, or lies); then [`Replica::accept_in_order`] waits for others to vouch for it (`RT-4`, `NC-4`).
     pub(super) fn on_relayed(&mut self, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
         let mut messages = packet.messages();
         let Some(Ok((Message::Request(request), bytes))) = messages.next() else { return Err(Reject::Malformed) };
