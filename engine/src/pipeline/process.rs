@@ -203,6 +203,7 @@ pub fn run_replica(
         pipeline_depth: cluster.pipeline_depth as u64,
         batch_requests_max: batch_requests_max(cluster),
         request_bytes_max: request_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()),
+        reply_bytes_max: reply_bytes_max(cluster),
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,

@@ -39,8 +39,8 @@ impl Unreplicated {
         reply_bytes_max: usize,
     ) -> Self {
         Self {
-            clients: Clients::new(clients, client_window, BODIES_BYTES_MAX / clients),
-            bodies: Bodies::new(BODIES_BYTES_MAX),
+            clients: Clients::new(clients, client_window, BODIES_BYTES_MAX / clients, reply_bytes_max),
+            bodies: Bodies::new(BODIES_BYTES_MAX, request_bytes_max),
             request_bytes_max,
             executor: Executor::new(service, reply_bytes_max),
             reader: Reader::new(),

@@ -55,12 +55,13 @@ pub struct Clients {
     states: Box<[ClientState]>,
     served_last: usize,
     waiting_bytes_max: usize,
+    reply_bytes_max: usize,
 }
 
 impl Clients {
     /// A table for so many clients, each with `window` requests outstanding at most, and packets of at most `waiting_bytes_max` bytes
-    /// waiting: no client can take the room of the others.
-    pub fn new(count: usize, window: u64, waiting_bytes_max: usize) -> Self {
+    /// waiting: no client can take the room of the others. A request's results have at most `reply_bytes_max` bytes.
+    pub fn new(count: usize, window: u64, waiting_bytes_max: usize, reply_bytes_max: usize) -> Self {
         let state = |_| ClientState {
             incarnation: Incarnation(0),
             last: RequestNumber(0),
@@ -70,7 +71,7 @@ impl Clients {
             opening: None,
             proposed: (Incarnation(0), RequestNumber(0)),
         };
-        Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max }
+        Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max }
     }
 
     /// Whether the cluster has this client.
@@ -177,6 +178,8 @@ impl Clients {
             for reply in &mut state.replies {
                 reply.number = RequestNumber(0);
                 reply.sequence = SequenceNumber(0);
+                // The client is here now: its replies take their memory now, and no more later.
+                reply.results.resize(self.reply_bytes_max, 0xff);
                 reply.results.clear();
             }
             state.release_before(name.incarnation, bodies);
@@ -292,7 +295,7 @@ mod tests {
 
     impl Table {
         fn new() -> Self {
-            Self { clients: Clients::new(2, 4, 1 << 16), bodies: Bodies::new(1 << 20) }
+            Self { clients: Clients::new(2, 4, 1 << 16, 64), bodies: Bodies::new(1 << 20, 1024) }
         }
 
         fn arrive(&mut self, name: RequestName) -> Admission {

@@ -28,6 +28,7 @@ pub use reject::{Reject, RejectCounters};
 use crate::authentication::{AuthenticatedPacket, RelayedPacket};
 use crate::limits;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
@@ -63,6 +64,8 @@ pub struct ReplicaConfig {
     pub batch_requests_max: usize,
     /// The longest request message: one whose run of the log still fits a packet to a subscriber.
     pub request_bytes_max: usize,
+    /// The most bytes of the results of one request.
+    pub reply_bytes_max: usize,
     /// How many requests a client may have outstanding, `W`.
     pub client_window: u64,
     /// How far a proposal's timestamp may be ahead of this replica's clock.
@@ -75,6 +78,11 @@ impl ReplicaConfig {
     /// The window, `L = 2K`.
     pub fn window(&self) -> u64 {
         2 * self.checkpoint_interval
+    }
+
+    /// The longest packet that carries a request.
+    pub fn packet_bytes_max(&self) -> usize {
+        HEADER_BYTES + self.request_bytes_max + self.quorum.replicas() * ENTRY_BYTES
     }
 
     /// The most bytes of request messages that one batch names: the bodies of the two windows that the log keeps take half of the store
@@ -157,8 +165,13 @@ impl Replica {
             config,
             view: View(0),
             log: Log::new(window),
-            bodies: Bodies::new(config.bodies_bytes_max),
-            clients: Clients::new(config.clients, config.client_window, config.bodies_bytes_max / 2 / config.clients),
+            bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
+            clients: Clients::new(
+                config.clients,
+                config.client_window,
+                config.bodies_bytes_max / 2 / config.clients,
+                config.reply_bytes_max,
+            ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
             rejects: RejectCounters::new(),

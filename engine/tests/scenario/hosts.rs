@@ -147,6 +147,7 @@ impl ReplicaHost {
             pipeline_depth: settings.pipeline_depth,
             batch_requests_max: settings.batch_requests_max,
             request_bytes_max: request_bytes_max(settings.datagram_bytes_max, settings.replicas),
+            reply_bytes_max: settings.datagram_bytes_max,
             client_window: settings.client_window,
             clock_bound_ns: 500_000_000,
             bodies_bytes_max: 1 << 20,
