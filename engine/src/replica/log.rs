@@ -104,6 +104,8 @@ pub struct Slot {
     pub commits: Votes,
     /// How far it is.
     pub stage: Stage,
+    /// Whether the proposal was found to be one that no correct primary makes.
+    pub refused: bool,
     /// When missing bodies are asked for next.
     pub fetch_at_ns: u64,
     /// How often they were asked for.
@@ -121,6 +123,7 @@ impl Slot {
             prepares: Votes::new(),
             commits: Votes::new(),
             stage: Stage::Empty,
+            refused: false,
             fetch_at_ns: 0,
             fetch_tries: 0,
         }
@@ -135,6 +138,7 @@ impl Slot {
         self.prepares.clear();
         self.commits.clear();
         self.stage = Stage::Empty;
+        self.refused = false;
         self.fetch_at_ns = 0;
         self.fetch_tries = 0;
     }

@@ -60,6 +60,7 @@ impl Replica {
     /// Accepts held proposals, in order, as far as everything that they need is here: the one before, the bodies, and a clock that
     /// is not too far behind the primary's (`NC-4`). What cannot be accepted yet stays held.
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
+        self.held_until_ns = None;
         loop {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
@@ -77,8 +78,9 @@ impl Replica {
             let bytes: usize = slot.bodies.iter().flatten().map(|body| self.bodies.packet_bytes(*body)).sum();
             if bytes > BATCH_BYTES_MAX {
                 // The primary is faulty; nothing of it is accepted from here on.
-                self.rejects.count(Reject::BatchOutOfBounds);
-                self.held_until_ns = Some(u64::MAX);
+                if !std::mem::replace(&mut slot.refused, true) {
+                    self.rejects.count(Reject::BatchOutOfBounds);
+                }
                 return;
             }
             slot.stage = Stage::PrePrepared;
