@@ -123,9 +123,13 @@ impl Follower {
         }
     }
 
-    /// When [`Follower::on_due`] is to be called.
+    /// When [`Follower::on_due`] is to be called: at once when there is something received that nobody was asked about.
     pub fn deadline_ns(&self) -> u64 {
-        let asks = if self.asked.is_some() { self.ask_at_ns } else { u64::MAX };
+        let asks = match self.asked {
+            Some(_) => self.ask_at_ns,
+            None if self.received != self.verified => 0,
+            None => u64::MAX,
+        };
         self.follow_at_ns.min(asks)
     }
 
