@@ -94,7 +94,8 @@ fn cut_off_one(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> R
     cluster.network.block(Filter { to: one, ..Filter::default() });
     pass(cluster, random.below(400) as u64 * MILLISECOND_NS, unordered)?;
     cluster.network.unblock();
-    Ok(())
+    // Time for heartbeats: cut off again at once, a replica would be silent for more than a second in all.
+    pass(cluster, 400 * MILLISECOND_NS, unordered)
 }
 
 /// A client's process ends when every replica has what it sent. A replica that lacks a packet of a former epoch could not check the

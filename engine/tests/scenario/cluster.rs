@@ -360,9 +360,10 @@ impl Cluster {
         }
         for sequence in host.executed + 1..=executed {
             let entries = words.entries_of(&batch_of(sequence).unwrap_or_default()).to_vec();
-            let done = |digest| record.iter().any(|request| request.sequence == sequence && request.digest == digest);
+            let mut done = record.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
-                let void = entry.name().number != RequestNumber::OPEN && !done(entry.digest);
+                let opens = entry.name().number == RequestNumber::OPEN;
+                let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
                 words.request_name(entry.name()) + if void { " void" } else { "" }
             };
             let texts: Vec<String> = entries.iter().map(text).collect();

@@ -241,10 +241,12 @@ impl Words {
         BatchEntry::new(name, held.unwrap_or_else(|| made_up("a request that nobody sent")))
     }
 
-    /// The name of a request of a client's incarnation, counted from 1.
+    /// The name of a request of a client's incarnation, counted from 1; one that is not known yet is the next.
     pub fn name(&self, client: ClientId, incarnation: usize, number: RequestNumber) -> RequestName {
-        let known = self.incarnations.get(&client).and_then(|known| known.get(incarnation - 1));
-        RequestName { client, incarnation: known.copied().unwrap_or(Incarnation(1)), number }
+        let known = self.incarnations.get(&client).map_or(&[][..], |known| known);
+        let next = || Incarnation(known.iter().max().map_or(1, |incarnation| incarnation.0 + 1));
+        let incarnation = known.get(incarnation - 1).copied().unwrap_or_else(next);
+        RequestName { client, incarnation, number }
     }
 
     fn batch(&mut self, proposal: &PrePrepare<'_>) -> String {
