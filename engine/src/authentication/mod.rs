@@ -9,4 +9,4 @@ mod sealer;
 mod verifier;
 
 pub use sealer::Sealer;
-pub use verifier::{AuthenticatedPacket, PacketFacts, Refused, RefusedCounters, Verifier};
+pub use verifier::{AuthenticatedPacket, Incoming, PacketFacts, Refused, RefusedCounters, RelayedPacket, Verifier};

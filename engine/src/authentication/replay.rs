@@ -62,7 +62,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
-        /// Against a set: nothing passes twice, and nothing recent is lost.
+        /// Against a set: nothing passes twice, and nothing recent is lost (`protocol.md PK-3`).
         #[test]
         fn each_counter_passes_once(steps in proptest::collection::vec((0u64..3 * REPLAY_WINDOW_PACKETS, 0u64..200), 1..300)) {
             let mut window = ReplayWindow::new();

@@ -6,7 +6,8 @@ use crate::wire::Audience;
 use crate::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
 use logothete_crypto::KeyRing;
 
-/// Seals the packets of one process. Its counter runs on over all audiences, so that no (key, counter) is ever used twice.
+/// Seals the packets of one process. Its counter runs on over all audiences, so that no (key, counter) is ever used
+/// twice (`protocol.md PK-8`).
 #[derive(Debug)]
 pub struct Sealer {
     own: Principal,

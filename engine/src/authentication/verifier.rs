@@ -1,4 +1,5 @@
-//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at.
+//! Verification: the checks in the order of their cost, the tag before anything of the body is looked at (`protocol.md
+//! PK-4`).
 
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
@@ -15,13 +16,38 @@ pub struct AuthenticatedPacket<'a> {
     datagram: &'a [u8],
 }
 
+/// A client's packet that a replica passed on. It may be an old one, so it counts only where it was asked for (`protocol.md PK-6`);
+/// and its tag for this process may be wrong, so it may prove nothing but what its digest is (`NC-4`).
+#[derive(Clone, Copy, Debug)]
+pub struct RelayedPacket<'a> {
+    facts: PacketFacts,
+    datagram: &'a [u8],
+}
+
+/// What a datagram turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Incoming<'a> {
+    /// A packet of whoever it says.
+    Packet(AuthenticatedPacket<'a>),
+    /// A client's packet, by way of a replica.
+    Relayed(RelayedPacket<'a>),
+}
+
 /// What the verifier found, apart from the bytes: so that a packet can go to another thread as a descriptor with its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketFacts {
     sender: Principal,
     body_bytes: usize,
     body_digest: Digest,
-    relayed: bool,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Standing {
+    Authentic = 0,
+    RelayedAuthentic = 1,
+    RelayedUnproven = 2,
 }
 
 impl PacketFacts {
@@ -32,7 +58,7 @@ impl PacketFacts {
     pub(crate) fn encode(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..2].copy_from_slice(&self.sender.code().to_le_bytes());
-        bytes[2] = u8::from(self.relayed);
+        bytes[2] = self.standing as u8;
         bytes[3..7].copy_from_slice(&(self.body_bytes as u32).to_le_bytes());
         bytes[7..].copy_from_slice(&self.body_digest.0);
         bytes
@@ -40,22 +66,43 @@ impl PacketFacts {
 
     /// At the other end of that ring, which never leaves the process: nothing else may become facts.
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
-        let [sender_low, sender_high, relayed, a, b, c, d, digest @ ..] = *bytes;
+        let [sender_low, sender_high, standing, a, b, c, d, digest @ ..] = *bytes;
         Self {
             sender: Principal::from_code(u16::from_le_bytes([sender_low, sender_high])),
             body_bytes: u32::from_le_bytes([a, b, c, d]) as usize,
             body_digest: Digest(digest),
-            relayed: relayed != 0,
+            standing: match standing {
+                0 => Standing::Authentic,
+                1 => Standing::RelayedAuthentic,
+                _ => Standing::RelayedUnproven,
+            },
         }
     }
 
-    /// The packet again, over the datagram that was verified.
+    /// What it is, over the datagram that was verified.
     ///
     /// # Panics
     /// If the datagram is shorter than the one verified.
-    pub fn packet(self, datagram: &[u8]) -> AuthenticatedPacket<'_> {
+    pub fn incoming(self, datagram: &[u8]) -> Incoming<'_> {
         assert!(datagram.len() >= HEADER_BYTES + self.body_bytes, "facts go with the datagram that they are of");
-        AuthenticatedPacket { facts: self, datagram }
+        match self.standing {
+            Standing::Authentic => Incoming::Packet(AuthenticatedPacket { facts: self, datagram }),
+            _ => Incoming::Relayed(RelayedPacket { facts: self, datagram }),
+        }
+    }
+
+    fn body_range(&self) -> Range<usize> {
+        HEADER_BYTES..HEADER_BYTES + self.body_bytes
+    }
+}
+
+impl Incoming<'_> {
+    /// What was found of it, to go with its frame.
+    pub fn facts(&self) -> PacketFacts {
+        match self {
+            Self::Packet(packet) => packet.facts,
+            Self::Relayed(packet) => packet.facts,
+        }
     }
 }
 
@@ -77,7 +124,7 @@ impl<'a> AuthenticatedPacket<'a> {
 
     /// Where in the datagram they are.
     pub fn body_range(&self) -> Range<usize> {
-        HEADER_BYTES..HEADER_BYTES + self.facts.body_bytes
+        self.facts.body_range()
     }
 
     /// The digest of the body.
@@ -85,19 +132,41 @@ impl<'a> AuthenticatedPacket<'a> {
         self.facts.body_digest
     }
 
-    /// Whether a replica passed on a client's packet: it may be an old one, and counts only where it was asked for.
-    pub fn relayed(&self) -> bool {
-        self.facts.relayed
+    /// The messages, decoded one by one.
+    pub fn messages(&self) -> Messages<'a> {
+        Messages::new(self.body(), self.facts.sender)
+    }
+}
+
+impl<'a> RelayedPacket<'a> {
+    /// The client in whose name it is; proven only if [`RelayedPacket::is_authentic`].
+    pub fn client(&self) -> Principal {
+        self.facts.sender
     }
 
-    /// What was found of it, to go with its frame.
-    pub fn facts(&self) -> PacketFacts {
-        self.facts
+    /// Whether its tag for this process verified.
+    pub fn is_authentic(&self) -> bool {
+        self.facts.standing == Standing::RelayedAuthentic
+    }
+
+    /// The whole datagram, vector included.
+    pub fn datagram(&self) -> &'a [u8] {
+        self.datagram
+    }
+
+    /// Where in the datagram the messages are.
+    pub fn body_range(&self) -> Range<usize> {
+        self.facts.body_range()
+    }
+
+    /// The digest of the body.
+    pub fn body_digest(&self) -> Digest {
+        self.facts.body_digest
     }
 
     /// The messages, decoded one by one.
     pub fn messages(&self) -> Messages<'a> {
-        Messages::new(self.body(), self.facts.sender)
+        Messages::new(&self.datagram[self.body_range()], self.facts.sender)
     }
 }
 
@@ -184,8 +253,8 @@ impl Verifier {
         Self { own, cluster, replicas: windows(replicas), clients: windows(clients), refused }
     }
 
-    /// Verifies a datagram. `relayed`: it is a client's packet, but it came from a replica; such a packet neither consults nor moves
-    /// the replay window.
+    /// Verifies a datagram. `relayed` says of a sender whether the datagram is a client's, but came from a replica; such a packet
+    /// neither consults nor moves the replay window.
     ///
     /// # Errors
     /// The reason, counted, together with the sender that the header claims where there is one worth an announcement.
@@ -194,7 +263,7 @@ impl Verifier {
         keys: &KeyRing,
         datagram: &'a [u8],
         relayed: impl FnOnce(Principal) -> bool,
-    ) -> Result<AuthenticatedPacket<'a>, (Refused, Option<Principal>)> {
+    ) -> Result<Incoming<'a>, (Refused, Option<Principal>)> {
         self.check(keys, datagram, relayed).inspect_err(|(reason, _)| self.refused.0[*reason as usize] += 1)
     }
 
@@ -208,7 +277,7 @@ impl Verifier {
         keys: &KeyRing,
         datagram: &'a [u8],
         relayed: impl FnOnce(Principal) -> bool,
-    ) -> Result<AuthenticatedPacket<'a>, (Refused, Option<Principal>)> {
+    ) -> Result<Incoming<'a>, (Refused, Option<Principal>)> {
         let parts = PacketParts::parse(datagram).map_err(|_: Malformed| (Refused::Malformed, None))?;
         if parts.header.cluster.get() != self.cluster {
             return Err((Refused::ClusterOther, None));
@@ -229,25 +298,30 @@ impl Verifier {
             return Err((Refused::NotAddressed, None));
         };
         let (epoch, counter) = (parts.header.epoch.get(), parts.header.counter.get());
-        if keys.established(sender.code()) != Some(epoch) {
+        let relayed = relayed(sender);
+        let established = keys.established(sender.code()) == Some(epoch);
+        if !relayed && !established {
             return Err((Refused::NoSession, Some(sender)));
         }
-        let relayed = relayed(sender);
         if !relayed && !window.is_new(epoch, counter) {
             return Err((Refused::Replayed, None));
         }
         let body_digest = digest(parts.body);
         let authenticated = parts.authenticated_digest(&body_digest);
-        match keys.verify(sender.code(), epoch, counter, &authenticated, entry) {
-            Ok(()) => {}
+        let verdict = keys.verify(sender.code(), epoch, counter, &authenticated, entry);
+        let standing = match verdict {
+            Ok(()) if relayed => Standing::RelayedAuthentic,
+            Ok(()) => Standing::Authentic,
+            // Whether it may be used all the same is decided by those who vouch for it.
+            Err(_) if relayed => Standing::RelayedUnproven,
             Err(TagError::NoSession) => return Err((Refused::NoSession, Some(sender))),
             Err(TagError::StaleKey) => return Err((Refused::KeyStale, Some(sender))),
             Err(TagError::BadTag) => return Err((Refused::TagBad, None)),
-        }
+        };
         if !relayed {
             window.mark(epoch, counter);
         }
-        let facts = PacketFacts { sender, body_bytes: parts.body.len(), body_digest, relayed };
-        Ok(AuthenticatedPacket { facts, datagram })
+        let facts = PacketFacts { sender, body_bytes: parts.body.len(), body_digest, standing };
+        Ok(facts.incoming(datagram))
     }
 }

@@ -1,5 +1,5 @@
 //! Following the ordered log: entries from one replica, believed once `f+1` replicas give the same chain digest for the position behind
-//! them (`protocol.md SU-1` to `SU-4`). A source that is slow, silent or wrong is replaced by the next.
+//! them (`protocol.md SU-1` to `SU-5`). A source that is slow, silent or wrong is replaced by the next.
 
 use crate::limits::{FOLLOW_CREDIT_BYTES, FOLLOW_RENEW_NS, FOLLOW_SILENCES_MAX, REPLICAS_MAX};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
@@ -89,7 +89,7 @@ impl Follower {
         }
     }
 
-    /// Asks for what is due; `send` takes messages and whom they are for.
+    /// Asks for what is due (`SU-2`); `send` takes messages and whom they are for.
     pub fn on_due(&mut self, now_ns: u64, mut send: impl FnMut(Audience, &dyn Fn(&mut Vec<u8>))) {
         if self.asked.is_none() && self.received != self.verified {
             // Everything received so far is asked about at once.
@@ -229,7 +229,7 @@ impl Follower {
             self.asked = None;
             return;
         }
-        // `f+1` others that agree on something else include a correct one: the source lied.
+        // `f+1` others that agree on something else include a correct one: the source lied (`SU-4`).
         let contradicts = |digest: &Digest| {
             *digest != Digest::default()
                 && *digest != chain

@@ -188,7 +188,7 @@ impl Client {
         }
         let needed = self.config.replies_needed;
         let request = self.at_mut(reply.number);
-        // A replica has one vote: a second reply of it counts only if it says the same.
+        // A replica has one vote, its first (`CL-6`).
         if !request.voted.insert(from) {
             return;
         }
@@ -236,7 +236,7 @@ impl Client {
             return Ok(());
         }
         match refusal.reason() {
-            // It is sent again anyway, ever more slowly.
+            // It is sent again anyway, ever more slowly (`CL-1`).
             Some(RefusalReason::Overloaded) => self.overloaded += 1,
             Some(RefusalReason::Superseded) => {
                 self.superseding[usize::from(from.0)] = Incarnation(refusal.detail());

@@ -1,4 +1,5 @@
-//! How long a request takes, learned from those that were answered: when to send one again (the scheme of RFC 6298).
+//! How long a request takes, learned from those that were answered: when to send one again (`protocol.md CL-1`, the
+//! scheme of RFC 6298).
 
 use crate::limits::{RETRANSMIT_INITIAL_NS, RETRANSMIT_MAX_NS, RETRANSMIT_MIN_NS};
 

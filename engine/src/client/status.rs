@@ -1,6 +1,7 @@
 //! Asking the replicas how they fare: what `logothete status` shows, and what decides whether a run's replicas agree.
 
 use super::Survey;
+use crate::authentication::Incoming;
 use crate::cluster::{Cluster, FanOut, Transport};
 use crate::limits::SURVEY_RENEW_NS;
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
@@ -69,7 +70,11 @@ pub fn query(
         if now.monotonic_ns >= deadline_ns {
             break;
         }
-        network.receive(now.monotonic_ns, |packet| survey.on_packet(packet));
+        network.receive(now.monotonic_ns, |incoming| {
+            if let Incoming::Packet(packet) = incoming {
+                survey.on_packet(packet);
+            }
+        });
         if network.replicas_established() > established {
             established = network.replicas_established();
             ask_at_ns = now.monotonic_ns;

@@ -45,7 +45,8 @@ impl Survey {
         self.answers.iter().flatten().count()
     }
 
-    /// The bounds of the ordered log that `f+1` replicas vouch for: at least one correct replica holds everything between them.
+    /// The bounds of the ordered log that `f+1` replicas vouch for (`protocol.md SU-6`): at least one correct replica
+    /// holds everything between them.
     pub fn log_bounds(&self, weak: usize) -> Option<(u64, u64)> {
         let vouched = |value: fn(&ReportReply) -> u64| {
             let mut claims: Vec<u64> = self.answers.iter().flatten().map(value).collect();
@@ -60,6 +61,7 @@ impl Survey {
 mod tests {
     use super::*;
 
+    /// `protocol.md SU-6`
     #[test]
     fn one_liar_moves_no_bound() {
         let mut survey = Survey::new(1, 4);

@@ -2,35 +2,22 @@
 
 use super::document::{Document, Section};
 use super::{Active, ConfigError, Fault, Journal, ServiceKind};
-use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
+use crate::limits::{self, REPLICAS_MAX};
 use crate::numbers::ClientId;
 use crate::service::RESULT_HEADER_BYTES;
 use crate::wire::reply::REPLY_OVERHEAD_BYTES;
 use crate::wire::request::operation_bytes_max;
 use crate::wire::{Audience, packet};
-use logothete_crypto::{Digest, DigestWriter, MacAlgorithm, PublicIdentity};
-use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use logothete_crypto::{MacAlgorithm, PublicIdentity};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
-const DATAGRAM_BYTES: RangeInclusive<usize> = limits::DATAGRAM_BYTES_MIN..=limits::DATAGRAM_BYTES_MAX;
-/// The window is twice the interval. Fewer than 8 would spend more on checkpoints than on ordering.
-const CHECKPOINT_INTERVAL: RangeInclusive<u64> = 8..=limits::WINDOW_MAX / 2;
-const BATCH_REQUESTS: RangeInclusive<usize> = 1..=limits::BATCH_REQUESTS_MAX;
-/// Every replica keeps this many replies of each client, as part of the replicated state.
-const CLIENT_WINDOW: RangeInclusive<usize> = 1..=1024;
-const CLOCK_BOUND_MS: RangeInclusive<u64> = 1..=60_000;
-/// From 16 MiB to 1 TiB.
-const RETENTION_BYTES: RangeInclusive<u64> = 1 << 24..=1 << 40;
-const FAULTS: RangeInclusive<u8> = 1..=((REPLICAS_MAX - 1) / 3) as u8;
-
 /// The configuration that must agree everywhere. Its [`digest`](Cluster::digest) is part of the handshake.
 ///
-/// A value that came from [`Cluster::load`], [`Cluster::parse`] or [`super::init::generate`] has passed every check; one changed by
-/// hand can be checked again with [`Cluster::check`].
+/// A value that came from [`Cluster::load`], [`Cluster::parse`] or [`super::init::generate`] has passed every check;
+/// one changed by hand can be checked again with [`Cluster::check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
     /// Names the cluster on the wire, so that a packet of another cluster is foreign. Never zero.
@@ -186,250 +173,6 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Checks that the settings make sense, alone and together.
-    ///
-    /// # Errors
-    ///
-    /// The first fault.
-    pub fn check(&self) -> Result<(), Fault> {
-        if self.cluster_id == 0 {
-            let mend = "take any other number, at random";
-            return Err(Fault::new("cluster_id", "\"0\"", "is zero", mend));
-        }
-        within("faults", self.faults, FAULTS)?;
-        within("datagram_bytes_max", self.datagram_bytes_max, DATAGRAM_BYTES)?;
-        within("checkpoint_interval", self.checkpoint_interval, CHECKPOINT_INTERVAL)?;
-        // A batch in flight has a slot of the window below the next checkpoint but one.
-        within("pipeline_depth", self.pipeline_depth as u64, 1..=self.checkpoint_interval)?;
-        within("batch_requests_max", self.batch_requests_max, BATCH_REQUESTS)?;
-        within("client_window", self.client_window, CLIENT_WINDOW)?;
-        within("clock_bound_ms", self.clock_bound_ms, CLOCK_BOUND_MS)?;
-        within("retention_bytes", self.retention_bytes, RETENTION_BYTES)?;
-        self.check_counts()?;
-        self.check_addresses()?;
-        self.check_multicast()?;
-        self.check_keys()?;
-        within("null_reply_bytes", self.null_reply_bytes, 0..=self.result_bytes_max())
-    }
-
-    fn check_counts(&self) -> Result<(), Fault> {
-        let count = self.replicas.len();
-        let wanted = 3 * usize::from(self.faults) + 1;
-        if count != wanted {
-            return Err(Fault::new(
-                "faults",
-                self.faults,
-                format!("needs n = 3f+1 = {wanted} replicas, and the file lists {count}"),
-                match count {
-                    4..=REPLICAS_MAX if count % 3 == 1 => {
-                        format!("write faults = {}, or list {wanted} replicas", (count - 1) / 3)
-                    }
-                    _ => format!("list {wanted} tables [[replica]]"),
-                },
-            ));
-        }
-        if self.clients.len() < 2 || self.clients.len() > CLIENTS_MAX {
-            return Err(Fault::new(
-                "client",
-                "",
-                format!("the file lists {} clients", self.clients.len()),
-                format!("list 2 to {CLIENTS_MAX} tables [[client]]: one a driver, and last the operator"),
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_addresses(&self) -> Result<(), Fault> {
-        let mut seen = BTreeMap::new();
-        let family_first = self.replicas[0].address.is_ipv4();
-        for (id, replica) in self.replicas.iter().enumerate() {
-            let key = format!("replica[{id}].address");
-            let address = replica.address;
-            let refuse = |problem: String, mend: &str| Err(Fault::new(key.as_str(), address, problem, mend));
-            if address.ip().is_unspecified() || address.ip().is_multicast() {
-                return refuse(
-                    String::from("is not the address of one host"),
-                    "write the address at which the others reach this replica",
-                );
-            }
-            if address.port() == 0 {
-                return refuse(String::from("has no port"), "write a port from 1 to 65535");
-            }
-            if address.is_ipv4() != family_first {
-                return refuse(
-                    String::from("mixes IPv4 and IPv6 with the replicas before it"),
-                    "use one of them for all replicas",
-                );
-            }
-            if address.port() == self.multicast.port {
-                return refuse(
-                    format!("has the port of the multicast groups, {}", self.multicast.port),
-                    "give it another port",
-                );
-            }
-            if let Some(other) = seen.insert(address, id) {
-                return refuse(
-                    format!("is also the address of replica {other}"),
-                    "give each replica its own address or port",
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn check_multicast(&self) -> Result<(), Fault> {
-        let MulticastGroups { group, port } = self.multicast;
-        let refuse = |problem: &str, mend: String| Err(Fault::new("multicast.group", group, problem, mend));
-        let family = self.replicas[0].address;
-        if !is_group_of_family(group, family.ip()) {
-            let (name, example) = match family {
-                SocketAddr::V4(_) => ("IPv4", "239.195.20.0"),
-                SocketAddr::V6(_) => ("IPv6 (ff02::/16 or ff05::/16)", "ff05::4c47:0"),
-            };
-            return refuse(
-                &format!("is not a multicast group of {name}, as the replicas' addresses are"),
-                format!("write a group such as {example}"),
-            );
-        }
-        let offset_last = match group {
-            IpAddr::V4(group) => usize::from(group.octets()[3]),
-            IpAddr::V6(group) => usize::from(group.octets()[15]),
-        };
-        let groups = self.replicas.len() + 1;
-        if offset_last + groups > 256 {
-            return refuse(
-                &format!("leaves no room for {groups} consecutive groups"),
-                String::from("write a group that ends in 0"),
-            );
-        }
-        if port == 0 {
-            let mend = "write a port from 1 to 65535 that no replica uses";
-            return Err(Fault::new("multicast.port", port, "is no port", mend));
-        }
-        Ok(())
-    }
-
-    fn check_keys(&self) -> Result<(), Fault> {
-        let mut seen = BTreeMap::new();
-        let replicas = self.replicas.iter().map(|replica| replica.public_key);
-        let named = replicas
-            .enumerate()
-            .map(|(id, key)| ("replica", id, key))
-            .chain(self.clients.iter().enumerate().map(|(id, key)| ("client", id, *key)));
-        for (kind, id, public_key) in named {
-            if let Some((kind_other, id_other)) = seen.insert(public_key.0, (kind, id)) {
-                return Err(Fault::new(
-                    format!("{kind}[{id}].public_key"),
-                    format!("\"{public_key}\""),
-                    format!("is also the key of {kind_other} {id_other}"),
-                    "give every replica and client its own identity",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The file that reads back as this configuration, with a comment on every setting.
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        self.write_to(&mut text).expect("writing to a String does not fail");
-        text
-    }
-
-    fn write_to(&self, out: &mut String) -> fmt::Result {
-        writeln!(
-            out,
-            "# A Logothete cluster. This file must be identical at every replica and every driver: the digest of what it"
-        )?;
-        writeln!(out, "# says is part of the handshake. It holds no secret.\n")?;
-        writeln!(out, "# Names the cluster on the wire.")?;
-        writeln!(out, "cluster_id = \"{}\"", ClusterId(self.cluster_id))?;
-        writeln!(out, "# Replicas that may behave arbitrarily, f. There are n = 3f+1 replicas.")?;
-        writeln!(out, "faults = {}", self.faults)?;
-        writeln!(out, "# Replicas that take part in ordering while nothing fails: all.")?;
-        writeln!(out, "active = \"{}\"", self.active)?;
-        writeln!(out, "# off: a restarted replica counts as faulty.")?;
-        writeln!(out, "journal = \"{}\"", self.journal)?;
-        writeln!(out, "# What is replicated: log, kv or null; the null service answers with null_reply_bytes bytes.")?;
-        writeln!(out, "service = \"{}\"", self.service)?;
-        writeln!(out, "null_reply_bytes = {}", self.null_reply_bytes)?;
-        writeln!(out, "# Packet authentication: blake3, hmac-sha256 or aes-256-gmac.")?;
-        writeln!(out, "mac = \"{}\"", self.mac)?;
-        writeln!(
-            out,
-            "# Payload of one datagram: 1472 for Ethernet, 8952 for jumbo frames, more on loopback (32768 is a good choice)."
-        )?;
-        writeln!(out, "datagram_bytes_max = {}", self.datagram_bytes_max)?;
-        writeln!(out, "# Sequence numbers from checkpoint to checkpoint; the window is twice as long.")?;
-        writeln!(out, "checkpoint_interval = {}", self.checkpoint_interval)?;
-        writeln!(out, "# Batches in flight, requests a batch, outstanding requests a client.")?;
-        writeln!(out, "pipeline_depth = {}", self.pipeline_depth)?;
-        writeln!(out, "batch_requests_max = {}", self.batch_requests_max)?;
-        writeln!(out, "client_window = {}", self.client_window)?;
-        writeln!(out, "# How far ahead of a backup's clock a batch's timestamp may be.")?;
-        writeln!(out, "clock_bound_ms = {}", self.clock_bound_ms)?;
-        writeln!(out, "# Bytes of the ordered log that are kept before the oldest are trimmed.")?;
-        writeln!(out, "retention_bytes = {}\n", self.retention_bytes)?;
-        writeln!(out, "# One group for each replica from this one on, and one more for all clients.")?;
-        writeln!(out, "[multicast]")?;
-        writeln!(out, "group = \"{}\"", self.multicast.group)?;
-        writeln!(out, "port = {}", self.multicast.port)?;
-        for (id, replica) in self.replicas.iter().enumerate() {
-            writeln!(out, "\n[[replica]]\nid = {id}\naddress = \"{}\"", replica.address)?;
-            writeln!(out, "public_key = \"{}\"", replica.public_key)?;
-        }
-        for (id, public_key) in self.clients.iter().enumerate() {
-            if id == self.operator_index() {
-                writeln!(out, "\n# The last client is the operator: `logothete status` asks with its key.")?;
-                writeln!(out, "[[client]]\nid = {id}\npublic_key = \"{public_key}\"")?;
-            } else {
-                writeln!(out, "\n[[client]]\nid = {id}\npublic_key = \"{public_key}\"")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Digest of what the configuration says, whatever the file looks like: the settings in a fixed order, integers little-endian,
-    /// texts and lists preceded by their length.
-    pub fn digest(&self) -> Digest {
-        let mut writer = DigestWriter::new("logothete cluster configuration 1");
-        let mut number = |value: u64| {
-            writer.update(&value.to_le_bytes());
-        };
-        number(self.cluster_id);
-        number(u64::from(self.faults));
-        number(self.null_reply_bytes as u64);
-        number(self.datagram_bytes_max as u64);
-        number(self.checkpoint_interval);
-        number(self.pipeline_depth as u64);
-        number(self.batch_requests_max as u64);
-        number(self.client_window as u64);
-        number(self.clock_bound_ms);
-        number(self.retention_bytes);
-        number(u64::from(self.multicast.port));
-        number(self.replicas.len() as u64);
-        number(self.clients.len() as u64);
-        let mut text = |value: &str| {
-            writer.update(&(value.len() as u64).to_le_bytes());
-            writer.update(value.as_bytes());
-        };
-        text(self.active.name());
-        text(self.journal.name());
-        text(&self.service.to_string());
-        text(&self.mac.to_string());
-        text(&self.multicast.group.to_string());
-        for replica in &self.replicas {
-            text(&replica.address.to_string());
-        }
-        for replica in &self.replicas {
-            writer.update(&replica.public_key.0);
-        }
-        for public_key in &self.clients {
-            writer.update(&public_key.0);
-        }
-        writer.finish()
-    }
-
     /// The number of replicas, `n`: `3f+1`, or 1 for the unreplicated baseline.
     pub fn replica_count(&self) -> usize {
         self.replicas.len()
@@ -476,24 +219,14 @@ impl Cluster {
         self.replicas.iter().all(|replica| replica.address.ip().is_loopback())
     }
 
-    /// The configuration of the unreplicated baseline: replica 0 of this cluster alone, with the same settings otherwise. It tolerates
-    /// no fault and exists in memory only: a file with one replica is refused.
+    /// The configuration of the unreplicated baseline: replica 0 of this cluster alone, with the same settings
+    /// otherwise. It tolerates no fault and exists in memory only: a file with one replica is refused.
     #[must_use]
     pub fn unreplicated(&self) -> Self {
         let mut baseline = self.clone();
         baseline.faults = 0;
         baseline.replicas.truncate(1);
         baseline
-    }
-}
-
-/// Whether `group` is a multicast group that hosts with addresses like `host` can use: any of IPv4, and of IPv6 those of link-local and
-/// site-local scope.
-pub fn is_group_of_family(group: IpAddr, host: IpAddr) -> bool {
-    match (group, host) {
-        (IpAddr::V4(group), IpAddr::V4(_)) => group.is_multicast(),
-        (IpAddr::V6(group), IpAddr::V6(_)) => matches!(group.segments()[0], 0xff02 | 0xff05),
-        _ => false,
     }
 }
 
@@ -550,19 +283,10 @@ fn read_in_order<T>(
     entries.collect()
 }
 
-/// Checks that `value` is in `range`.
-fn within<T: PartialOrd + fmt::Display>(key: &str, value: T, range: RangeInclusive<T>) -> Result<(), Fault> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let mend = format!("write a number from {} to {}", range.start(), range.end());
-    Err(Fault::new(key, value, "is out of range", mend))
-}
-
 const PUBLIC_KEY_WANTED: &str = "a public key as `logothete init` writes it, 64 hexadecimal digits";
 
 /// A cluster id as files hold it: 16 hexadecimal digits.
-struct ClusterId(u64);
+pub(super) struct ClusterId(pub(super) u64);
 
 impl ClusterId {
     const WANTED: &'static str = "1 to 16 hexadecimal digits";

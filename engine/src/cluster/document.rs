@@ -1,8 +1,8 @@
 //! A TOML file whose values know their lines.
 //!
-//! Keys are taken from a [`Section`] one by one; what is left when the reader is done is unknown and refused, with the nearest
-//! known key as a suggestion. Values are read with their types; whether they make sense together is checked by the owner of the
-//! file, whose [`Fault`]s [`Document::locate`] puts on their lines.
+//! Keys are taken from a [`Section`] one by one; what is left when the reader is done is unknown and refused, with the
+//! nearest known key as a suggestion. Values are read with their types; whether they make sense together is checked by
+//! the owner of the file, whose [`Fault`]s [`Document::locate`] puts on their lines.
 
 use super::{ConfigError, Fault, SettingError};
 use std::collections::BTreeMap;

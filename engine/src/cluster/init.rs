@@ -13,8 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Where free ports are looked for: above the well-known ones, below those that the kernel gives to ephemeral sockets (32768 by
-/// default), so that no short-lived socket of another program takes one between `init` and the start of a replica.
+/// Where free ports are looked for: above the well-known ones, below those that the kernel gives to ephemeral sockets
+/// (32768 by default), so that no short-lived socket of another program takes one between `init` and the start of a
+/// replica.
 const PORTS_FREE: Range<u16> = 10_000..32_000;
 
 /// Random bases that are tried before a host is said to have no free ports.
@@ -148,8 +149,8 @@ fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<G
     Ok(Generated { cluster, replicas, clients })
 }
 
-/// Makes a new cluster and writes it to `directory`: `cluster.toml`, a local file, a key file and a data directory for each replica and
-/// driver, and the operator's key file. Either everything is written or nothing stays behind.
+/// Makes a new cluster and writes it to `directory`: `cluster.toml`, a local file, a key file and a data directory for
+/// each replica and driver, and the operator's key file. Either everything is written or nothing stays behind.
 ///
 /// # Errors
 ///
@@ -262,8 +263,8 @@ impl Written {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        // Best effort: the error that led here is the one to report. Only what was made here is removed, and a directory only
-        // while it is empty.
+        // Best effort: the error that led here is the one to report. Only what was made here is removed, and a
+        // directory only while it is empty.
         for file in &self.files {
             let _ = std::fs::remove_file(file);
         }
@@ -298,15 +299,16 @@ fn random_id(entropy: &mut dyn FnMut(&mut [u8])) -> u64 {
     }
 }
 
-/// The first multicast group of a cluster, for hosts with addresses like `host`. The last byte is zero, so that there is room for the
-/// other senders' groups.
+/// The first multicast group of a cluster, for hosts with addresses like `host`. The last byte is zero, so that there
+/// is room for the other senders' groups.
 fn group_of(cluster_id: u64, host: IpAddr) -> IpAddr {
     let [a, b, c, d, ..] = cluster_id.to_le_bytes();
     let group = match host {
         // 239.192.0.0 and above: administratively scoped (RFC 2365), organisation-local or narrower.
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(239, 192 | a, b, 0)),
         IpAddr::V6(host) => {
-            // Loopback and link-local hosts share a link; others may be one router apart: site-local scope (RFC 4291, 2.7).
+            // Loopback and link-local hosts share a link; others may be one router apart: site-local scope (RFC 4291,
+            // 2.7).
             let link = host.is_loopback() || host.is_unicast_link_local();
             let scope = if link { 0xff02 } else { 0xff05 };
             let (high, low) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));

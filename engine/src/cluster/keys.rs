@@ -36,8 +36,8 @@ pub fn write(path: &Path, identity: &Identity) -> Result<(), ConfigError> {
     })
 }
 
-/// Reads the identity of a key file and checks that it is the one whose public key is `expected`; `owner` names in errors whose it
-/// should be, such as `replica 2`.
+/// Reads the identity of a key file and checks that it is the one whose public key is `expected`; `owner` names in
+/// errors whose it should be, such as `replica 2`.
 ///
 /// # Errors
 ///
@@ -59,7 +59,8 @@ pub fn read(path: &Path, owner: &str, expected: &PublicIdentity) -> Result<Ident
             format!("run `chmod 600 {}`, and make new keys if others had access", path.display()),
         ));
     }
-    // One byte more than wanted shows a file that is too long. The buffer does not grow, so no copy of the secret stays behind.
+    // One byte more than wanted shows a file that is too long. The buffer does not grow, so no copy of the secret stays
+    // behind.
     let mut text = Zeroizing::new([0u8; KEY_FILE_BYTES + 1]);
     let mut length = 0;
     loop {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// Most bytes of the path of a Unix socket: `sun_path` of 108 bytes, less the closing zero.
 pub const SESSION_PATH_BYTES_MAX: usize = 107;
 
-/// The local settings of a replica. Relative paths in the file are relative to the file's directory; here they are complete.
+/// The local settings of a replica. Relative paths in the file are relative to the file's directory; here they are
+/// complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaLocal {
     /// The file of the secret key.
@@ -28,7 +29,8 @@ pub struct ReplicaLocal {
     pub cores: Vec<u16>,
 }
 
-/// The local settings of a driver. Relative paths in the file are relative to the file's directory; here they are complete.
+/// The local settings of a driver. Relative paths in the file are relative to the file's directory; here they are
+/// complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriverLocal {
     /// The file of the secret key.
@@ -75,7 +77,8 @@ impl ReplicaLocal {
         Self::parse(path, &read_text(path)?)
     }
 
-    /// Reads and checks the text of a `replica-I.toml`; `file` is named in errors, and its directory is where relative paths start.
+    /// Reads and checks the text of a `replica-I.toml`; `file` is named in errors, and its directory is where relative
+    /// paths start.
     ///
     /// # Errors
     ///
@@ -152,7 +155,8 @@ impl DriverLocal {
         Self::parse(path, &read_text(path)?)
     }
 
-    /// Reads and checks the text of a `driver-C.toml`; `file` is named in errors, and its directory is where relative paths start.
+    /// Reads and checks the text of a `driver-C.toml`; `file` is named in errors, and its directory is where relative
+    /// paths start.
     ///
     /// # Errors
     ///

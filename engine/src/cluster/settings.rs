@@ -1,7 +1,7 @@
 //! The settings that are chosen by name.
 //!
-//! Each is an enumeration of what is built. A name that the documentation knows but that is not built yet is refused by that
-//! name, so that nobody believes to have what is not there.
+//! Each is an enumeration of what is built. A name that the documentation knows but that is not built yet is refused by
+//! that name, so that nobody believes to have what is not there.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Operations that wait to become a request, and when they do.
+//! Operations that wait to become a request, and when they do (`protocol.md DR-2`, `DR-3`).
 //!
 //! There is no timer. A lone operation goes at once. Under load a request is held back until it is worth its datagrams: until it holds a fair
 //! part of what is under way already. So requests grow with the load, and some are always under way.
@@ -73,6 +73,7 @@ impl Batch {
 mod tests {
     use super::*;
 
+    /// `protocol.md DR-2`
     #[test]
     fn a_lone_operation_goes_at_once_and_a_crowd_goes_together() {
         let mut batch = Batch::new(1 << 14, 1200, 8);
@@ -98,6 +99,7 @@ mod tests {
         assert!(batch.is_full() && batch.operations().count() == 1);
     }
 
+    /// `protocol.md DR-3`
     #[test]
     fn long_results_make_short_requests() {
         let mut batch = Batch::new(1 << 14, 1200, 0);

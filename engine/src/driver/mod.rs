@@ -3,7 +3,7 @@
 //! *For*: making requests of the operations of all applications on a host, and giving each application its results and the entries it
 //! subscribed to. *Enters*: sessions over shared memory, whose every byte may be garbage, and packets of replicas. *Never*: a decision about
 //! the order, a vote, or trust in an application. It is never part of a replica, since a faulty replica must not count its own
-//! clients' votes.
+//! clients' votes (`protocol.md DR-1`).
 //!
 //! ```text
 //!   application ⇄ session ⇄ ┐                  ┌ requests (numbering, replies, retransmission)
@@ -14,7 +14,7 @@
 mod batch;
 mod session;
 
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, Incoming};
 use crate::client::{Client, ClientConfig, ClientFault, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
@@ -76,7 +76,8 @@ pub fn run_driver(
         operation_bytes_max: operation_bytes_max(cluster.datagram_bytes_max, replicas) as u32,
         result_bytes_max: reply_bytes_max(cluster) as u32,
     };
-    // Session numbers of one start never meet those of another: they count up from the time of the start.
+    // Session numbers of one start never meet those of another (`protocol.md DR-5`): they count up from the time of the
+    // start.
     let config = ListenerConfig {
         session_first: now.wall_ns,
         facts: facts.encode(),
@@ -204,8 +205,10 @@ impl Driver {
         while !stop.load(Ordering::Relaxed) {
             let now = clock.now();
             let mut fault = None;
-            let received = network.receive(now.monotonic_ns, |packet| {
-                if let Err(found) = self.on_packet(now, packet) {
+            let received = network.receive(now.monotonic_ns, |incoming| {
+                if let Incoming::Packet(packet) = incoming
+                    && let Err(found) = self.on_packet(now, packet)
+                {
                     fault = Some(found);
                 }
             });

@@ -42,7 +42,8 @@ enum End {
 
 pub(super) struct Session {
     server: ServerSession,
-    /// Results that wait for room; while there are any, no operation is taken, so they are never more than were in flight.
+    /// Results that wait for room; while there are any, no operation is taken, so they are never more than were in
+    /// flight (`protocol.md DR-4`).
     held: VecDeque<Held>,
     follower: Option<Follower>,
     follow_ended: Option<End>,

@@ -1,5 +1,5 @@
-//! When to announce this process's keys to whom (`protocol.md AN-1`): at start and again, ever more slowly, until both ends are
-//! settled; at once when an announcement asks for an answer or a packet came under keys that are not current.
+//! When to announce this process's keys to whom (`protocol.md AN-7`): at start and again, ever more slowly, until both
+//! ends are settled; at once when an announcement asks for an answer or a packet came under keys that are not current.
 
 use crate::limits::{ANNOUNCE_CHECK_NS, ANNOUNCE_CHECKS_BURST, ANNOUNCE_MAX_NS, ANNOUNCE_NS, ANNOUNCE_PACE_NS};
 
@@ -52,7 +52,7 @@ impl Introductions {
         self.schedules[peer].due_ns = u64::MAX;
     }
 
-    /// Whether one more signature may be checked now.
+    /// Whether one more signature may be checked now (`protocol.md AN-8`).
     pub(super) fn may_check(&mut self, now_ns: u64) -> bool {
         let earned = (now_ns.saturating_sub(self.checks_filled_ns) / ANNOUNCE_CHECK_NS).min(u64::from(u32::MAX)) as u32;
         if earned > 0 {
@@ -74,6 +74,7 @@ impl Introductions {
 mod tests {
     use super::*;
 
+    /// `protocol.md AN-7`
     #[test]
     fn announcements_slow_down_and_are_wanted_at_once() {
         let mut introductions = Introductions::new(3, 2);
@@ -96,6 +97,7 @@ mod tests {
         assert!(!introductions.is_due(0, now + 1000 * ANNOUNCE_MAX_NS));
     }
 
+    /// `protocol.md AN-8`
     #[test]
     fn signature_checks_are_bounded() {
         let mut introductions = Introductions::new(1, 1);

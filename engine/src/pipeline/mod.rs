@@ -37,7 +37,7 @@ pub use outbox::{Departures, Outbox, Outgoing};
 pub use process::{Opened, ProcessError, StartReport, open_network, reply_bytes_max, run_replica, run_unreplicated};
 pub use unreplicated::Unreplicated;
 
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::Incoming;
 use crate::replica::{Event, Now};
 
 /// What the network's side knows and the operator wants to hear.
@@ -53,8 +53,8 @@ pub struct ReplicaFacts {
 
 /// What stands behind the network: a replica with its service, or the unreplicated baseline.
 pub trait Core {
-    /// Takes an authentic packet.
-    fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>);
+    /// Takes what the verifier let through.
+    fn on_incoming(&mut self, now: Now, incoming: &Incoming<'_>);
 
     /// Ends a duty cycle: does what is due, and leaves in the outbox what is to be sent.
     fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox);

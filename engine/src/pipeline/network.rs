@@ -2,14 +2,14 @@
 //! the key ring, so they live on one thread, and in one structure.
 //!
 //! A datagram is an announcement of keys, a probe of the multicast path, or a packet. Whether multicast reaches everybody is found out by
-//! trying: each process sends probes to its group, and each announcement says whether the other's group datagrams arrive. As long as
-//! one peer does not hear them, everything goes out by unicast.
+//! trying (`protocol.md PK-7`): each process sends probes to its group, and each announcement says whether the other's
+//! group datagrams arrive. As long as one peer does not hear them, everything goes out by unicast.
 
 use super::ReplicaFacts;
 use super::counters::facts_of;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
-use crate::authentication::{AuthenticatedPacket, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
+use crate::authentication::{Incoming, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
 use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
@@ -118,9 +118,9 @@ impl Network {
         }
     }
 
-    /// Takes what has arrived, at most one batch, and gives each authentic packet to `take`. Returns how many datagrams there were.
-    pub fn receive(&mut self, now_ns: u64, mut take: impl FnMut(&AuthenticatedPacket<'_>)) -> usize {
-        self.receive_frames(now_ns, |frame, facts| take(&facts.packet(&frame)))
+    /// Takes what has arrived, at most one batch, and gives what is a packet to `take`. Returns how many datagrams there were.
+    pub fn receive(&mut self, now_ns: u64, mut take: impl FnMut(&Incoming<'_>)) -> usize {
+        self.receive_frames(now_ns, |frame, facts| take(&facts.incoming(&frame)))
     }
 
     /// The same, giving away the frames.
@@ -146,12 +146,15 @@ impl Network {
         let from_replica = || self.replicas.contains(&datagram.from);
         let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
         match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
-            Ok(packet) => {
-                if let (Principal::Client(id), false) = (packet.sender(), packet.relayed()) {
+            Ok(incoming) => {
+                if let Incoming::Packet(packet) = incoming
+                    && let Principal::Client(id) = packet.sender()
+                {
                     self.clients[usize::from(id.0)] = Some(datagram.from);
                 }
-                Some(packet.facts())
+                Some(incoming.facts())
             }
+            // Not a forgery: the ends have other keys in mind (`protocol.md PK-5`).
             Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
                 if let Some(peer) = self.peer_index(sender.code()) {
                     self.introductions.want(peer, now_ns);

@@ -5,7 +5,7 @@ use super::counters::OrdererCounters;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::Incoming;
 use crate::numbers::{Principal, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, Results, Service};
@@ -79,10 +79,15 @@ impl Orderer {
 }
 
 impl Core for Orderer {
-    fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) {
-        self.replica.on_packet(now, packet, &mut self.output);
-        if let Principal::Client(_) = packet.sender() {
-            self.reader.on_packet(packet);
+    fn on_incoming(&mut self, now: Now, incoming: &Incoming<'_>) {
+        match incoming {
+            Incoming::Packet(packet) => {
+                self.replica.on_packet(now, packet, &mut self.output);
+                if let Principal::Client(_) = packet.sender() {
+                    self.reader.on_packet(packet);
+                }
+            }
+            Incoming::Relayed(packet) => self.replica.on_relayed_packet(packet),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Packing: all messages that one duty cycle has for one audience leave in one packet, or as few as hold them. That is batching, piggybacking and
-//! the sharing of authentication vectors in one mechanism; there is no second (DESIGN section 2).
+//! the sharing of authentication vectors in one mechanism; there is no second (`protocol.md PK-9`).
 
 use crate::numbers::ReplicaId;
 use crate::wire::Audience;
@@ -55,7 +55,8 @@ impl Outbox {
         Self { pool, datagram_bytes_max, open, full, relays, dropped: 0 }
     }
 
-    /// Adds a message for an audience. Without a free frame it is dropped and counted: to the others it is a lost packet.
+    /// Adds a message for an audience. Without a free frame it is dropped and counted: to the others it is a lost
+    /// packet (`protocol.md BP-4`).
     ///
     /// # Panics
     /// If the message fits no packet: the limits make sure that it does.

@@ -278,7 +278,7 @@ fn run_shared<C: Core>(
     let mut idler = Idler::new(idle);
     while !stop.load(Ordering::Relaxed) {
         let now = clock.now();
-        let received = network.receive(now.monotonic_ns, |packet| core.on_packet(now, packet));
+        let received = network.receive(now.monotonic_ns, |incoming| core.on_incoming(now, incoming));
         if received > 0 || core.deadline_ns() <= now.monotonic_ns {
             core.on_duty_end(now, &network.facts(), &mut outbox);
             outbox.drain_into(&mut network);

@@ -213,7 +213,7 @@ impl<C: Core> OrderingThread<'_, C> {
                 .poll(DESCRIPTORS_A_TURN, |record| {
                     let arrival = Arrival::read_from_bytes(record).expect("the verifier writes arrivals");
                     let frame = pool.from_raw(arrival.frame.get());
-                    core.on_packet(now, &PacketFacts::decode(&arrival.facts).packet(&frame));
+                    core.on_incoming(now, &PacketFacts::decode(&arrival.facts).incoming(&frame));
                 })
                 .expect("both ends of the ring are this process's");
             if taken > 0 || self.core.deadline_ns() <= now.monotonic_ns {

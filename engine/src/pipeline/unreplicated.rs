@@ -5,7 +5,7 @@ use super::orderer::Executor;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::Incoming;
 use crate::limits::BODIES_BYTES_MAX;
 use crate::numbers::{Principal, RequestNumber, SequenceNumber, View};
 use crate::replica::bodies::Bodies;
@@ -54,7 +54,9 @@ impl Unreplicated {
 }
 
 impl Core for Unreplicated {
-    fn on_packet(&mut self, _now: Now, packet: &AuthenticatedPacket<'_>) {
+    fn on_incoming(&mut self, _now: Now, incoming: &Incoming<'_>) {
+        // There is nobody else who could pass something on.
+        let Incoming::Packet(packet) = incoming else { return };
         let Principal::Client(from) = packet.sender() else { return };
         self.reader.on_packet(packet);
         let Some(Ok((Message::Request(request), _))) = packet.messages().next() else { return };
@@ -64,7 +66,7 @@ impl Core for Unreplicated {
         match self.clients.admission(request.name, &self.bodies) {
             Admission::New => {
                 let (range, digest) = (packet.body_range(), packet.body_digest());
-                if let Some(body) = self.bodies.store(packet.datagram(), range, request.name, digest) {
+                if let Some(body) = self.bodies.store(packet.datagram(), range, request.name, digest, true) {
                     self.clients.hold(request.name, body, &mut self.bodies);
                 }
             }

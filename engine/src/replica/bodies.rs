@@ -26,6 +26,7 @@ struct Body {
     message: Range<usize>,
     name: Option<RequestName>,
     digest: Digest,
+    authentic: bool,
     references: u32,
 }
 
@@ -44,18 +45,19 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// A store that holds at most so many bytes of slabs.
+    /// A store that holds at most so many bytes of slabs (`protocol.md BP-3`).
     pub fn new(bytes_max: usize) -> Self {
         Self { classes: Default::default(), bytes_held: 0, bytes_max }
     }
 
-    /// Copies a packet in, with one reference; `None` when there is no room.
+    /// Copies a packet in, with one reference; `None` when there is no room. `authentic`: its tag for this replica verified.
     pub fn store(
         &mut self,
         packet: &[u8],
         message: Range<usize>,
         name: RequestName,
         digest: Digest,
+        authentic: bool,
     ) -> Option<BodyRef> {
         assert!(message.len() >= REQUEST_OVERHEAD_BYTES && message.end <= packet.len());
         let class = packet.len().next_power_of_two().ilog2().saturating_sub(CLASS_SMALLEST_SHIFT) as usize;
@@ -74,6 +76,7 @@ impl Bodies {
                     message: 0..0,
                     name: None,
                     digest: Digest::default(),
+                    authentic: false,
                     references: 0,
                 });
                 (slabs.bodies.len() - 1) as u32
@@ -86,6 +89,7 @@ impl Bodies {
         body.message = message;
         body.name = Some(name);
         body.digest = digest;
+        body.authentic = authentic;
         body.references = 1;
         self.bytes_held += size;
         Some(BodyRef { class: class as u8, index })
@@ -128,6 +132,11 @@ impl Bodies {
         self.body(reference).name.expect("a body in use has a name")
     }
 
+    /// Whether its tag for this replica verified.
+    pub fn is_authentic(&self, reference: BodyRef) -> bool {
+        self.body(reference).authentic
+    }
+
     /// The packet's size.
     pub fn packet_bytes(&self, reference: BodyRef) -> usize {
         self.body(reference).packet_bytes
@@ -155,11 +164,12 @@ mod tests {
         RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) }
     }
 
+    /// `protocol.md CK-3`
     #[test]
     fn a_body_lives_until_its_last_reference_goes() {
         let mut bodies = Bodies::new(1 << 16);
         let packet: Vec<u8> = (0..200).map(|byte| byte as u8).collect();
-        let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32])).unwrap();
+        let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32]), true).unwrap();
         bodies.retain(first);
         bodies.release(first);
         assert_eq!(bodies.packet(first), packet);
@@ -167,27 +177,28 @@ mod tests {
         assert_eq!(bodies.name(first), name(1));
         bodies.release(first);
         // The slab is used again, and nothing of the first packet shows.
-        let second = bodies.store(&packet[..150], 48..100, name(2), Digest([2; 32])).unwrap();
+        let second = bodies.store(&packet[..150], 48..100, name(2), Digest([2; 32]), true).unwrap();
         assert_eq!(second, first);
         assert_eq!(bodies.packet(second).len(), 150);
     }
 
+    /// `protocol.md BP-3`
     #[test]
     fn the_bound_is_on_slabs_in_use() {
         let mut bodies = Bodies::new(1024);
         let packet = [0; 400];
         let held: Vec<_> =
-            (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default()).unwrap()).collect();
-        assert!(bodies.store(&packet, 48..100, name(9), Digest::default()).is_none());
+            (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default(), true).unwrap()).collect();
+        assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true).is_none());
         bodies.release(held[0]);
-        assert!(bodies.store(&packet, 48..100, name(9), Digest::default()).is_some());
+        assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true).is_some());
     }
 
     #[test]
     #[should_panic(expected = "while it is referred to")]
     fn a_released_body_is_not_looked_at() {
         let mut bodies = Bodies::new(1 << 16);
-        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default()).unwrap();
+        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default(), true).unwrap();
         bodies.release(body);
         bodies.packet(body);
     }

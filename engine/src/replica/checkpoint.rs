@@ -80,7 +80,7 @@ impl Checkpoints {
 }
 
 impl Replica {
-    /// The digest of the whole replicated state: the service's, the client table's, and the time.
+    /// The digest of the whole replicated state: the service's, the client table's, and the time (`CK-1`).
     pub fn state_digest(&self, service: Digest) -> Digest {
         let mut writer = DigestWriter::new("logothete state");
         writer.update(&self.executed.0.to_le_bytes());

@@ -281,7 +281,7 @@ mod tests {
         fn arrive(&mut self, name: RequestName) -> Admission {
             let admission = self.clients.admission(name, &self.bodies);
             if admission == Admission::New {
-                let body = self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32])).unwrap();
+                let body = self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32]), true).unwrap();
                 self.clients.hold(name, body, &mut self.bodies);
             }
             admission
@@ -313,6 +313,7 @@ mod tests {
         assert!(!table.execute(RequestName { client: ClientId(9), ..name(1, 0) }), "an unknown client");
     }
 
+    /// `protocol.md NC-2`, `CL-4`
     #[test]
     fn a_primary_proposes_in_the_clients_order_and_each_once() {
         let mut table = Table::new();
@@ -333,6 +334,7 @@ mod tests {
         assert_eq!(table.arrive(name(5, 2 + 17)), Admission::BeyondWindow);
     }
 
+    /// `protocol.md NC-2`
     #[test]
     fn clients_take_turns() {
         let mut table = Table::new();
@@ -345,6 +347,7 @@ mod tests {
         assert_eq!(order, [1, 0, 1, 0, 1, 0]);
     }
 
+    /// `protocol.md CL-4`
     #[test]
     fn replies_are_held_for_a_window_and_forgotten_by_a_new_incarnation() {
         let mut table = Table::new();
@@ -360,6 +363,7 @@ mod tests {
         assert_eq!(table.clients.reply(name(6, 6)), None);
     }
 
+    /// `protocol.md CK-1`
     #[test]
     fn the_digest_sees_replies_and_numbers_but_not_what_waits() {
         let digest = |table: &Table| {

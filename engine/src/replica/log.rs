@@ -6,8 +6,9 @@
 //!         | kept for others |     window      |
 //! ```
 //!
-//! Agreement happens in the window `h < s ≤ h + L` only. What is stable stays for one more window, because the primary is never more than one
-//! window ahead of a live backup (`protocol.md BP-1`): so whatever that backup lacks is still here.
+//! Agreement happens in the window `h < s ≤ h + L` only (`protocol.md CK-4`). What is stable stays for one more window,
+//! because the primary is never more than one window ahead of a live backup (`protocol.md BP-1`): so whatever that
+//! backup lacks is still here.
 
 use super::bodies::{Bodies, BodyRef};
 use crate::limits::REPLICAS_MAX;
@@ -215,6 +216,7 @@ impl Log {
 mod tests {
     use super::*;
 
+    /// `protocol.md NC-6`
     #[test]
     fn a_vote_counts_once_and_the_first_counts() {
         let mut votes = Votes::new();
@@ -226,6 +228,7 @@ mod tests {
         assert_eq!((votes.matching(&a), votes.matching(&b)), (1, 1));
     }
 
+    /// `protocol.md CK-4`
     #[test]
     fn the_window_and_one_more_are_kept() {
         let (window, mut bodies) = (8, Bodies::new(1 << 16));

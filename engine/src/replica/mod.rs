@@ -25,7 +25,7 @@ pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
 
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, RelayedPacket};
 use crate::limits;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::{Audience, Message};
@@ -170,6 +170,13 @@ impl Replica {
             if let Err(reason) = outcome {
                 self.rejects.count(reason);
             }
+        }
+    }
+
+    /// Takes a client's packet that a replica passed on.
+    pub fn on_relayed_packet(&mut self, packet: &RelayedPacket<'_>) {
+        if let Err(reason) = self.on_relayed(packet) {
+            self.rejects.count(reason);
         }
     }
 

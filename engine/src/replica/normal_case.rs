@@ -57,8 +57,9 @@ impl Replica {
         Ok(())
     }
 
-    /// Accepts held proposals, in order, as far as everything that they need is here: the one before, the bodies, and a clock that
-    /// is not too far behind the primary's (`NC-4`). What cannot be accepted yet stays held.
+    /// Accepts held proposals, in order, as far as everything that they need is here: the one before, the bodies, proof or others' word
+    /// that their clients sent them, and a clock that is not too far behind the primary's (`NC-4`). What cannot be accepted yet stays
+    /// held.
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
         self.held_until_ns = None;
         loop {
@@ -69,6 +70,14 @@ impl Replica {
             let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
             let Some(proposal) = slot.proposal else { return };
             if slot.bodies_missing > 0 {
+                return;
+            }
+            let proven = slot.entries.iter().zip(&slot.bodies).all(|(entry, body)| {
+                body.is_some_and(|body| self.bodies.is_authentic(body))
+                    || self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies).is_some()
+            });
+            // The primary vouches by proposing, a backup by its prepare; of f+1 one is correct, and verified its own tag.
+            if !proven && 1 + slot.prepares.matching(&proposal.digest) < self.config.quorum.weak() {
                 return;
             }
             if proposal.timestamp_ns > now.wall_ns.saturating_add(self.config.clock_bound_ns) {
@@ -153,6 +162,7 @@ impl Replica {
             let Some(slot) = self.log.slot(sequence).filter(|slot| slot.stage == Stage::Committed) else { return };
             let proposal = slot.proposal.expect("what is committed was proposed");
             assert_eq!(slot.bodies_missing, 0, "what is committed here was accepted here, with its bodies");
+            // Strictly later than the batch before, whatever the primary wrote (`NC-8`).
             let timestamp_ns = proposal.timestamp_ns.max(self.executed_timestamp_ns + 1);
             let (clients, bodies) = (&mut self.clients, &mut self.bodies);
             let requests = slot.entries.iter().zip(&slot.bodies).filter_map(|(entry, body)| {

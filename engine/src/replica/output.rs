@@ -58,7 +58,7 @@ pub struct ScheduledRequest {
 pub enum Event {
     /// A checkpoint became stable.
     Stable(SequenceNumber),
-    /// A replica contradicted itself: two authenticated messages for one view and number.
+    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`).
     Contradiction {
         /// Which replica.
         replica: ReplicaId,

@@ -73,7 +73,7 @@ impl Peers {
             .min()
     }
 
-    /// Whether a peer's status may be answered now; counts as answered if so.
+    /// Whether a peer's status may be answered now (`protocol.md RT-2`); counts as answered if so.
     pub(super) fn may_answer(&mut self, id: ReplicaId, now_ns: u64) -> bool {
         let peer = &mut self.peers[usize::from(id.0)];
         let may = peer.answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= STATUS_ANSWER_NS);
@@ -99,7 +99,7 @@ impl Peers {
         claims[REPLICAS_MAX - weak]
     }
 
-    /// How many bytes of bodies a peer may be sent now, of `bytes_max` each [`FETCH_REFILL_NS`].
+    /// How many bytes of bodies a peer may be sent now, of `bytes_max` each [`FETCH_REFILL_NS`] (`protocol.md RT-5`).
     pub(super) fn fetch_allowance(&mut self, id: ReplicaId, bytes_max: usize, now_ns: u64) -> usize {
         let peer = &mut self.peers[usize::from(id.0)];
         if now_ns.saturating_sub(peer.fetched_since_ns) >= FETCH_REFILL_NS {
@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(peers.live(9 * SECOND / 2).count(), 2);
     }
 
+    /// `protocol.md RT-2`
     #[test]
     fn answers_are_paced() {
         let mut peers = Peers::new(4);

@@ -1,4 +1,5 @@
-//! The primary's part: which requests make the next batch, and when it may be proposed (`protocol.md NC-2`, `BP-1`).
+//! The primary's part: which requests make the next batch, and when it may be proposed (`protocol.md NC-2`, `BP-1`,
+//! `BP-2`).
 
 use super::log::{Proposal, Stage};
 use super::output::Output;

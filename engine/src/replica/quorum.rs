@@ -48,6 +48,7 @@ impl Quorum {
 mod tests {
     use super::*;
 
+    /// `protocol.md QU-1`
     #[test]
     fn sizes_are_those_of_the_papers() {
         // (n, f, strong, weak, prepares), written out so that a slip in the formulas cannot hide in the test.

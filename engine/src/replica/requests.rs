@@ -19,6 +19,7 @@ impl Replica {
         output: &mut Output,
     ) -> Result<(), Reject> {
         let name = request.name;
+        // In its own name, and alone in its packet (`protocol.md CL-7`).
         if name.client != from {
             return Err(Reject::SenderMismatch);
         }
@@ -28,13 +29,10 @@ impl Replica {
         if bytes.len() != packet.body().len() {
             return Err(Reject::RequestNotAlone);
         }
-        if packet.relayed() {
-            return self.on_relayed(name, packet);
-        }
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
                 let digest = packet.body_digest();
-                let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest) else {
+                let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest, true) else {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
                 };

@@ -1,14 +1,15 @@
 //! Liveness over a network that loses packets: status messages say what a replica lacks, whoever has it sends it again; missing request bodies
-//! are fetched (`protocol.md RT-1` to `RT-3`, PROTOCOL section 8). There is no other retransmission between replicas.
+//! are fetched (`protocol.md RT-1` to `RT-6`, PBFT-02 section 5.2). There is no other retransmission between replicas.
 
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::RelayedPacket;
 use crate::limits::{
     FETCH_ANSWER_BYTES, FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
 };
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::numbers::{Principal, ReplicaId, SequenceNumber};
+use crate::wire::Message;
 use crate::wire::agreement::{Vote, append_pre_prepare};
 use crate::wire::request::RequestName;
 use crate::wire::retransmission::{Fetch, Status};
@@ -126,7 +127,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Says so, once, when `f+1` replicas no longer keep what this one lacks.
+    /// Says so, once, when `f+1` replicas no longer keep what this one lacks (`RT-6`).
     fn notice_fallen_behind(&mut self, from: ReplicaId, status: &Status, output: &mut Output) {
         self.peers.stabilised(from, status.stable());
         let vouched = self.peers.stable_of_weak_quorum(self.config.quorum.weak());
@@ -170,7 +171,8 @@ impl Replica {
         self.incomplete.iter().filter_map(due).min().unwrap_or(u64::MAX)
     }
 
-    /// Relays the clients' own packets that a peer lacks, so that it checks its own tag on them.
+    /// Relays the clients' own packets that a peer lacks, so that it checks its own tag on them (`RT-4`), as far as its
+    /// allowance goes (`RT-5`).
     pub(super) fn on_fetch(
         &mut self,
         now: Now,
@@ -196,8 +198,18 @@ impl Replica {
         Ok(())
     }
 
-    /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it.
-    pub(super) fn on_relayed(&mut self, name: RequestName, packet: &AuthenticatedPacket<'_>) -> Result<(), Reject> {
+    /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it. Its tag for this replica may be wrong (the client
+    /// had no session here when it sealed it, or lies); then [`Replica::accept_in_order`] waits for others to vouch for it (`RT-4`, `NC-4`).
+    pub(super) fn on_relayed(&mut self, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
+        let mut messages = packet.messages();
+        let Some(Ok((Message::Request(request), bytes))) = messages.next() else { return Err(Reject::Malformed) };
+        if bytes.len() != packet.body_range().len() {
+            return Err(Reject::RequestNotAlone);
+        }
+        let name = request.name;
+        if Principal::Client(name.client) != packet.client() {
+            return Err(Reject::SenderMismatch);
+        }
         let digest = packet.body_digest();
         let asked = |sequence: &SequenceNumber| {
             let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
@@ -207,7 +219,8 @@ impl Replica {
         if !self.incomplete.iter().any(asked) {
             return Err(Reject::RelayUnasked);
         }
-        let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest) else {
+        let (datagram, range) = (packet.datagram(), packet.body_range());
+        let Some(body) = self.bodies.store(datagram, range, name, digest, packet.is_authentic()) else {
             return Err(Reject::Overloaded);
         };
         self.bind_body(name, body);

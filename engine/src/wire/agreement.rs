@@ -108,7 +108,8 @@ pub const fn batch_requests_fitting(body_bytes_max: usize) -> usize {
     (body_bytes_max - MESSAGE_HEADER_BYTES - size_of::<PrePrepareLayout>()) / size_of::<BatchEntry>()
 }
 
-/// The digest `D` of a batch. It does not contain the view: a batch keeps its digest when a later view carries it over.
+/// The digest `D` of a batch (`protocol.md NC-9`). It does not contain the view: a batch keeps its digest when a later
+/// view carries it over.
 pub fn batch_digest(timestamp_ns: u64, entries: &[BatchEntry]) -> Digest {
     let mut writer = DigestWriter::new("logothete batch");
     writer.update(&timestamp_ns.to_le_bytes());
@@ -219,6 +220,7 @@ mod tests {
         }
     }
 
+    /// `protocol.md NC-9`
     #[test]
     fn the_batch_digest_covers_time_order_and_names() {
         let (a, b) = (entry(0, 1), entry(0, 2));

@@ -265,6 +265,7 @@ mod tests {
         assert_eq!(Kind::from_byte(16), None);
     }
 
+    /// `protocol.md RJ-3`
     #[test]
     fn a_role_cannot_send_the_others_kinds() {
         let mut bytes = Vec::new();

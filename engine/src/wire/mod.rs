@@ -4,6 +4,8 @@
 //! *Never*: allocates from a length that a peer names, copies a payload, panics, or interprets what it reads: whether a message makes
 //! sense is the replica's question.
 //!
+//! There is one encoding of everything (`protocol.md RJ-3`).
+//!
 //! Every structure here has alignment 1 (`zerocopy`), so a message may stand at any offset of a packet.
 
 pub mod agreement;

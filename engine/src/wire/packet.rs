@@ -253,6 +253,7 @@ mod tests {
             let _ = PacketParts::parse(&bytes);
         }
 
+        /// `protocol.md PK-2`
         #[test]
         fn every_header_bit_is_under_the_tags(bit in 0usize..48 * 8) {
             let packet = sample(Audience::Client(ClientId(3)), b"body");
@@ -265,6 +266,7 @@ mod tests {
         }
     }
 
+    /// `protocol.md RJ-3`
     #[test]
     fn one_byte_more_or_less_is_refused() {
         let packet = sample(Audience::Replicas(ReplicaSet(0b1110)), b"body");

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A request is named (client, incarnation, number); number 0 opens an incarnation and carries no operations (`protocol.md CL-2`).
-//! Its digest is over the whole message, and a packet carries one request only, so the packet's body digest is the request's.
+//! Its digest is over the whole message, and a packet carries one request only, so the packet's body digest is the
+//! request's (`protocol.md CL-7`).
 
 use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::operation::{OPERATION_HEADER_BYTES, Operations};

@@ -143,8 +143,8 @@ pub fn append_runs(
     message::append(out, Kind::Runs, &[fields.as_bytes(), runs]);
 }
 
-/// ChainQuery(stream, position): what is the chain digest of the run that ends before `position`? A replica that is not there yet
-/// answers when it is; a newer query of the same client and stream replaces it.
+/// ChainQuery(stream, position) (`protocol.md SU-3`): what is the chain digest of the run that ends before `position`?
+/// A replica that is not there yet answers when it is; a newer query of the same client and stream replaces it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct ChainQuery {

@@ -12,6 +12,7 @@ use super::report::{Detail, Loss, Report};
 use super::seat::Seat;
 use super::witness::Appended;
 use super::words::{Words, duration, ranges};
+use logothete_engine::authentication::Incoming;
 use logothete_engine::client::Delivery;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
@@ -256,7 +257,7 @@ impl Cluster {
         let host = &mut self.replicas[at];
         let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
         if let Some((facts, datagram)) = &host.question {
-            host.orderer.on_packet(now, &facts.packet(datagram));
+            host.orderer.on_incoming(now, &facts.incoming(datagram));
         }
         host.orderer.on_duty_end(now, &ReplicaFacts::default(), &mut host.outbox);
         let mut departed = Departed::default();
@@ -290,8 +291,8 @@ impl Cluster {
         let host = &mut self.replicas[at];
         let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
         let correct = host.is_correct();
-        let authentic = match host.seat.verify(packet.from, &packet.bytes) {
-            Ok(authentic) => authentic,
+        let incoming = match host.seat.verify(packet.from, &packet.bytes) {
+            Ok(incoming) => incoming,
             Err(reason) => {
                 let words = &mut self.words;
                 if correct {
@@ -304,9 +305,13 @@ impl Cluster {
             }
         };
         let before = host.orderer.replica().rejects().clone();
-        host.orderer.on_packet(now, &authentic);
+        host.orderer.on_incoming(now, &incoming);
         if host.is_checked() {
-            self.checks.on_arrived(host.id, authentic.sender(), authentic.body());
+            let (sender, body) = match &incoming {
+                Incoming::Packet(packet) => (packet.sender(), packet.body()),
+                Incoming::Relayed(relayed) => (relayed.client(), packet.body()),
+            };
+            self.checks.on_arrived(host.id, sender, body);
         }
         if correct {
             let after = host.orderer.replica().rejects().clone();
@@ -454,7 +459,8 @@ impl Cluster {
         let mut accepted: Vec<(Appended, u64)> = Vec::new();
         for packet in packets {
             let authentic = match host.seat.verify(packet.from, &packet.bytes) {
-                Ok(authentic) => authentic,
+                Ok(Incoming::Packet(authentic)) => authentic,
+                Ok(Incoming::Relayed(_)) => continue,
                 Err(reason) => {
                     self.report.count(own, Loss::Dropped(reason.label()), || {
                         format!("drops a packet of {}: {}", super::words::name_of(packet.from), reason.label())

@@ -186,8 +186,8 @@ impl ReplicaHost {
         ReportQuery { nonce: NONCE.into() }.append(&mut body);
         let to = Audience::Replicas(logothete_engine::numbers::ReplicaSet::only(self.id));
         let datagram = operator.seal(to, &body, 1);
-        let packet = self.seat.verify(Principal::Client(of), &datagram).expect("the operator is known");
-        self.question = Some((packet.facts(), datagram.clone()));
+        let incoming = self.seat.verify(Principal::Client(of), &datagram).expect("the operator is known");
+        self.question = Some((incoming.facts(), datagram.clone()));
     }
 
     /// Whether it is one of those that the protocol promises something about.

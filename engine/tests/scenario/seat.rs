@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
-use logothete_engine::authentication::{AuthenticatedPacket, Refused, Sealer, Verifier};
+use logothete_engine::authentication::{Incoming, Refused, Sealer, Verifier};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
@@ -91,7 +91,7 @@ impl Seat {
         &mut self,
         transmitter: Principal,
         datagram: &'a [u8],
-    ) -> Result<AuthenticatedPacket<'a>, Refused> {
+    ) -> Result<Incoming<'a>, Refused> {
         let from_replica = matches!(transmitter, Principal::Replica(_));
         let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica;
         self.verifier.verify(&self.keys, datagram, relayed).map_err(|(reason, _)| reason)

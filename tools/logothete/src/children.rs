@@ -1,11 +1,12 @@
 //! Child processes and their end.
 //!
-//! A command that starts processes leaves none behind, however it ends itself: [`Children`] ends them when it is dropped (SIGTERM, and
-//! SIGKILL for those that do not follow in time), and a child of a parent that was killed is killed by the kernel, because every child
-//! begins with [`die_with_parent`].
+//! A command that starts processes leaves none behind, however it ends itself: [`Children`] ends them when it is
+//! dropped (SIGTERM, and SIGKILL for those that do not follow in time), and a child of a parent that was killed is
+//! killed by the kernel, because every child begins with [`die_with_parent`].
 //!
-//! A child that is ready prints one line `ready NAME=VALUE...` on standard output, and may print `done NAME=VALUE...` at its end. What it prints on standard error is passed on or kept,
-//! and its last lines are part of the report when it dies.
+//! A child that is ready prints one line `ready NAME=VALUE...` on standard output, and may print `done NAME=VALUE...`
+//! at its end. What it prints on standard error is passed on or kept, and its last lines are part of the report when it
+//! dies.
 
 use rustix::process::{Pid, Signal};
 use std::collections::{BTreeMap, VecDeque};
@@ -153,9 +154,9 @@ impl Children {
         Self { running: Vec::new(), diagnostics }
     }
 
-    /// Starts a child; `name` is what reports call it. The command gets `--child-of` with this process's id, and must be one that passes it to
-    /// [`die_with_parent`]. The kernel binds a child's life to the *thread* that started it: call this from a thread that lives as long as the
-    /// children shall.
+    /// Starts a child; `name` is what reports call it. The command gets `--child-of` with this process's id, and must
+    /// be one that passes it to [`die_with_parent`]. The kernel binds a child's life to the *thread* that started it:
+    /// call this from a thread that lives as long as the children shall.
     ///
     /// # Errors
     ///
@@ -286,7 +287,8 @@ impl Children {
         }
     }
 
-    /// What each child told of its work, in the order of their start; none of a child that did not come to it. After [`Children::stop`].
+    /// What each child told of its work, in the order of their start; none of a child that did not come to it. After
+    /// [`Children::stop`].
     pub fn done(&mut self) -> Vec<Option<Facts>> {
         self.running.iter_mut().for_each(Running::hear);
         self.running.iter().map(|child| child.done.clone()).collect()
@@ -294,7 +296,8 @@ impl Children {
 
     fn signal(&self, signal: Signal) {
         for child in self.running.iter().filter(|child| child.status.is_none()) {
-            // A child that was not waited for keeps its id, so no other process can be hit; it may have ended, which is what we want.
+            // A child that was not waited for keeps its id, so no other process can be hit; it may have ended, which is
+            // what we want.
             if let Some(pid) = i32::try_from(child.process.id()).ok().and_then(Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, signal);
             }
@@ -358,7 +361,8 @@ fn joined(lines: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// A shell that runs `script`; the option that [`Children::spawn`] appends becomes an argument of it and is not looked at.
+    /// A shell that runs `script`; the option that [`Children::spawn`] appends becomes an argument of it and is not
+    /// looked at.
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.arg("-c").arg(script);

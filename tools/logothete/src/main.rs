@@ -1,8 +1,9 @@
 //! `logothete`: the command-line program.
 //!
-//! What this crate is for: tying the engine, the client and the load generator to a command line: one file a command in `commands/`, and
-//! the supervision of the processes that commands start in `children`. What may enter: options, orchestration, words for people. What
-//! must never: anything of the protocol, or a measurement; those live in `engine` and `bench`.
+//! What this crate is for: tying the engine, the client and the load generator to a command line: one file a command in
+//! `commands/`, and the supervision of the processes that commands start in `children`. What may enter: options,
+//! orchestration, words for people. What must never: anything of the protocol, or a measurement; those live in `engine`
+//! and `bench`.
 
 mod children;
 mod commands;
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 
 /// A Byzantine-fault-tolerant replication engine for low-latency clusters.
 ///
-/// 3f+1 replicas agree on one order of operations while up to f of them behave arbitrarily. Programs append to that order and read it back
-/// through shared memory.
+/// 3f+1 replicas agree on one order of operations while up to f of them behave arbitrarily. Programs append to that
+/// order and read it back through shared memory.
 #[derive(Parser)]
 #[command(name = "logothete", version, after_help = "Example: logothete demo", max_term_width = 120)]
 struct Arguments {

@@ -21,9 +21,10 @@ use std::time::{Duration, SystemTime};
 
 /// Loads a cluster and measures latency and throughput.
 ///
-/// Without --config a cluster is started for the run, as `demo` starts it: replicas and a driver as child processes on loopback. Without
-/// --rate the loop is closed: each session sends when an answer makes room. With it operations are due at a constant rate, and latencies count
-/// from when they were due. The exit status is 1 when an operation failed or the replicas do not agree.
+/// Without --config a cluster is started for the run, as `demo` starts it: replicas and a driver as child processes on
+/// loopback. Without --rate the loop is closed: each session sends when an answer makes room. With it operations are
+/// due at a constant rate, and latencies count from when they were due. The exit status is 1 when an operation failed
+/// or the replicas do not agree.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   logothete bench --sessions 4 --outstanding 256

@@ -27,8 +27,8 @@ const PAYLOAD_BYTES: usize = 8;
 
 /// Starts a throw-away cluster on this host, loads it, and reports: about 15 seconds.
 ///
-/// 4 replica processes and a driver order operations of a load over shared memory, first one at a time, then many. The exit status is 1
-/// when an operation failed or the replicas do not agree.
+/// 4 replica processes and a driver order operations of a load over shared memory, first one at a time, then many. The
+/// exit status is 1 when an operation failed or the replicas do not agree.
 #[derive(clap::Args)]
 #[command(after_help = "Example: logothete demo")]
 pub struct Arguments {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 /// Checks this host: each check with what it found, what is wanted and the command that mends it.
 ///
-/// Advice is no failure: everything works without, slower or less evenly. With --config the cluster's files, addresses and keys are checked
-/// too.
+/// Advice is no failure: everything works without, slower or less evenly. With --config the cluster's files, addresses
+/// and keys are checked too.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   logothete doctor

@@ -8,7 +8,8 @@ use logothete_engine::driver::run_driver;
 use logothete_engine::numbers::ClientId;
 use std::path::PathBuf;
 
-/// Runs one driver, the host's agent between its applications and the replicas, in the foreground, until SIGINT or SIGTERM.
+/// Runs one driver, the host's agent between its applications and the replicas, in the foreground, until SIGINT or
+/// SIGTERM.
 ///
 /// Prints one line that begins with `ready` once applications can open sessions.
 #[derive(clap::Args)]
@@ -33,7 +34,8 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// When the configuration is refused, the host refuses what the driver needs, or the replicas no longer take its requests.
+/// When the configuration is refused, the host refuses what the driver needs, or the replicas no longer take its
+/// requests.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.parent.bind()?;
     let stop = stop_flag()?;

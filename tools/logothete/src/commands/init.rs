@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 /// Writes the configuration and the keys of a new cluster.
 ///
-/// DIR gets cluster.toml, and for each replica and each driver a local file, a secret key and a data directory. Nothing is overwritten.
+/// DIR gets cluster.toml, and for each replica and each driver a local file, a secret key and a data directory. Nothing
+/// is overwritten.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   logothete init /tmp/cluster

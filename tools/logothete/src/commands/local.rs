@@ -11,7 +11,8 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long all processes together may take to start: keys, memory and sockets take well under a second on an idle host.
+/// How long all processes together may take to start: keys, memory and sockets take well under a second on an idle
+/// host.
 pub const START_WAIT: Duration = Duration::from_secs(30);
 
 /// Distance between two looks at the children.

@@ -63,8 +63,8 @@ impl Parent {
     }
 }
 
-/// Tells a person on standard error how the process started, and whoever waits on standard output that it is ready; `name` says which process it
-/// is, as facts of the ready line.
+/// Tells a person on standard error how the process started, and whoever waits on standard output that it is ready;
+/// `name` says which process it is, as facts of the ready line.
 pub fn announce(name: &str, report: &StartReport) {
     eprintln!("{report}");
     let fan_out = if report.multicast { "multicast" } else { "unicast" };

@@ -13,9 +13,10 @@ use std::path::PathBuf;
 
 /// Appends each line of FILE, or of standard input, to the ordered log.
 ///
-/// An operation is a line with its terminator; a last line without one stays so. Many are in flight at once, and enter the order as they stand in
-/// the input. Prints the count and the first and last position. A line that is longer than an operation may be ends the input: what precedes it
-/// is appended, it and what follows are not, and the exit status is 1.
+/// An operation is a line with its terminator; a last line without one stays so. Many are in flight at once, and enter
+/// the order as they stand in the input. Prints the count and the first and last position. A line that is longer than
+/// an operation may be ends the input: what precedes it is appended, it and what follows are not, and the exit status
+/// is 1.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   seq 1000 | logothete publish --config /tmp/cluster/cluster.toml

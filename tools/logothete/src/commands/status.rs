@@ -12,12 +12,14 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A process that gave no sign of life for this long is shown as silent: a hundred times the interval at which it gives one.
+/// A process that gave no sign of life for this long is shown as silent: a hundred times the interval at which it gives
+/// one.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Asks every replica how it fares, and prints one line each.
 ///
-/// Exit status 1 when fewer than 2f+1 replicas answer, or when replicas have different states at the same sequence number.
+/// Exit status 1 when fewer than 2f+1 replicas answer, or when replicas have different states at the same sequence
+/// number.
 #[derive(clap::Args)]
 #[command(after_help = "Example: logothete status --config /tmp/cluster/cluster.toml")]
 pub struct Arguments {
@@ -113,7 +115,8 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
     }
     let stalled: Vec<usize> = with_progress(&present, Progress::Stalled);
     let behind: Vec<usize> = with_progress(&present, Progress::FellBehind);
-    // What f+1 say, a correct replica says. With too few replicas there is no progress, whether they have noticed or not.
+    // What f+1 say, a correct replica says. With too few replicas there is no progress, whether they have noticed or
+    // not.
     let progress = present.len() >= cluster.quorum() && stalled.len() < cluster.quorum_weak();
     if !progress {
         let known = if stalled.is_empty() {

@@ -14,8 +14,9 @@ const WAIT: Duration = Duration::from_millis(50);
 
 /// Prints the entries of the ordered log, from a position on.
 ///
-/// One line an entry: position, timestamp in nanoseconds since 1970, session and payload, with tabs between them. Control bytes, backslashes and
-/// what is not UTF-8 are escaped in the payload. Without --count or --until-end it goes on until SIGINT or SIGTERM.
+/// One line an entry: position, timestamp in nanoseconds since 1970, session and payload, with tabs between them.
+/// Control bytes, backslashes and what is not UTF-8 are escaped in the payload. Without --count or --until-end it goes
+/// on until SIGINT or SIGTERM.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   logothete subscribe --config /tmp/cluster/cluster.toml
@@ -143,8 +144,8 @@ fn format_entry(entry: &Entry<'_>, raw: bool, line: &mut Vec<u8>) {
     line.push(b'\n');
 }
 
-/// Writes bytes so that they take one line and nothing in it acts on a terminal: control characters, backslashes and bytes that are not UTF-8
-/// are escaped as in Rust's string literals.
+/// Writes bytes so that they take one line and nothing in it acts on a terminal: control characters, backslashes and
+/// bytes that are not UTF-8 are escaped as in Rust's string literals.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -1,7 +1,8 @@
 //! The checks of `logothete doctor`.
 //!
-//! What this room is for: finding out what this host offers, by trying where that tells more than asking. Each check says what it found, what
-//! is wanted and why, and the command that mends it. What must never be here: changing the host.
+//! What this room is for: finding out what this host offers, by trying where that tells more than asking. Each check
+//! says what it found, what is wanted and why, and the command that mends it. What must never be here: changing the
+//! host.
 
 mod cluster;
 mod host;

@@ -6,7 +6,8 @@ use logothete_transport::multicast;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-/// A burst of 128 datagrams of 32 KiB: what four replicas and a driver may send while this process waits for its turn on a core.
+/// A burst of 128 datagrams of 32 KiB: what four replicas and a driver may send while this process waits for its turn
+/// on a core.
 const BUFFER_BYTES_WANTED: u64 = 4 << 20;
 
 /// The group that is tried where there is no configuration: of the administratively scoped ones (RFC 2365).

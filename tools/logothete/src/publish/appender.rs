@@ -1,8 +1,9 @@
 //! Many appends in flight, each acknowledged once.
 //!
-//! Operations enter the order as they stand in the input: they are submitted in order, and the driver keeps a session's order. A refusal
-//! (`Overloaded`) interrupts it: nothing more is submitted until everything in flight is answered, and the refused ones go first then. What was
-//! in flight behind a refused one may have been taken, and stands before it in the order; this is counted and told.
+//! Operations enter the order as they stand in the input: they are submitted in order, and the driver keeps a session's
+//! order. A refusal (`Overloaded`) interrupts it: nothing more is submitted until everything in flight is answered, and
+//! the refused ones go first then. What was in flight behind a refused one may have been taken, and stands before it in
+//! the order; this is counted and told.
 
 use super::input::{Batch, Batches, InputError};
 use logothete_client::{ClientError, OperationError, Session};
@@ -151,8 +152,8 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Runs until everything is acknowledged, something fails, or `stop` is set; tells `progress` about once a second how many operations are
-    /// acknowledged. Returns how far it came, and what went wrong.
+    /// Runs until everything is acknowledged, something fails, or `stop` is set; tells `progress` about once a second
+    /// how many operations are acknowledged. Returns how far it came, and what went wrong.
     pub fn run(mut self, stop: &AtomicBool, progress: &mut dyn FnMut(u64)) -> (Summary, Result<(), AppendError>) {
         let outcome = self.work(stop, progress);
         let mut summary = self.flight.summary;

@@ -1,7 +1,7 @@
 //! Input, cut into operations.
 //!
-//! A thread reads, so that answers are taken while a terminal or a pipe gives nothing. Memory is bounded: a batch is, the number of batches on
-//! their way is, and a line that is too long is noticed before it is held.
+//! A thread reads, so that answers are taken while a terminal or a pipe gives nothing. Memory is bounded: a batch is,
+//! the number of batches on their way is, and a line that is too long is noticed before it is held.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};

@@ -79,8 +79,8 @@ pub struct LoadPlan {
 ///
 /// # Errors
 ///
-/// When the subject cannot be asked or loaded, and when `stop` is set before the end. That operations failed, or that replicas differ, is not an
-/// error here: see [`Report::check`].
+/// When the subject cannot be asked or loaded, and when `stop` is set before the end. That operations failed, or that
+/// replicas differ, is not an error here: see [`Report::check`].
 pub fn measure(
     subject: &Subject<'_>,
     plan: &LoadPlan,
@@ -240,8 +240,8 @@ pub fn ask(config: &Path, cluster: &Cluster) -> Result<Vec<Option<ReplicaStatus>
     query(cluster, operator, QUERY_WAIT).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Asks until all replicas report the same sequence number and state, or the time is over: the last to execute may be behind a little. The
-/// answers are those of the last time.
+/// Asks until all replicas report the same sequence number and state, or the time is over: the last to execute may be
+/// behind a little. The answers are those of the last time.
 fn ask_until_agreed(subject: &Subject<'_>, stop: &AtomicBool) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
     let begin = Instant::now();
     loop {
@@ -258,7 +258,8 @@ fn ask_until_agreed(subject: &Subject<'_>, stop: &AtomicBool) -> Result<Vec<Opti
     }
 }
 
-/// Datagrams that the processes with these counters files have sent since their start; those of processes on other hosts are not seen.
+/// Datagrams that the processes with these counters files have sent since their start; those of processes on other
+/// hosts are not seen.
 fn datagrams_sent(counters: &[PathBuf]) -> u64 {
     let files = counters.iter().filter_map(|path| Counters::open(path).ok());
     let sent = files.map(|file| {

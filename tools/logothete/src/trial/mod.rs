@@ -1,7 +1,7 @@
 //! Measured runs: starting what is measured, loading it, and asking afterwards whether it was right.
 //!
-//! What this room is for: the processes of a run ([`local_cluster`], [`null_protocol`]) and its sequence ([`measure`]). What must never be
-//! here: measuring and rendering, which are `logothete_bench`'s.
+//! What this room is for: the processes of a run ([`local_cluster`], [`null_protocol`]) and its sequence ([`measure`]).
+//! What must never be here: measuring and rendering, which are `logothete_bench`'s.
 
 pub mod local_cluster;
 pub mod measure;
