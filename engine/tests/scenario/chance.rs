@@ -70,7 +70,7 @@ pub fn play(seed: u64) -> Result<(), String> {
         pass(&mut cluster, random.below(20) as u64 * MILLISECOND_NS / 4, unordered)?;
     }
     let begun_ns = cluster.wall_ns();
-    while cluster.clients.iter().any(|client| client.accepted < client.submitted) {
+    while cluster.clients.iter().any(|client| client.outstanding() > 0) {
         pass(&mut cluster, 10 * MILLISECOND_NS, unordered)?;
         if cluster.wall_ns() - begun_ns > PATIENCE_NS {
             return Err(format!("what clients submitted does not complete\n{}", standing(&mut cluster)));
@@ -98,8 +98,8 @@ fn cut_off_one(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> R
     pass(cluster, 400 * MILLISECOND_NS, unordered)
 }
 
-/// A client's process ends when every replica has what it sent. A replica that lacks a packet of a former epoch could not check the
-/// copies of the others: `engine/docs/protocol.md` has that among the limits of this version.
+/// A client's process ends when every replica has what it sent. A request that reached the primary alone, of a client whose former keys nobody
+/// has any more, stops this version (`24_client_restarts_too_early.txt`).
 fn restart_in_peace(cluster: &mut Cluster, client: usize, random: &mut Random, unordered: bool) -> Result<(), String> {
     let unkind = (cluster.network.loss_percent, cluster.network.duplicate_percent);
     (cluster.network.loss_percent, cluster.network.duplicate_percent) = (0, 0);
@@ -129,7 +129,7 @@ fn standing(cluster: &mut Cluster) -> String {
         text += &format!("  {}: executed {}, stable {}, {fault:?}\n", host.id, replica.executed(), replica.stable());
     }
     for host in &cluster.clients {
-        text += &format!("  c{}: accepted {} of {}\n", host.id, host.accepted, host.submitted);
+        text += &format!("  c{}: accepted {}, waits for {}\n", host.id, host.accepted, host.outstanding());
     }
     cluster.begin(Detail::Full);
     let outcome = cluster.run(AFTERMATH_NS);

@@ -42,6 +42,8 @@ pub struct Checks {
     requests: BTreeMap<u64, Ordered>,
     states: BTreeMap<u64, (Digest, ReplicaId)>,
     log: Vec<Appended>,
+    /// The digests of all requests that clients made.
+    requested: BTreeSet<Digest>,
     violations: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ impl Checks {
             requests: BTreeMap::new(),
             states: BTreeMap::new(),
             log: Vec::new(),
+            requested: BTreeSet::new(),
             violations: Vec::new(),
         }
     }
@@ -65,6 +68,11 @@ impl Checks {
     /// All violations, one a line.
     pub fn verdict(&mut self) -> Result<(), String> {
         if self.violations.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.violations).join("\n")) }
+    }
+
+    /// A client sends a packet of its own.
+    pub fn on_requested(&mut self, body: &[u8]) {
+        self.requested.insert(logothete_crypto::digest(body));
     }
 
     /// An authentic packet reached a correct replica.
@@ -127,6 +135,9 @@ impl Checks {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let from = witnessed.executed + 1;
         witnessed.executed = upto;
+        if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
+            self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
+        }
         for operation in executed.iter().flat_map(|request| &request.operations) {
             if !witnessed.operations.insert((operation.session, operation.number)) {
                 let name = format!("operation {} of session {}", operation.number, operation.session);

@@ -11,7 +11,7 @@ use super::random::Random;
 use super::report::{Detail, Loss, Report};
 use super::seat::Seat;
 use super::witness::Appended;
-use super::words::{Words, duration, ranges};
+use super::words::{Words, duration, name_of, quote, ranges};
 use logothete_engine::authentication::Incoming;
 use logothete_engine::client::Delivery;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber};
@@ -298,7 +298,7 @@ impl Cluster {
                 if correct {
                     self.report.count(own, Loss::Dropped(reason.label()), || {
                         let text = words.body(packet.body(), packet.sender());
-                        format!("drops {text} of {}: {}", super::words::name_of(packet.from), reason.label())
+                        format!("drops {text} of {}: {}", name_of(packet.from), reason.label())
                     });
                 }
                 return;
@@ -326,7 +326,7 @@ impl Cluster {
                 let label = reason.label();
                 self.report.count(own, Loss::Rejected(label), || {
                     let messages = Messages::new(packet.body(), packet.sender()).count();
-                    let of = super::words::name_of(packet.from);
+                    let of = name_of(packet.from);
                     match messages {
                         1 => format!("rejects {} of {of}: {label}", words.body(packet.body(), packet.sender())),
                         _ => format!("rejects one of {messages} messages of {of}: {label}"),
@@ -434,6 +434,9 @@ impl Cluster {
     }
 
     fn say_and_launch(&mut self, from: Principal, audience: Audience, body: &[u8], datagram: Vec<u8>, remark: &str) {
+        if let Principal::Client(_) = from {
+            self.checks.on_requested(body);
+        }
         let (words, receivers) = (&mut self.words, receivers(audience));
         self.report.send(from, &receivers, || words.body(body, from) + remark);
         let bytes: Rc<[u8]> = datagram.into();
@@ -446,7 +449,7 @@ impl Cluster {
         let (from, to) = (packet.from, packet.to);
         let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
         if self.network.send(packet) == Fate::Lost {
-            self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", super::words::name_of(to)));
+            self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", name_of(to)));
         }
     }
 
@@ -463,7 +466,7 @@ impl Cluster {
                 Ok(Incoming::Relayed(_)) => continue,
                 Err(reason) => {
                     self.report.count(own, Loss::Dropped(reason.label()), || {
-                        format!("drops a packet of {}: {}", super::words::name_of(packet.from), reason.label())
+                        format!("drops a packet of {}: {}", name_of(packet.from), reason.label())
                     });
                     continue;
                 }
@@ -494,8 +497,7 @@ impl Cluster {
         for (operation, position) in accepted {
             self.checks.on_accepted(&operation, position);
             host.accepted += 1;
-            let text = String::from_utf8_lossy(&operation.bytes).into_owned();
-            self.report.step(own, || format!("accepts \"{text}\" at {position}"));
+            self.report.step(own, || format!("accepts {} at {position}", quote(&operation.bytes)));
         }
         self.read_entries(at);
         self.send_client(at);
@@ -508,8 +510,7 @@ impl Cluster {
         let own = Principal::Client(host.id);
         let (checks, report, next) = (&mut self.checks, &mut self.report, &mut host.entries_delivered);
         let delivery = follower.deliver(|entry| {
-            let text = String::from_utf8_lossy(entry.bytes).into_owned();
-            report.outcome(own, || format!("reads {}: \"{text}\"", entry.position));
+            report.outcome(own, || format!("reads {}: {}", entry.position, quote(entry.bytes)));
             let read = Appended { session: entry.session, number: 0, bytes: entry.bytes.to_vec() };
             checks.on_entry(entry.position, *next, &read);
             *next = entry.position + 1;

@@ -40,7 +40,7 @@ use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, Requ
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare};
 use logothete_engine::wire::operation::OperationsWriter;
-use logothete_engine::wire::reply::Reply;
+use logothete_engine::wire::reply::{Refusal, RefusalReason, Reply};
 use logothete_engine::wire::request;
 use logothete_engine::wire::retransmission::{Fetch, Status};
 
@@ -307,6 +307,12 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
             let reply = Reply { view: View(0), sequence, incarnation: name.incarnation, number, results: &results };
             reply.append(&mut body);
         }
+        ("refusal", [name, "superseded", "by", incarnation]) => {
+            let (client, named, number, _) = request_name(name)?;
+            let name = cluster.words.name(client, named, number);
+            let (reason, detail) = (RefusalReason::Superseded, self::number(incarnation)?);
+            Refusal::new(name.incarnation, number, reason, detail).append(&mut body);
+        }
         _ => return Err(format!("{from:?} cannot say `{text}`")),
     }
     Ok(body)
@@ -358,7 +364,7 @@ fn state(cluster: &Cluster) -> String {
         }
     }
     for host in &cluster.clients {
-        let text = match host.submitted - host.accepted {
+        let text = match host.outstanding() {
             0 => format!("accepted {}", operations(host.accepted)),
             waiting => format!("accepted {}, waits for {waiting}", operations(host.accepted)),
         };

@@ -182,12 +182,12 @@ impl Network {
         count
     }
 
-    /// Changes a bit of the body of what matches and is in flight.
+    /// Changes the last bit of the body of what matches and is in flight.
     pub fn corrupt(&mut self, filter: &Filter) -> usize {
         let mut matching: Vec<_> = self.in_flight.iter_mut().filter(|packet| filter.matches(packet)).collect();
         for packet in &mut matching {
             let mut bytes = packet.bytes.to_vec();
-            bytes[HEADER_BYTES] ^= 1;
+            bytes[HEADER_BYTES + packet.body().len() - 1] ^= 1;
             packet.bytes = bytes.into();
         }
         matching.len()

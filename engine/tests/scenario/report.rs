@@ -121,6 +121,16 @@ impl Report {
             return;
         }
         let text = text();
+        let also = |line: &&mut Line| match line {
+            Line::Send { from: senders, to: others, text: said } => {
+                *said == text && *senders == [from] && !to.iter().any(|one| others.contains(one))
+            }
+            Line::Note { .. } => false,
+        };
+        if let Some(Line::Send { to: others, .. }) = self.lines.iter_mut().find(also) {
+            others.extend_from_slice(to);
+            return;
+        }
         let relation = |line: &&mut Line| match line {
             Line::Send { from: senders, to: others, text: said } => {
                 *said == text && !senders.contains(&from) && self_or_all(senders, others, from, to, self.replicas)

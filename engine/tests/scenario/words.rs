@@ -127,7 +127,7 @@ impl Words {
     pub fn learn(&mut self, body: &[u8], sender: Principal) {
         for (message, bytes) in Messages::new(body, sender).flatten() {
             match message {
-                Message::Request(request) => {
+                Message::Request(request) if is_named(sender, request.name) => {
                     self.incarnation(request.name);
                     self.request(request.name, logothete_crypto::digest(bytes));
                 }
@@ -148,10 +148,11 @@ impl Words {
     fn message(&mut self, message: &Message<'_>, bytes: &[u8], sender: Principal) -> String {
         match message {
             Message::Request(request) => {
-                let name = self.request(request.name, logothete_crypto::digest(bytes));
-                let named = matches!(sender, Principal::Client(id) if id == request.name.client);
-                let of = if named { "" } else { " in another's name" };
-                format!("request {name}{}{of}", operations(request.operations))
+                let (name, remark) = match is_named(sender, request.name) {
+                    true => (self.request(request.name, logothete_crypto::digest(bytes)), ""),
+                    false => (self.request_name(request.name), " in another's name"),
+                };
+                format!("request {name}{}{remark}", operations(request.operations))
             }
             Message::PrePrepare(proposal) => {
                 let name = self.batch(proposal);
@@ -291,15 +292,24 @@ impl Words {
     }
 }
 
+/// Whether a request is in its sender's own name.
+fn is_named(sender: Principal, name: RequestName) -> bool {
+    sender == Principal::Client(name.client)
+}
+
+/// `"text"`, or how long it is.
+pub fn quote(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0..=32 => format!("\"{}\"", String::from_utf8_lossy(bytes)),
+        length => format!("({length} bytes)"),
+    }
+}
+
 /// ` "a" "b"`, shortened where there are many.
 fn operations(operations: Operations<'_>) -> String {
     let mut text = String::new();
     for operation in operations.iter().take(3) {
-        let bytes = String::from_utf8_lossy(operation.bytes);
-        match bytes.len() {
-            0..=20 => text += &format!(" \"{bytes}\""),
-            length => text += &format!(" ({length} bytes)"),
-        }
+        text += &format!(" {}", quote(operation.bytes));
     }
     match operations.count() {
         0..=3 => text,
