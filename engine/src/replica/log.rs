@@ -57,6 +57,12 @@ impl Votes {
         self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest).count()
     }
 
+    /// How many distinct replicas voted alike for something other than a digest: the largest such group.
+    pub fn others(&self, digest: &Digest) -> usize {
+        let other = |id: &ReplicaId| Some(self.digests[usize::from(id.0)]).filter(|held| held != digest);
+        self.from.iter().filter_map(|id| other(&id)).map(|held| self.matching(&held)).max().unwrap_or(0)
+    }
+
     pub(super) fn clear(&mut self) {
         self.from = ReplicaSet::EMPTY;
     }
@@ -105,7 +111,7 @@ pub struct Slot {
     pub commits: Votes,
     /// How far it is.
     pub stage: Stage,
-    /// Whether the proposal was found to be one that no correct primary makes.
+    /// The proposal breaks a bound: it is never accepted, nor anything after it.
     pub refused: bool,
     /// When missing bodies are asked for next.
     pub fetch_at_ns: u64,

@@ -146,6 +146,7 @@ impl ReplicaHost {
             checkpoint_interval: settings.checkpoint_interval,
             pipeline_depth: settings.pipeline_depth,
             batch_requests_max: settings.batch_requests_max,
+            request_bytes_max: request_bytes_max(settings.datagram_bytes_max, settings.replicas),
             client_window: settings.client_window,
             clock_bound_ns: 500_000_000,
             bodies_bytes_max: 1 << 20,
@@ -161,13 +162,7 @@ impl ReplicaHost {
         Self {
             id,
             seat: Seat::new(Principal::Replica(id), settings.register(), random),
-            orderer: Orderer::new(
-                config,
-                Box::new(witness),
-                settings.clients + 1,
-                reply_bytes_max,
-                OrdererCounters::private(),
-            ),
+            orderer: Orderer::new(config, Box::new(witness), reply_bytes_max, OrdererCounters::private()),
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
             fault: None,
