@@ -123,9 +123,13 @@ impl Follower {
         }
     }
 
-    /// When [`Follower::on_due`] is to be called.
+    /// When [`Follower::on_due`] is to be called: at once when there is something received that nobody was asked about.
     pub fn deadline_ns(&self) -> u64 {
-        let asks = if self.asked.is_some() { self.ask_at_ns } else { u64::MAX };
+        let asks = match self.asked {
+            Some(_) => self.ask_at_ns,
+            None if self.received != self.verified => 0,
+            None => u64::MAX,
+        };
         self.follow_at_ns.min(asks)
     }
 
@@ -275,5 +279,247 @@ impl PendingRun {
     fn entries(&self) -> Entries<'_> {
         let operations = operations(&self.message).expect("it was decoded when it arrived");
         Entries::new(self.position_first, self.timestamp_ns, operations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::{Incarnation, RequestNumber};
+    use crate::service::log::CHAIN_INITIAL;
+    use crate::wire::operation::OperationsWriter;
+    use crate::wire::request::{self, RequestName};
+    use crate::wire::subscription::{append_run, append_runs};
+
+    const STREAM: u32 = 9;
+    const MILLISECOND: u64 = 1_000_000;
+
+    /// The log of a replica: each run has two entries, `0`, `1` and so on; and what the replica says of it.
+    struct Log {
+        messages: Vec<Vec<u8>>,
+        chains: Vec<Digest>,
+    }
+
+    impl Log {
+        fn of(runs: u64) -> Self {
+            let (mut messages, mut chains) = (Vec::new(), vec![CHAIN_INITIAL]);
+            for run in 0..runs {
+                let mut writer = OperationsWriter::new(1000);
+                for position in [2 * run, 2 * run + 1] {
+                    assert!(writer.try_push(1, position, position.to_string().as_bytes()));
+                }
+                let number = RequestNumber(run + 1);
+                let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number };
+                let mut message = Vec::new();
+                request::append(&mut message, name, writer.count(), writer.bytes());
+                chains.push(verify_run(chains.last().unwrap(), 2 * run, run, &message));
+                messages.push(message);
+            }
+            Self { messages, chains }
+        }
+
+        /// Another log, which differs in its last run only.
+        fn forged(runs: u64) -> Self {
+            let mut log = Self::of(runs);
+            *log.messages.last_mut().unwrap().last_mut().unwrap() ^= 1;
+            let (last, message) = (runs - 1, log.messages.last().unwrap());
+            *log.chains.last_mut().unwrap() = verify_run(&log.chains[last as usize], 2 * last, last, message);
+            log
+        }
+
+        fn send(&self, follower: &mut Follower, from: u8, runs: std::ops::Range<usize>) {
+            let (mut encoded, mut bytes) = (Vec::new(), Vec::new());
+            for at in runs.clone() {
+                append_run(&mut encoded, at as u64, &self.messages[at]);
+            }
+            let (position, chain) = (2 * runs.start as u64, self.chains[runs.start]);
+            append_runs(&mut bytes, STREAM, 0, position, chain, runs.len(), &encoded);
+            hear(follower, from, &bytes);
+        }
+
+        fn vouch(&self, follower: &mut Follower, from: u8, runs: usize) {
+            answer(follower, from, 2 * runs as u64, self.chains[runs]);
+        }
+    }
+
+    fn answer(follower: &mut Follower, from: u8, position: u64, chain: Digest) {
+        let answer = ChainAnswer { stream: STREAM.into(), reserved: U32::ZERO, position: position.into(), chain };
+        let mut bytes = Vec::new();
+        answer.append(&mut bytes);
+        hear(follower, from, &bytes);
+    }
+
+    fn hear(follower: &mut Follower, from: u8, bytes: &[u8]) {
+        let from = ReplicaId(from);
+        let message = Message::decode(bytes, Principal::Replica(from)).unwrap();
+        follower.on_message(0, from, &message);
+    }
+
+    /// A follower of four replicas that believes two; its first source is replica 1.
+    fn follower(from: u64) -> Follower {
+        Follower::new(STREAM, from, 4, 2)
+    }
+
+    /// What it sends when it is asked to: to whom, and `follow from` or `chain at` which position.
+    fn due(follower: &mut Follower, now_ns: u64) -> Vec<(ReplicaSet, &'static str, u64)> {
+        let mut sent = Vec::new();
+        follower.on_due(now_ns, |audience, append| {
+            let Audience::Replicas(to) = audience else { panic!("a follower asks replicas") };
+            let mut bytes = Vec::new();
+            append(&mut bytes);
+            sent.push(match Message::decode(&bytes, Principal::Client(ClientId(0))).unwrap() {
+                Message::Follow(follow) => (to, "follow", follow.from.get()),
+                Message::ChainQuery(query) => (to, "chain", query.position.get()),
+                other => panic!("a follower does not say {other:?}"),
+            });
+        });
+        sent
+    }
+
+    fn read(follower: &mut Follower) -> Vec<u64> {
+        let mut positions = Vec::new();
+        let delivery = follower.deliver(|entry| {
+            assert_eq!(entry.bytes, entry.position.to_string().as_bytes());
+            positions.push(entry.position);
+            true
+        });
+        assert_eq!(delivery, Delivery::Drained);
+        positions
+    }
+
+    fn only(id: u8) -> ReplicaSet {
+        ReplicaSet::only(ReplicaId(id))
+    }
+
+    /// `protocol.md SU-1`
+    #[test]
+    fn entries_count_once_enough_replicas_vouch_for_them() {
+        let (log, mut follower) = (Log::of(3), follower(0));
+        assert_eq!(due(&mut follower, 0), [(only(1), "follow", 0)]);
+        log.send(&mut follower, 1, 0..2);
+        assert!(read(&mut follower).is_empty(), "so far it is the source's word alone");
+        assert_eq!(follower.deadline_ns(), 0, "the others are asked at once");
+        let others = ReplicaSet::first(4).without(ReplicaId(1));
+        assert_eq!(due(&mut follower, MILLISECOND), [(others, "chain", 4)]);
+        // What arrives meanwhile is asked about next.
+        log.send(&mut follower, 1, 2..3);
+        log.vouch(&mut follower, 3, 2);
+        assert_eq!(read(&mut follower), [0, 1, 2, 3]);
+        assert_eq!(due(&mut follower, MILLISECOND), [(others, "chain", 6)]);
+        log.vouch(&mut follower, 0, 3);
+        assert_eq!(read(&mut follower), [4, 5]);
+    }
+
+    #[test]
+    fn reading_begins_in_the_middle_of_a_run() {
+        let (log, mut follower) = (Log::of(3), follower(3));
+        due(&mut follower, 0);
+        log.send(&mut follower, 1, 1..3);
+        due(&mut follower, 0);
+        log.vouch(&mut follower, 2, 3);
+        assert_eq!(read(&mut follower), [3, 4, 5]);
+    }
+
+    #[test]
+    fn runs_of_others_or_out_of_place_are_ignored() {
+        let (log, mut follower) = (Log::of(4), follower(2));
+        due(&mut follower, 0);
+        log.send(&mut follower, 2, 1..2);
+        log.send(&mut follower, 1, 2..3);
+        assert_eq!(follower.received, None, "not from the source, and not from what was asked for");
+        log.send(&mut follower, 1, 1..2);
+        log.send(&mut follower, 1, 3..4);
+        assert_eq!(follower.received, Some((4, log.chains[2])), "the run between is missing");
+        Log::forged(2).send(&mut follower, 1, 1..2);
+        assert_eq!(follower.received, Some((4, log.chains[2])), "a repetition changes nothing");
+    }
+
+    /// `protocol.md SU-4`
+    #[test]
+    fn a_source_that_enough_others_contradict_is_replaced() {
+        let (truth, lie, mut follower) = (Log::of(3), Log::forged(3), follower(0));
+        due(&mut follower, 0);
+        truth.send(&mut follower, 1, 0..2);
+        due(&mut follower, 0);
+        truth.vouch(&mut follower, 0, 2);
+        lie.send(&mut follower, 1, 2..3);
+        due(&mut follower, 0);
+        truth.vouch(&mut follower, 0, 3);
+        assert_eq!(follower.source, ReplicaId(1), "one replica that says otherwise may itself be the liar");
+        truth.vouch(&mut follower, 2, 3);
+        assert_eq!(due(&mut follower, 0), [(only(2), "follow", 4)]);
+        truth.send(&mut follower, 2, 2..3);
+        due(&mut follower, 0);
+        truth.vouch(&mut follower, 0, 3);
+        assert_eq!(read(&mut follower), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn answers_that_differ_or_know_of_nothing_vouch_for_nothing() {
+        let (log, mut follower) = (Log::of(1), follower(0));
+        due(&mut follower, 0);
+        log.send(&mut follower, 1, 0..1);
+        due(&mut follower, 0);
+        answer(&mut follower, 0, 2, Digest([1; 32]));
+        answer(&mut follower, 2, 2, Digest::default());
+        answer(&mut follower, 3, 4, log.chains[1]);
+        assert!(read(&mut follower).is_empty());
+        assert_eq!(follower.source, ReplicaId(1));
+        answer(&mut follower, 3, 2, log.chains[1]);
+        assert_eq!(read(&mut follower), [0, 1]);
+    }
+
+    #[test]
+    fn a_silent_source_is_replaced_and_questions_are_repeated() {
+        let mut follower = follower(0);
+        let mut asked = Vec::new();
+        for time in 0..4 {
+            asked.extend(due(&mut follower, time * FOLLOW_RENEW_NS));
+        }
+        let sources: Vec<_> = asked.iter().map(|(to, ..)| *to).collect();
+        assert_eq!(sources, [only(1), only(1), only(2), only(2)]);
+        Log::of(1).send(&mut follower, 2, 0..1);
+        assert_eq!(due(&mut follower, 0)[0].1, "chain");
+        assert!(due(&mut follower, FOLLOW_RENEW_NS - 1).iter().all(|(_, what, _)| *what != "chain"));
+        assert_eq!(due(&mut follower, FOLLOW_RENEW_NS)[0].1, "chain");
+    }
+
+    /// `protocol.md SU-5`
+    #[test]
+    fn a_position_is_trimmed_when_enough_replicas_say_so() {
+        let mut follower = follower(5);
+        due(&mut follower, 0);
+        let trimmed = |oldest| {
+            let mut bytes = Vec::new();
+            append_runs(&mut bytes, STREAM, oldest, 5, Digest::default(), 0, &[]);
+            bytes
+        };
+        hear(&mut follower, 1, &trimmed(1000));
+        hear(&mut follower, 1, &trimmed(1000));
+        assert_eq!(follower.deliver(|_| true), Delivery::Drained, "one replica's word");
+        assert_eq!(due(&mut follower, 0), [(only(3), "follow", 5)], "the next is asked");
+        hear(&mut follower, 3, &trimmed(8));
+        assert_eq!(follower.deliver(|_| true), Delivery::Trimmed(8), "the least that two say is there");
+    }
+
+    #[test]
+    fn an_entry_without_room_is_offered_again() {
+        let (log, mut follower) = (Log::of(2), follower(0));
+        due(&mut follower, 0);
+        log.send(&mut follower, 1, 0..2);
+        due(&mut follower, 0);
+        log.vouch(&mut follower, 2, 2);
+        let mut room = 3;
+        let mut first = Vec::new();
+        let delivery = follower.deliver(|entry| {
+            room -= 1;
+            let fits = room >= 0;
+            if fits {
+                first.push(entry.position);
+            }
+            fits
+        });
+        assert_eq!((delivery, first), (Delivery::Blocked, vec![0, 1, 2]));
+        assert_eq!(read(&mut follower), [3]);
     }
 }

@@ -210,9 +210,10 @@ pub struct ClientHost {
     pub waiting: VecDeque<Waiting>,
     pub open: bool,
     pub stopped: bool,
-    /// Operations numbered so far, and those answered.
+    /// Operations asked for so far, those answered, and those that a process that ended took with it.
     pub submitted: u64,
     pub accepted: u64,
+    pub forgotten: u64,
 }
 
 impl ClientHost {
@@ -228,6 +229,7 @@ impl ClientHost {
             stopped: false,
             submitted: 0,
             accepted: 0,
+            forgotten: 0,
         }
     }
 
@@ -248,8 +250,13 @@ impl ClientHost {
         self.client = Self::incarnate(self.id, settings, wall_ns);
         self.waiting.clear();
         (self.open, self.stopped) = (false, false);
-        // What was under way is forgotten: its application was told so when its session ended.
-        self.accepted = self.submitted;
+        // Its applications were told so when their sessions ended.
+        self.forgotten += self.outstanding();
+    }
+
+    /// Operations that wait for an answer.
+    pub fn outstanding(&self) -> u64 {
+        self.submitted - self.accepted - self.forgotten
     }
 
     /// When it has something to do at the latest.
