@@ -102,9 +102,7 @@ pub enum AnnouncementError {
     },
     /// Properly signed, but at odds with an earlier announcement of the same epoch: a lower
     /// generation, or another key for the same one. No correct process does this.
-    #[error(
-        "principal {sender:#x} contradicts its earlier announcement; its process is faulty or hostile"
-    )]
+    #[error("principal {sender:#x} contradicts its earlier announcement; its process is faulty or hostile")]
     Contradiction {
         /// Who sent it.
         sender: u16,

@@ -2,8 +2,7 @@
 //! datagram.
 
 use logothete_crypto::{
-    Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest,
-    digest_many, os_entropy,
+    Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest, digest_many, os_entropy,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -57,10 +56,7 @@ fn ring(own: u16, algorithm: MacAlgorithm) -> KeyRing {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(
-        allocations_of(|| drop(std::hint::black_box(Box::new(1)))),
-        1
-    );
+    assert_eq!(allocations_of(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
 #[test]
@@ -71,10 +67,8 @@ fn packets_allocate_nothing_once_their_audience_is_known() {
         for (index, peer) in peers.iter_mut().enumerate() {
             let principal = index as u16 + 1;
             for _ in 0..2 {
-                peer.accept_announcement(&own.announcement(principal, 0).unwrap())
-                    .unwrap();
-                own.accept_announcement(&peer.announcement(0, 0).unwrap())
-                    .unwrap();
+                peer.accept_announcement(&own.announcement(principal, 0).unwrap()).unwrap();
+                own.accept_announcement(&peer.announcement(0, 0).unwrap()).unwrap();
             }
         }
         let audiences: [&[u16]; 4] = [&[1, 2, 3], &[2], &[1, 3], &[]];
@@ -84,26 +78,16 @@ fn packets_allocate_nothing_once_their_audience_is_known() {
                 counter += 1;
                 let packet = digest(&[counter as u8]);
                 let mut vector = [0; REPLICAS as usize * TAG_ENTRY_BYTES];
-                own.seal(
-                    to,
-                    &packet,
-                    counter,
-                    &mut vector[..to.len() * TAG_ENTRY_BYTES],
-                );
+                own.seal(to, &packet, counter, &mut vector[..to.len() * TAG_ENTRY_BYTES]);
                 for (receiver, entry) in to.iter().zip(vector.chunks_exact(TAG_ENTRY_BYTES)) {
                     let peer = &peers[usize::from(*receiver) - 1];
-                    let verdict =
-                        peer.verify(0, own.epoch(), counter, &packet, entry.try_into().unwrap());
+                    let verdict = peer.verify(0, own.epoch(), counter, &packet, entry.try_into().unwrap());
                     assert_eq!(verdict, Ok(()));
                 }
             }
         };
         talk();
-        assert_eq!(
-            allocations_of(|| (0..10).for_each(|_| talk())),
-            0,
-            "{algorithm}"
-        );
+        assert_eq!(allocations_of(|| (0..10).for_each(|_| talk())), 0, "{algorithm}");
     }
 }
 

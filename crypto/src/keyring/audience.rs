@@ -37,15 +37,8 @@ impl AudienceCache {
 
     /// The audience `to`, built anew with the keys that `keys_to` gives where it is not known or
     /// out of date.
-    pub(super) fn find<'a>(
-        &mut self,
-        to: &[u16],
-        keys_to: impl Fn(u16) -> Option<&'a PairKeys>,
-    ) -> &Audience {
-        let recent = self
-            .audiences
-            .get(self.recent)
-            .is_some_and(|audience| audience.to == to);
+    pub(super) fn find<'a>(&mut self, to: &[u16], keys_to: impl Fn(u16) -> Option<&'a PairKeys>) -> &Audience {
+        let recent = self.audiences.get(self.recent).is_some_and(|audience| audience.to == to);
         if !recent {
             self.recent = match self.audiences.iter().position(|audience| audience.to == to) {
                 Some(index) => index,

@@ -119,17 +119,11 @@ fn store_digests(chaining: [Vector; 8], out: &mut [[u8; 32]; LANES]) {
     for (half, vector) in lanes.iter_mut().zip(chaining) {
         *half = _mm512_castsi512_si256(vector);
     }
-    avx2::store_digests(
-        lanes,
-        lower.first_chunk_mut().expect("half of sixteen is eight"),
-    );
+    avx2::store_digests(lanes, lower.first_chunk_mut().expect("half of sixteen is eight"));
     for (half, vector) in lanes.iter_mut().zip(chaining) {
         *half = _mm512_extracti64x4_epi64::<1>(vector);
     }
-    avx2::store_digests(
-        lanes,
-        upper.first_chunk_mut().expect("half of sixteen is eight"),
-    );
+    avx2::store_digests(lanes, upper.first_chunk_mut().expect("half of sixteen is eight"));
 }
 
 lane_kernels!("avx2,avx512f");

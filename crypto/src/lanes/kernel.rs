@@ -36,9 +36,7 @@ const fn schedule() -> [[usize; 16]; 7] {
 
 /// Block `block` of an input that holds it whole.
 pub(super) fn whole_block(input: &[u8], block: usize) -> &[u8; BLOCK_BYTES] {
-    input[block * BLOCK_BYTES..]
-        .first_chunk()
-        .expect("a block before the last is whole")
+    input[block * BLOCK_BYTES..].first_chunk().expect("a block before the last is whole")
 }
 
 /// Defines `tags` and `digests` for the vector type in scope, under the given target features.
@@ -133,9 +131,7 @@ macro_rules! lane_kernels {
         /// BLAKE3 of each input, at most one chunk each, into `out` at the same index.
         #[target_feature(enable = $features)]
         pub(super) fn digests(inputs: &[&[u8]; LANES], out: &mut [[u8; 32]; LANES]) {
-            use $crate::lanes::kernel::{
-                FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_ROOT, IV, whole_block,
-            };
+            use $crate::lanes::kernel::{FLAG_CHUNK_END, FLAG_CHUNK_START, FLAG_ROOT, IV, whole_block};
             use $crate::lanes::{BLOCK_BYTES, block_count};
             const PADDING: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 

@@ -75,9 +75,7 @@ impl InstructionSet {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512,
         ];
-        sets.into_iter()
-            .filter(|set| *set <= InstructionSet::detect())
-            .collect()
+        sets.into_iter().filter(|set| *set <= InstructionSet::detect()).collect()
     }
 }
 
@@ -139,21 +137,12 @@ impl TagBlock {
 }
 
 /// The tags of `message` under the first `lanes` keys of `keys`, at most [`LANES_MAX`].
-pub(crate) fn tags(
-    set: InstructionSet,
-    keys: &KeyBlock,
-    lanes: usize,
-    message: &[u8; 32],
-    out: &mut TagBlock,
-) {
+pub(crate) fn tags(set: InstructionSet, keys: &KeyBlock, lanes: usize, message: &[u8; 32], out: &mut TagBlock) {
     assert!(lanes <= LANES_MAX, "{lanes} lanes of {LANES_MAX}");
     match set {
         InstructionSet::Scalar => {
             for lane in 0..lanes {
-                out.set(
-                    lane,
-                    blake3::keyed_hash(&keys.key(lane), message).as_bytes(),
-                );
+                out.set(lane, blake3::keyed_hash(&keys.key(lane), message).as_bytes());
             }
         }
         #[cfg(target_arch = "x86_64")]
@@ -193,16 +182,8 @@ pub(crate) fn width(set: InstructionSet) -> usize {
 /// Lanes run to the longest input. Where that would be more work than one input after the other (a
 /// long one among short ones, or few inputs), they are hashed one by one.
 pub(crate) fn digests(set: InstructionSet, inputs: &[&[u8]]) -> [[u8; 32]; LANES_MAX] {
-    assert!(
-        inputs.len() <= width(set),
-        "{} inputs for {} lanes",
-        inputs.len(),
-        width(set)
-    );
-    assert!(
-        inputs.iter().all(|input| input.len() <= CHUNK_BYTES),
-        "an input exceeds a chunk"
-    );
+    assert!(inputs.len() <= width(set), "{} inputs for {} lanes", inputs.len(), width(set));
+    assert!(inputs.iter().all(|input| input.len() <= CHUNK_BYTES), "an input exceeds a chunk");
     let mut out = [[0; 32]; LANES_MAX];
     #[cfg(target_arch = "x86_64")]
     if digest_lanes(set, inputs, &mut out) {
@@ -224,17 +205,9 @@ fn digest_lanes(set: InstructionSet, inputs: &[&[u8]], out: &mut [[u8; 32]; LANE
     const SIXTEEN_LANES_COST: usize = 3;
 
     let wide = inputs.len() > avx2::LANES;
-    let step_cost = if wide {
-        SIXTEEN_LANES_COST
-    } else {
-        EIGHT_LANES_COST
-    };
+    let step_cost = if wide { SIXTEEN_LANES_COST } else { EIGHT_LANES_COST };
     let blocks_sum: usize = inputs.iter().map(|input| block_count(input)).sum();
-    let blocks_max = inputs
-        .iter()
-        .map(|input| block_count(input))
-        .max()
-        .unwrap_or(0);
+    let blocks_max = inputs.iter().map(|input| block_count(input)).max().unwrap_or(0);
     if blocks_sum <= step_cost * blocks_max {
         return false;
     }
@@ -297,9 +270,7 @@ mod tests {
         for set in InstructionSet::available() {
             for length in 0..=CHUNK_BYTES {
                 // Every lane starts elsewhere, so that a lane that took another's bytes would show.
-                let inputs: Vec<&[u8]> = (0..width(set))
-                    .map(|lane| &bytes[lane..lane + length])
-                    .collect();
+                let inputs: Vec<&[u8]> = (0..width(set)).map(|lane| &bytes[lane..lane + length]).collect();
                 let out = digests(set, &inputs);
                 for (input, digest) in inputs.iter().zip(&out) {
                     assert_eq!(digest, blake3::hash(input).as_bytes(), "{set:?}, {length} bytes");

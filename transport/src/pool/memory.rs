@@ -39,14 +39,9 @@ impl Memory {
         let mut memory = if bytes < HUGE_PAGE_BYTES {
             Memory::anonymous(bytes, libc::MAP_POPULATE)?
         } else {
-            let bytes = bytes
-                .checked_next_multiple_of(HUGE_PAGE_BYTES)
-                .ok_or(libc::ENOMEM)?;
+            let bytes = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(libc::ENOMEM)?;
             match Memory::anonymous(bytes, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
-                Ok(memory) => Memory {
-                    pages: Pages::Huge,
-                    ..memory
-                },
+                Ok(memory) => Memory { pages: Pages::Huge, ..memory },
                 Err(_) => Memory::transparent(bytes)?,
             }
         };
@@ -90,15 +85,10 @@ impl Memory {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
         match NonNull::new(start.cast::<u8>()) {
-            Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => Ok(Memory {
-                start,
-                bytes,
-                pages: Pages::Ordinary,
-                locked: false,
-            }),
-            _ => Err(io::Error::last_os_error()
-                .raw_os_error()
-                .unwrap_or(libc::ENOMEM)),
+            Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => {
+                Ok(Memory { start, bytes, pages: Pages::Ordinary, locked: false })
+            }
+            _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::ENOMEM)),
         }
     }
 }

@@ -91,15 +91,8 @@ impl Pool {
             let mend = "a pool has 1 to 2^30 frames of 1 to 2^30 bytes: choose numbers in these bounds";
             return Err(HostError::new("mmap", libc::EINVAL, what).with_mend(mend));
         }
-        let memory = Memory::map(config.memory_bytes())
-            .map_err(|errno| HostError::new("mmap", errno, what))?;
-        let next = (0..config.frames).map(|i| {
-            AtomicU32::new(if i + 1 < config.frames {
-                i as u32 + 1
-            } else {
-                NONE
-            })
-        });
+        let memory = Memory::map(config.memory_bytes()).map_err(|errno| HostError::new("mmap", errno, what))?;
+        let next = (0..config.frames).map(|i| AtomicU32::new(if i + 1 < config.frames { i as u32 + 1 } else { NONE }));
         Ok(Pool {
             shared: Arc::new(Shared {
                 memory,
@@ -187,10 +180,7 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (frames, frame_bytes) = (self.frames(), self.frame_bytes());
         let (pages, locked) = (self.pages(), self.locked());
-        write!(
-            f,
-            "Pool {{ {frames} frames of {frame_bytes} bytes, {pages:?} pages, locked: {locked} }}"
-        )
+        write!(f, "Pool {{ {frames} frames of {frame_bytes} bytes, {pages:?} pages, locked: {locked} }}")
     }
 }
 
@@ -211,12 +201,7 @@ impl Shared {
     #[inline]
     fn bytes(&self, index: u32) -> *mut u8 {
         // SAFETY: every index comes from the free list or was checked, so the slot lies inside the mapping.
-        unsafe {
-            self.memory
-                .start()
-                .as_ptr()
-                .add(index as usize * self.slot_bytes + HEADROOM_BYTES)
-        }
+        unsafe { self.memory.start().as_ptr().add(index as usize * self.slot_bytes + HEADROOM_BYTES) }
     }
 }
 

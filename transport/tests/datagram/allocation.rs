@@ -50,13 +50,9 @@ fn round(endpoint: &mut Endpoint, pool: &Pool, received: &mut Vec<Received>) -> 
         if count == 10 {
             break;
         }
-        endpoint
-            .wait(Duration::from_millis(1))
-            .expect("a working host");
+        endpoint.wait(Duration::from_millis(1)).expect("a working host");
     }
-    endpoint
-        .wait(Duration::from_micros(1))
-        .expect("a working host");
+    endpoint.wait(Duration::from_micros(1)).expect("a working host");
     count
 }
 

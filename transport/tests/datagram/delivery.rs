@@ -18,19 +18,8 @@ fn a_datagram_arrives_whole_with_its_senders_address() {
             (&b"hello"[..], a.local_address(), false),
             "{case:?}"
         );
-        assert_eq!(
-            received[0].frame.as_ptr() as usize % 64,
-            0,
-            "{case:?}: bytes begin at the frame's aligned start"
-        );
-        assert_eq!(
-            (
-                b.counters().received.value(),
-                b.counters().received_bytes.value()
-            ),
-            (1, 5),
-            "{case:?}"
-        );
+        assert_eq!(received[0].frame.as_ptr() as usize % 64, 0, "{case:?}: bytes begin at the frame's aligned start");
+        assert_eq!((b.counters().received.value(), b.counters().received_bytes.value()), (1, 5), "{case:?}");
     }
 }
 
@@ -44,11 +33,7 @@ fn every_size_from_nothing_to_a_full_frame_arrives() {
             let bytes: Vec<u8> = (0..length).map(|i| (i * 31) as u8).collect();
             endpoint.send(filled(&pool, &bytes), to);
             endpoint.flush().expect("a working host");
-            assert_eq!(
-                &*receive_exactly(&mut endpoint, 1)[0].frame,
-                &bytes[..],
-                "{case:?}, {length} bytes"
-            );
+            assert_eq!(&*receive_exactly(&mut endpoint, 1)[0].frame, &bytes[..], "{case:?}, {length} bytes");
         }
     }
 }
@@ -59,10 +44,7 @@ fn nothing_is_sent_before_the_flush_and_waiting_flushes() {
         let pool = pool(64);
         let (mut a, mut b) = (endpoint(case, &pool), endpoint(case, &pool));
         a.send(filled(&pool, b"later"), b.local_address());
-        assert!(
-            receive_for(&mut b, Duration::from_millis(5)).is_empty(),
-            "{case:?}"
-        );
+        assert!(receive_for(&mut b, Duration::from_millis(5)).is_empty(), "{case:?}");
         a.wait(Duration::ZERO).expect("a working host");
         assert_eq!(receive_exactly(&mut b, 1).len(), 1, "{case:?}");
     }
@@ -78,10 +60,8 @@ fn more_sends_than_the_queue_holds_all_arrive_in_order() {
         }
         a.flush().expect("a working host");
         let received = receive_exactly(&mut b, 600);
-        let numbers: Vec<u32> = received
-            .iter()
-            .map(|r| u32::from_le_bytes(r.frame[..].try_into().expect("four bytes")))
-            .collect();
+        let numbers: Vec<u32> =
+            received.iter().map(|r| u32::from_le_bytes(r.frame[..].try_into().expect("four bytes"))).collect();
         assert_eq!(numbers, (0..600).collect::<Vec<u32>>(), "{case:?}");
     }
 }
@@ -94,19 +74,10 @@ fn a_fan_out_larger_than_the_queue_reaches_every_address_from_one_frame() {
         let to = vec![b.local_address(); 300];
         a.send_all(filled(&pool, b"to all"), &to);
         a.flush().expect("a working host");
-        assert!(
-            receive_exactly(&mut b, 300)
-                .iter()
-                .all(|r| *r.frame == *b"to all"),
-            "{case:?}"
-        );
+        assert!(receive_exactly(&mut b, 300).iter().all(|r| *r.frame == *b"to all"), "{case:?}");
         // Every send is complete by now, and the counters of io_uring's completions follow at the next look.
         receive_for(&mut a, Duration::from_millis(1));
-        assert_eq!(
-            (a.counters().sent.value(), a.counters().sent_bytes.value()),
-            (300, 1800),
-            "{case:?}"
-        );
+        assert_eq!((a.counters().sent.value(), a.counters().sent_bytes.value()), (300, 1800), "{case:?}");
     }
 }
 
@@ -125,11 +96,7 @@ fn runs_of_one_length_arrive_as_the_datagrams_they_were() {
         }
         a.flush().expect("a working host");
         for (i, received) in receive_exactly(&mut b, lengths.len()).iter().enumerate() {
-            assert_eq!(
-                *received.frame,
-                *vec![i as u8; lengths[i]],
-                "{case:?}, datagram {i}"
-            );
+            assert_eq!(*received.frame, *vec![i as u8; lengths[i]], "{case:?}, datagram {i}");
         }
         receive_for(&mut a, Duration::from_millis(1));
         let bytes: usize = lengths.iter().sum();
@@ -153,11 +120,7 @@ fn frames_return_to_the_pool_after_sending() {
         a.send_all(filled(&pool, b"to nobody"), &[]);
         receive_for(&mut a, Duration::ZERO);
         drop(a);
-        assert_eq!(
-            std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(),
-            64,
-            "{case:?}"
-        );
+        assert_eq!(std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(), 64, "{case:?}");
     }
 }
 
@@ -171,11 +134,7 @@ fn dropping_an_endpoint_with_sends_queued_returns_every_frame() {
             a.send(filled(&pool, b"unsent"), to);
         }
         drop(a);
-        assert_eq!(
-            std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(),
-            256,
-            "{case:?}"
-        );
+        assert_eq!(std::iter::from_fn(|| pool.take()).collect::<Vec<_>>().len(), 256, "{case:?}");
     }
 }
 
@@ -217,15 +176,9 @@ fn receive_never_exceeds_max_and_keeps_the_rest() {
 #[test]
 fn the_choice_of_the_back_end_is_explained() {
     let pool = pool(64);
-    let endpoint = Endpoint::open(EndpointConfig::new(
-        pool,
-        "127.0.0.1:0".parse().expect("an address"),
-    ))
-    .expect("an endpoint");
+    let endpoint =
+        Endpoint::open(EndpointConfig::new(pool, "127.0.0.1:0".parse().expect("an address"))).expect("an endpoint");
     let (backend, reason) = endpoint.backend();
-    assert!(
-        !backend.to_string().is_empty() && reason.contains("cores") || reason.contains("io_uring"),
-        "{reason}"
-    );
+    assert!(!backend.to_string().is_empty() && reason.contains("cores") || reason.contains("io_uring"), "{reason}");
     assert!(endpoint.receive_buffer_bytes() > 0);
 }

@@ -14,22 +14,14 @@ fn groups_reach_their_members_and_nobody_else() {
     for case in cases().filter(|c| c.loopback == interface) {
         let pool = pool(512);
         // The kernel chooses a port for a first socket, and all members share it.
-        let port = std::net::UdpSocket::bind("0.0.0.0:0")
-            .and_then(|s| s.local_addr())
-            .expect("a free port")
-            .port();
+        let port = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let open = |groups_join: Vec<IpAddr>| {
             let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(interface, 0));
             config.backend = case.backend;
-            config.group = Some(GroupConfig {
-                groups_join,
-                port,
-                interface,
-            });
+            config.group = Some(GroupConfig { groups_join, port, interface });
             Endpoint::open(config).expect("an endpoint on loopback")
         };
-        let (mut sender, mut both, mut one) =
-            (open(vec![]), open(vec![group, other]), open(vec![other]));
+        let (mut sender, mut both, mut one) = (open(vec![]), open(vec![group, other]), open(vec![other]));
         let to = |group| SocketAddr::new(group, port);
         for _ in 0..5 {
             sender.send(filled(&pool, b"group"), to(group));
@@ -38,31 +30,11 @@ fn groups_reach_their_members_and_nobody_else() {
         }
         sender.flush().expect("a working host");
         let received = receive_exactly(&mut both, 15);
-        let of = |text: &[u8], group| {
-            received
-                .iter()
-                .filter(|r| *r.frame == *text && r.group == group)
-                .count()
-        };
-        assert_eq!(
-            (of(b"group", true), of(b"other", true), of(b"alone", false)),
-            (5, 5, 5),
-            "{case:?}"
-        );
-        assert!(
-            received.iter().all(|r| r.from == sender.local_address()),
-            "{case:?}"
-        );
-        assert!(
-            receive_exactly(&mut one, 5)
-                .iter()
-                .all(|r| *r.frame == *b"other"),
-            "{case:?}"
-        );
-        assert!(
-            receive_for(&mut one, Duration::from_millis(5)).is_empty(),
-            "{case:?}"
-        );
+        let of = |text: &[u8], group| received.iter().filter(|r| *r.frame == *text && r.group == group).count();
+        assert_eq!((of(b"group", true), of(b"other", true), of(b"alone", false)), (5, 5, 5), "{case:?}");
+        assert!(received.iter().all(|r| r.from == sender.local_address()), "{case:?}");
+        assert!(receive_exactly(&mut one, 5).iter().all(|r| *r.frame == *b"other"), "{case:?}");
+        assert!(receive_for(&mut one, Duration::from_millis(5)).is_empty(), "{case:?}");
         assert!(
             receive_for(&mut sender, Duration::from_millis(5)).is_empty(),
             "{case:?}: a sender hears no group it did not join"
@@ -76,23 +48,13 @@ fn a_busy_group_does_not_starve_unicasts_nor_the_other_way_round() {
     let group = any_group();
     for case in cases().filter(|c| c.loopback == interface) {
         let pool = pool(2048);
-        let port = std::net::UdpSocket::bind("0.0.0.0:0")
-            .and_then(|s| s.local_addr())
-            .expect("a free port")
-            .port();
+        let port = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(interface, 0));
         config.backend = case.backend;
-        config.group = Some(GroupConfig {
-            groups_join: vec![group],
-            port,
-            interface,
-        });
+        config.group = Some(GroupConfig { groups_join: vec![group], port, interface });
         let mut endpoint = Endpoint::open(config).expect("an endpoint on loopback");
         let unicast = endpoint.local_address();
-        for (busy, quiet) in [
-            (SocketAddr::new(group, port), unicast),
-            (unicast, SocketAddr::new(group, port)),
-        ] {
+        for (busy, quiet) in [(SocketAddr::new(group, port), unicast), (unicast, SocketAddr::new(group, port))] {
             let mut received = Vec::new();
             endpoint.send(filled(&pool, b"quiet"), quiet);
             for _ in 0..20 {
@@ -103,10 +65,7 @@ fn a_busy_group_does_not_starve_unicasts_nor_the_other_way_round() {
                 // Fewer than come in: the busy socket is never empty.
                 endpoint.receive(&mut received, 2);
             }
-            assert!(
-                received.iter().any(|r| *r.frame == *b"quiet"),
-                "{case:?}: starved"
-            );
+            assert!(received.iter().any(|r| *r.frame == *b"quiet"), "{case:?}: starved");
             receive_for(&mut endpoint, Duration::from_millis(5));
         }
     }
@@ -121,22 +80,12 @@ fn ipv6_groups_work_where_the_probe_says_so() {
     }
     for case in cases().filter(|c| c.loopback == interface) {
         let pool = pool(256);
-        let port = std::net::UdpSocket::bind("[::]:0")
-            .and_then(|s| s.local_addr())
-            .expect("a free port")
-            .port();
+        let port = std::net::UdpSocket::bind("[::]:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let mut config = EndpointConfig::new(pool.clone(), SocketAddr::new(interface, 0));
         config.backend = case.backend;
-        config.group = Some(GroupConfig {
-            groups_join: vec![group],
-            port,
-            interface,
-        });
+        config.group = Some(GroupConfig { groups_join: vec![group], port, interface });
         let mut endpoint = Endpoint::open(config).expect("an endpoint on loopback");
-        endpoint.send(
-            filled(&pool, b"six"),
-            multicast::destination(group, port, interface).expect("an interface"),
-        );
+        endpoint.send(filled(&pool, b"six"), multicast::destination(group, port, interface).expect("an interface"));
         endpoint.flush().expect("a working host");
         assert!(receive_exactly(&mut endpoint, 1)[0].group, "{case:?}");
     }

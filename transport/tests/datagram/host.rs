@@ -35,11 +35,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
 pub const FRAME_BYTES: usize = 1472;
 
 pub fn pool(frames: usize) -> Pool {
-    Pool::new(PoolConfig {
-        frame_bytes: FRAME_BYTES,
-        frames,
-    })
-    .expect("a small pool")
+    Pool::new(PoolConfig { frame_bytes: FRAME_BYTES, frames }).expect("a small pool")
 }
 
 /// An endpoint on loopback without groups.

@@ -34,10 +34,7 @@ fn waiting_does_not_sleep_over_a_datagram_that_is_there() {
             b.flush().expect("a working host");
             let start = Instant::now();
             b.wait(Duration::from_secs(60)).expect("a working host");
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "{case:?}: it slept until the timeout"
-            );
+            assert!(start.elapsed() < Duration::from_secs(30), "{case:?}: it slept until the timeout");
             receive_exactly(&mut b, 1);
         }
     }
@@ -49,9 +46,7 @@ fn a_waker_ends_a_wait_however_often_it_rings() {
         let pool = pool(64);
         let mut endpoint = endpoint(case, &pool);
         let waker = eventfd();
-        endpoint
-            .register_waker(waker.as_fd())
-            .expect("room for a waker");
+        endpoint.register_waker(waker.as_fd()).expect("room for a waker");
         for round in 0..20 {
             let mut ringing = std::fs::File::from(waker.try_clone().expect("a duplicate"));
             let ringer = std::thread::spawn(move || {
@@ -59,27 +54,18 @@ fn a_waker_ends_a_wait_however_often_it_rings() {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 for _ in 0..=round % 3 {
-                    ringing
-                        .write_all(&1u64.to_ne_bytes())
-                        .expect("an eventfd takes it");
+                    ringing.write_all(&1u64.to_ne_bytes()).expect("an eventfd takes it");
                 }
             });
             let woken = endpoint.counters().woken.value();
             let start = Instant::now();
             while endpoint.counters().woken.value() == woken {
-                endpoint
-                    .wait(Duration::from_secs(60))
-                    .expect("a working host");
-                assert!(
-                    start.elapsed() < Duration::from_secs(30),
-                    "{case:?}: the ring was lost"
-                );
+                endpoint.wait(Duration::from_secs(60)).expect("a working host");
+                assert!(start.elapsed() < Duration::from_secs(30), "{case:?}: the ring was lost");
             }
             ringer.join().expect("no panic");
             // Whatever rang after the first wake-up is over before the next round.
-            endpoint
-                .wait(Duration::from_millis(1))
-                .expect("a working host");
+            endpoint.wait(Duration::from_millis(1)).expect("a working host");
         }
     }
 }
@@ -90,20 +76,14 @@ fn a_ring_that_receiving_noticed_still_ends_the_next_wait() {
         let pool = pool(64);
         let mut endpoint = endpoint(case, &pool);
         let waker = eventfd();
-        endpoint
-            .register_waker(waker.as_fd())
-            .expect("room for a waker");
-        std::fs::File::from(waker)
-            .write_all(&1u64.to_ne_bytes())
-            .expect("an eventfd takes it");
+        endpoint.register_waker(waker.as_fd()).expect("room for a waker");
+        std::fs::File::from(waker).write_all(&1u64.to_ne_bytes()).expect("an eventfd takes it");
         let mut received = Vec::new();
         for _ in 0..10 {
             assert_eq!(endpoint.receive(&mut received, 64), 0);
         }
         let start = Instant::now();
-        endpoint
-            .wait(Duration::from_secs(60))
-            .expect("a working host");
+        endpoint.wait(Duration::from_secs(60)).expect("a working host");
         assert!(start.elapsed() < Duration::from_secs(30), "{case:?}");
     }
 }

@@ -148,10 +148,7 @@ fn an_epoch_that_is_forgotten_by_name_still_lacks_the_echo() {
     }
     for bytes in &recorded {
         let accepted = b.accept_announcement(bytes).unwrap();
-        assert_eq!(
-            (accepted.epoch, accepted.outcome),
-            (epoch_first, Outcome::Challenged)
-        );
+        assert_eq!((accepted.epoch, accepted.outcome), (epoch_first, Outcome::Challenged));
     }
     assert_eq!(b.established(0), Some(a.epoch()));
     assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
@@ -245,9 +242,7 @@ fn contradictions_are_refused_and_foreign_receipts_are_harmless() {
     assert_eq!(b.accept_announcement(&older), contradiction);
     // A receipt for a generation that never was: b finds no keys to send under, and says so with
     // zeros.
-    let receipt = hostile(&mut a, |announcement| {
-        announcement.receipt_generation = U32::new(1234)
-    });
+    let receipt = hostile(&mut a, |announcement| announcement.receipt_generation = U32::new(1234));
     assert!(b.accept_announcement(&receipt).unwrap().answer_wanted);
     assert!(!b.settled(0));
     assert_eq!(seal_one(&mut b, 0, &digest(b"packet"), 50), [0; TAG_ENTRY_BYTES]);

@@ -81,6 +81,12 @@ pub struct Arguments {
     /// The null protocol over the same transport: the datagrams of the protocol and nothing behind them
     #[arg(long, conflicts_with_all = ["config", "unreplicated", "rate", "operations", "history", "service", "reply", "hdr"])]
     null: bool,
+    /// With --null: four delays instead of five; replicas answer when prepared
+    #[arg(long, requires = "null")]
+    tentative: bool,
+    /// With --null: operations of a full request
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "null")]
+    pack: usize,
     #[command(flatten)]
     outputs: Outputs,
 }
@@ -176,7 +182,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn run_null(arguments: &Arguments) -> Result<(LoadResult, Report), Failure> {
     let plan = arguments.start.plan()?;
-    let traffic = Traffic::of(arguments.payload, (arguments.sessions * arguments.outstanding) as usize);
+    let outstanding = (arguments.sessions * arguments.outstanding) as usize;
+    let traffic = Traffic::of(arguments.payload, outstanding, arguments.pack, arguments.tentative);
     null_protocol::measure(&plan, traffic, arguments.sessions, arguments.warmup, arguments.duration)
 }
 

@@ -19,9 +19,6 @@ use std::time::Duration;
 /// How long replicas may take to appear, and how long no reply may come.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Operations of a full request, as in the published figures.
-const OPERATIONS_PER_REQUEST: usize = 32;
-
 /// The traffic of the null protocol, as `bench` and its child processes pass it on.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Traffic {
@@ -31,13 +28,17 @@ pub struct Traffic {
     pub operations_per_request: usize,
     #[arg(long)]
     pub requests_outstanding: usize,
+    /// Four delays instead of five: replicas answer when prepared.
+    #[arg(long)]
+    pub tentative: bool,
 }
 
 impl Traffic {
     /// What the driver makes of so many operations outstanding: full requests as far as there are enough.
-    pub fn of(payload: usize, operations_outstanding: usize) -> Self {
-        let operations_per_request = operations_outstanding.clamp(1, OPERATIONS_PER_REQUEST);
+    pub fn of(payload: usize, operations_outstanding: usize, pack: usize, tentative: bool) -> Self {
+        let operations_per_request = operations_outstanding.clamp(1, pack.max(1));
         Self {
+            tentative,
             payload,
             operations_per_request,
             requests_outstanding: operations_outstanding.div_ceil(operations_per_request).max(1),
@@ -46,7 +47,9 @@ impl Traffic {
 
     /// The same in the protocol's terms.
     pub fn shape(self, faults: usize) -> Shape {
-        let shape = if self.operations_per_request == 1 { Shape::latency(false) } else { Shape::throughput(false) };
+        let tentative = self.tentative;
+        let shape =
+            if self.operations_per_request == 1 { Shape::latency(tentative) } else { Shape::throughput(tentative) };
         Shape {
             faults,
             payload_bytes: self.payload,
@@ -101,6 +104,9 @@ pub fn measure(
         command.arg("--transport").arg(plan.transport.name());
         if multicast {
             command.arg("--multicast");
+        }
+        if traffic.tentative {
+            command.arg("--tentative");
         }
         children.spawn(&format!("null replica {id}"), &mut command).map_err(|error: ChildError| failed(&error))?;
     }
@@ -186,15 +192,16 @@ mod tests {
         for (outstanding, operations, requests) in
             [(0, 1, 1), (1, 1, 1), (7, 7, 1), (32, 32, 1), (33, 32, 2), (1024, 32, 32)]
         {
-            let traffic = Traffic::of(8, outstanding);
+            let traffic = Traffic::of(8, outstanding, 32, false);
             assert_eq!(
                 (traffic.operations_per_request, traffic.requests_outstanding),
                 (operations, requests),
                 "{outstanding}"
             );
         }
-        assert_eq!(Traffic::of(8, 1).shape(1), Shape::latency(false));
-        assert_eq!(Traffic::of(8, 1024).shape(1), Shape::throughput(false));
-        assert_eq!(Traffic::of(8, 1).shape(2).replicas(), 7);
+        assert_eq!(Traffic::of(8, 1, 32, false).shape(1), Shape::latency(false));
+        assert_eq!(Traffic::of(8, 1024, 32, true).shape(1), Shape::throughput(true));
+        assert_eq!(Traffic::of(8, 1024, 256, false).requests_outstanding, 4);
+        assert_eq!(Traffic::of(8, 1, 32, false).shape(2).replicas(), 7);
     }
 }

@@ -30,14 +30,7 @@ impl Inbound {
             ready: 0,
             starved: false,
             headers: (0..slots).map(|_| empty_header()).collect(),
-            vectors: vec![
-                libc::iovec {
-                    iov_base: ptr::null_mut(),
-                    iov_len: pool.frame_bytes()
-                };
-                slots
-            ]
-            .into(),
+            vectors: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: pool.frame_bytes() }; slots].into(),
             addresses: vec![RawAddress::EMPTY; slots].into(),
             controls: vec![[0; CONTROL_BYTES]; slots].into(),
             pool,
@@ -94,17 +87,10 @@ impl Inbound {
         // SAFETY: the first `ready` headers point to addresses, control buffers and vectors of this value, whose
         // boxes never move, and each vector to a frame that its slot owns, of the length it states.
         let filled = unsafe {
-            libc::recvmmsg(
-                socket,
-                self.headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
-            )
+            libc::recvmmsg(socket, self.headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, ptr::null_mut())
         };
         // An empty socket is the ordinary case on a polling path: it must not cost more than reading the number.
-        usize::try_from(filled)
-            .map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+        usize::try_from(filled).map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
     /// Moves what the first `count` slots received to `out` and fills the slots again.
@@ -119,10 +105,7 @@ impl Inbound {
     ) -> usize {
         let (mut handed, mut bytes) = (0, 0);
         for slot in 0..count {
-            let libc::mmsghdr {
-                msg_hdr: header,
-                msg_len,
-            } = self.headers[slot];
+            let libc::mmsghdr { msg_hdr: header, msg_len } = self.headers[slot];
             if header.msg_controllen > 0 {
                 let control = &self.controls[slot][..control_bytes(&header)];
                 counters.kernel_drops.add(drops.since(control));
@@ -133,16 +116,10 @@ impl Inbound {
                 counters.truncated.add(1);
                 continue;
             }
-            let mut frame = self.frames[slot]
-                .take()
-                .expect("a slot that was received into has a frame");
+            let mut frame = self.frames[slot].take().expect("a slot that was received into has a frame");
             frame.set_len(msg_len as usize);
             bytes += u64::from(msg_len);
-            out.push(Received {
-                frame,
-                from: self.addresses[slot].decode(),
-                group,
-            });
+            out.push(Received { frame, from: self.addresses[slot].decode(), group });
             handed += 1;
             if let Some(fresh) = self.pool.take() {
                 self.place(slot, fresh);
@@ -169,10 +146,7 @@ impl Inbound {
 }
 
 /// How much ancillary data came.
-#[expect(
-    clippy::unnecessary_cast,
-    reason = "the field's type differs between C libraries"
-)]
+#[expect(clippy::unnecessary_cast, reason = "the field's type differs between C libraries")]
 fn control_bytes(header: &libc::msghdr) -> usize {
     (header.msg_controllen as usize).min(CONTROL_BYTES)
 }

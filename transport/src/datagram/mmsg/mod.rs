@@ -62,20 +62,11 @@ impl Mmsg {
     /// Receives one batch from one socket.
     #[inline]
     fn receive_from(&mut self, socket: usize, out: &mut Vec<Received>, max: usize) -> usize {
-        let Mmsg {
-            inbound,
-            counters,
-            drops,
-            ..
-        } = self;
+        let Mmsg { inbound, counters, drops, .. } = self;
         if max == 0 || !inbound.refill(counters) {
             return 0;
         }
-        let descriptor = if socket == 0 {
-            Some(&self.sockets.unicast)
-        } else {
-            self.sockets.group.as_ref()
-        };
+        let descriptor = if socket == 0 { Some(&self.sockets.unicast) } else { self.sockets.group.as_ref() };
         let Some(descriptor) = descriptor else {
             return 0;
         };
@@ -122,11 +113,7 @@ impl Datagram for Mmsg {
         for address in to {
             // The frame is not among those that this flush gives back.
             if self.outbound.is_full() {
-                self.outbound.flush(
-                    self.sockets.unicast.as_raw_fd(),
-                    &self.counters,
-                    &mut self.broken,
-                );
+                self.outbound.flush(self.sockets.unicast.as_raw_fd(), &self.counters, &mut self.broken);
             }
             self.outbound.queue(&frame, address);
         }
@@ -135,11 +122,7 @@ impl Datagram for Mmsg {
 
     #[inline]
     fn flush(&mut self) -> Result<(), HostError> {
-        self.outbound.flush(
-            self.sockets.unicast.as_raw_fd(),
-            &self.counters,
-            &mut self.broken,
-        );
+        self.outbound.flush(self.sockets.unicast.as_raw_fd(), &self.counters, &mut self.broken);
         self.check()
     }
 
@@ -150,43 +133,21 @@ impl Datagram for Mmsg {
         let (polled, timeout) = if has_frames {
             (&mut self.polled[..], timeout)
         } else {
-            (
-                &mut self.polled[sockets..],
-                timeout.min(WAIT_WITHOUT_FRAMES),
-            )
+            (&mut self.polled[sockets..], timeout.min(WAIT_WITHOUT_FRAMES))
         };
-        let time = libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let time = libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
         self.counters.slept.add(1);
         // SAFETY: the array and the time live through the call; no signal mask is given.
-        let ready = unsafe {
-            libc::ppoll(
-                polled.as_mut_ptr(),
-                polled.len() as libc::nfds_t,
-                &time,
-                ptr::null(),
-            )
-        };
+        let ready = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, &time, ptr::null()) };
         if ready < 0 {
             let error = HostError::last("ppoll", "an endpoint's sockets and wakers");
             // A signal ends the sleep, so that a caller who is told to stop notices.
-            return if matches!(error.errno, libc::EINTR | libc::ENOMEM) {
-                Ok(())
-            } else {
-                Err(error)
-            };
+            return if matches!(error.errno, libc::EINTR | libc::ENOMEM) { Ok(()) } else { Err(error) };
         }
         if ready == 0 {
             return Ok(());
         }
-        for (waker, _) in self
-            .wakers
-            .iter()
-            .zip(&self.polled[sockets..])
-            .filter(|(_, p)| p.revents != 0)
-        {
+        for (waker, _) in self.wakers.iter().zip(&self.polled[sockets..]).filter(|(_, p)| p.revents != 0) {
             self.counters.woken.add(1);
             drain(waker);
         }
@@ -210,11 +171,7 @@ impl Datagram for Mmsg {
 }
 
 fn readable(fd: RawFd) -> libc::pollfd {
-    libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    }
+    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
 fn empty_header() -> libc::mmsghdr {

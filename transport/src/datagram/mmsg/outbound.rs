@@ -65,14 +65,7 @@ impl Outbound {
         let mut outbound = Outbound {
             segmentation: has_segmentation(socket),
             frames: Vec::with_capacity(SENDS_MAX),
-            vectors: vec![
-                libc::iovec {
-                    iov_base: ptr::null_mut(),
-                    iov_len: 0
-                };
-                SENDS_MAX
-            ]
-            .into(),
+            vectors: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SENDS_MAX].into(),
             queued: 0,
             runs: Vec::with_capacity(SENDS_MAX),
             headers: (0..SENDS_MAX).map(|_| empty_header()).collect(),
@@ -94,15 +87,11 @@ impl Outbound {
     #[inline]
     pub(super) fn queue(&mut self, frame: &Frame, to: &SocketAddr) {
         let length = frame.len();
-        self.vectors[self.queued] = libc::iovec {
-            iov_base: frame.base().cast(),
-            iov_len: length,
-        };
+        self.vectors[self.queued] = libc::iovec { iov_base: frame.base().cast(), iov_len: length };
         match self.runs.last_mut() {
             Some(run) if run.takes(length, to) => run.add(length),
             _ => {
-                self.headers[self.runs.len()].msg_hdr.msg_namelen =
-                    self.addresses[self.runs.len()].encode(to);
+                self.headers[self.runs.len()].msg_hdr.msg_namelen = self.addresses[self.runs.len()].encode(to);
                 let open = self.segmentation && length > 0;
                 self.runs.push(Run {
                     to: *to,
@@ -128,12 +117,7 @@ impl Outbound {
     /// Sends what is queued. The kernel has copied the bytes when the call returns, so the frames go back to their
     /// pool.
     #[inline]
-    pub(super) fn flush(
-        &mut self,
-        socket: RawFd,
-        counters: &DatagramCounters,
-        broken: &mut Option<HostError>,
-    ) {
+    pub(super) fn flush(&mut self, socket: RawFd, counters: &DatagramCounters, broken: &mut Option<HostError>) {
         for index in 0..self.runs.len() {
             self.point(index);
         }
@@ -142,9 +126,7 @@ impl Outbound {
         while next < self.runs.len() {
             match self.call(socket, next, counters) {
                 Ok(sent) => {
-                    self.runs[next..next + sent]
-                        .iter()
-                        .for_each(|run| run.count_as_sent(counters));
+                    self.runs[next..next + sent].iter().for_each(|run| run.count_as_sent(counters));
                     next += sent;
                 }
                 Err(libc::EINTR) => {}
@@ -156,9 +138,7 @@ impl Outbound {
                         counters.send_failed.add(self.runs[next].count as u64);
                     }
                     if breaks(errno) {
-                        broken.get_or_insert_with(|| {
-                            HostError::new("sendmmsg", errno, "a datagram socket")
-                        });
+                        broken.get_or_insert_with(|| HostError::new("sendmmsg", errno, "a datagram socket"));
                     }
                     next += 1;
                 }
@@ -189,24 +169,14 @@ impl Outbound {
 
     /// One `sendmmsg` of the runs from `first` on: how many were sent, or the error number of the first.
     #[inline]
-    fn call(
-        &mut self,
-        socket: RawFd,
-        first: usize,
-        counters: &DatagramCounters,
-    ) -> Result<usize, i32> {
+    fn call(&mut self, socket: RawFd, first: usize, counters: &DatagramCounters) -> Result<usize, i32> {
         counters.send_calls.add(1);
         let count = (self.runs.len() - first) as libc::c_uint;
         let headers = &mut self.headers[first..];
         // SAFETY: the headers of all runs were pointed to addresses, controls and vectors of this value, whose boxes
         // never move, and each vector to a frame that `frames`, or the caller of `queue`, keeps.
         let sent = unsafe {
-            libc::sendmmsg(
-                socket,
-                headers.as_mut_ptr(),
-                count,
-                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-            )
+            libc::sendmmsg(socket, headers.as_mut_ptr(), count, (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _)
         };
         match usize::try_from(sent) {
             Ok(sent @ 1..) => Ok(sent),
@@ -220,17 +190,12 @@ impl Outbound {
     fn send_apart(&mut self, socket: RawFd, index: usize, counters: &DatagramCounters) {
         let run = self.runs[index];
         let mut message = self.headers[index].msg_hdr;
-        (
-            message.msg_iovlen,
-            message.msg_control,
-            message.msg_controllen,
-        ) = (1, ptr::null_mut(), 0);
+        (message.msg_iovlen, message.msg_control, message.msg_controllen) = (1, ptr::null_mut(), 0);
         for vector in &mut self.vectors[run.first..run.first + run.count] {
             message.msg_iov = &raw mut *vector;
             counters.send_calls.add(1);
             // SAFETY: as in `call`.
-            let sent =
-                unsafe { libc::sendmsg(socket, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+            let sent = unsafe { libc::sendmsg(socket, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
             if sent < 0 {
                 counters.send_failed.add(1);
             } else {
@@ -271,29 +236,15 @@ impl Run {
 
 /// Whether the kernel knows `UDP_SEGMENT`, since 4.18.
 fn has_segmentation(socket: RawFd) -> bool {
-    let (off, bytes) = (
-        0 as libc::c_int,
-        size_of::<libc::c_int>() as libc::socklen_t,
-    );
+    let (off, bytes) = (0 as libc::c_int, size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: the value is as large as stated; zero leaves the socket as it is.
-    unsafe {
-        libc::setsockopt(
-            socket,
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const off).cast(),
-            bytes,
-        ) == 0
-    }
+    unsafe { libc::setsockopt(socket, libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const off).cast(), bytes) == 0 }
 }
 
 /// Whether an error number may mean that the path does not carry runs: a tunnel, or a device whose packets are
 /// shorter than a segment.
 fn refuses_segmentation(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::EINVAL | libc::EIO | libc::EMSGSIZE | libc::EOPNOTSUPP
-    )
+    matches!(errno, libc::EINVAL | libc::EIO | libc::EMSGSIZE | libc::EOPNOTSUPP)
 }
 
 fn segment_control() -> SegmentControl {
@@ -302,8 +253,5 @@ fn segment_control() -> SegmentControl {
     header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<u16>()) as _;
     header.cmsg_level = libc::SOL_UDP;
     header.cmsg_type = libc::UDP_SEGMENT;
-    SegmentControl {
-        header,
-        segment_bytes: 0,
-    }
+    SegmentControl { header, segment_bytes: 0 }
 }

@@ -71,13 +71,9 @@ impl Buffers {
             tail: 0,
         };
         // SAFETY: the memory is page-aligned, large enough, and stays mapped until the ring is gone: see `Uring::drop`.
-        let registered = unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(buffers.entries() as u64, count, GROUP, 0)
-        };
-        registered.map_err(|e| {
-            HostError::from_io("io_uring_register IORING_REGISTER_PBUF_RING", &e, what())
-        })?;
+        let registered =
+            unsafe { ring.submitter().register_buf_ring_with_flags(buffers.entries() as u64, count, GROUP, 0) };
+        registered.map_err(|e| HostError::from_io("io_uring_register IORING_REGISTER_PBUF_RING", &e, what()))?;
         Ok(buffers)
     }
 

@@ -25,14 +25,8 @@ impl Ring {
         let mut builder = IoUring::builder();
         // Completions are worked off when this thread asks for them, never by interrupting it; the flag in the
         // submission queue tells when there is something to ask for, so that polling reads memory only.
-        builder
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag();
-        builder
-            .setup_submit_all()
-            .setup_cqsize(completions)
-            .dontfork();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        builder.setup_submit_all().setup_cqsize(completions).dontfork();
         let ring = builder.build(submissions).map_err(|e| unavailable(&e))?;
         let owner = NonNull::from(Box::leak(Box::new(ring)));
         // SAFETY: the box is freed by this value's drop, after the halves' last use.
