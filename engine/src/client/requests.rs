@@ -253,7 +253,8 @@ impl Client {
                 let mut known = self.superseding;
                 known.sort_unstable();
                 let vouched = known[known.len() - needed];
-                self.open_incarnation(Incarnation(vouched.0 + 1));
+                let Some(next) = vouched.0.checked_add(1) else { return Err(ClientFault::Superseded) };
+                self.open_incarnation(Incarnation(next));
             }
             None => {}
         }

@@ -346,3 +346,6 @@ impl Replica {
 fn others(config: &ReplicaConfig) -> Audience {
     Audience::Replicas(ReplicaSet::first(config.quorum.replicas()).without(config.id))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,9 +29,7 @@ impl Replica {
         if bytes.len() != packet.body().len() {
             return Err(Reject::RequestNotAlone);
         }
-        if bytes.len() > self.config.request_bytes_max {
-            return Err(Reject::RequestTooLarge);
-        }
+        self.admit_size(bytes.len())?;
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
                 let digest = packet.body_digest();
@@ -62,6 +60,11 @@ impl Replica {
             }
             Admission::BeyondWindow => Err(Reject::RequestBeyondWindow),
         }
+    }
+
+    /// A request's run of the log must fit a packet to a subscriber (`BP-3`).
+    pub(super) fn admit_size(&self, message_bytes: usize) -> Result<(), Reject> {
+        if message_bytes > self.config.request_bytes_max { Err(Reject::RequestTooLarge) } else { Ok(()) }
     }
 
     /// Sends the reply to an executed request, if it is still held.

@@ -207,9 +207,7 @@ impl Replica {
         if bytes.len() != packet.body_range().len() {
             return Err(Reject::RequestNotAlone);
         }
-        if bytes.len() > self.config.request_bytes_max {
-            return Err(Reject::RequestTooLarge);
-        }
+        self.admit_size(bytes.len())?;
         let name = request.name;
         if Principal::Client(name.client) != packet.client() {
             return Err(Reject::SenderMismatch);
