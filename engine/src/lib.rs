@@ -13,6 +13,7 @@ pub mod driver;
 pub mod limits;
 pub mod numbers;
 pub mod pipeline;
+mod reasons;
 pub mod replica;
 pub mod service;
 pub mod wire;

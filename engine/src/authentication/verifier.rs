@@ -4,6 +4,7 @@
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::Principal;
+use crate::reasons::reasons;
 use crate::wire::packet::{HEADER_BYTES, PacketParts};
 use crate::wire::{Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
@@ -170,36 +171,11 @@ impl<'a> RelayedPacket<'a> {
     }
 }
 
-macro_rules! refusals {
-    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)*) => {
-        /// Why a datagram was dropped before its messages were looked at. Each is a counter.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Refused {
-            $($(#[doc = $doc])+ $name,)*
-        }
-
-        impl Refused {
-            /// Every reason, in the order of their counters.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// How reports name it.
-            pub const fn label(self) -> &'static str {
-                match self {
-                    $(Self::$name => $label,)*
-                }
-            }
-
-            /// What it means, for a person.
-            pub const fn docs(self) -> &'static str {
-                match self {
-                    $(Self::$name => concat!($($doc),+),)*
-                }
-            }
-        }
-    };
-}
-
-refusals! {
+reasons! {
+    /// Why a datagram was dropped before its messages were looked at.
+    Refused,
+    /// How often each reason occurred.
+    RefusedCounters:
     /// No packet of this version.
     Malformed => "malformed",
     /// Of another cluster.
@@ -218,22 +194,6 @@ refusals! {
     TagBad => "tag bad",
 }
 
-/// How often each reason occurred.
-#[derive(Clone, Debug)]
-pub struct RefusedCounters([u64; Refused::ALL.len()]);
-
-impl RefusedCounters {
-    /// How often it occurred.
-    pub fn of(&self, reason: Refused) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// All together.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-}
-
 /// Verifies what arrives at one process.
 #[derive(Debug)]
 pub struct Verifier {
@@ -249,7 +209,7 @@ impl Verifier {
     pub fn new(own: Principal, cluster: u64, replicas: usize, clients: usize) -> Self {
         assert!(replicas <= REPLICAS_MAX);
         let windows = |count| (0..count).map(|_| ReplayWindow::new()).collect();
-        let refused = RefusedCounters([0; Refused::ALL.len()]);
+        let refused = RefusedCounters::new();
         Self { own, cluster, replicas: windows(replicas), clients: windows(clients), refused }
     }
 
@@ -264,7 +224,7 @@ impl Verifier {
         datagram: &'a [u8],
         relayed: impl FnOnce(Principal) -> bool,
     ) -> Result<Incoming<'a>, (Refused, Option<Principal>)> {
-        self.check(keys, datagram, relayed).inspect_err(|(reason, _)| self.refused.0[*reason as usize] += 1)
+        self.check(keys, datagram, relayed).inspect_err(|(reason, _)| self.refused.count(*reason))
     }
 
     /// How often what was refused.

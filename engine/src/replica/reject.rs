@@ -1,35 +1,12 @@
 //! Why the core refused what a peer or a client sent. Each reason is a counter; none is an error of ours (`protocol.md RJ-1`).
 
-macro_rules! rejects {
-    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)*) => {
-        /// A reason for refusing an authenticated message.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Reject {
-            $($(#[doc = $doc])+ $name,)*
-        }
+use crate::reasons::reasons;
 
-        impl Reject {
-            /// Every reason, in the order of their counters.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// How reports name it.
-            pub const fn label(self) -> &'static str {
-                match self {
-                    $(Self::$name => $label,)*
-                }
-            }
-
-            /// What it means, for a person.
-            pub const fn docs(self) -> &'static str {
-                match self {
-                    $(Self::$name => concat!($($doc),+),)*
-                }
-            }
-        }
-    };
-}
-
-rejects! {
+reasons! {
+    /// A reason for refusing an authenticated message.
+    Reject,
+    /// How often each reason occurred.
+    RejectCounters:
     /// Bytes that are no message of this version.
     Malformed => "malformed",
     /// A request in whose name another client stands than the one that authenticated it.
@@ -74,28 +51,4 @@ rejects! {
     FetchUnknown => "fetch unknown",
     /// A status or fetch beyond the rate at which a peer is answered.
     RateLimited => "rate limited",
-}
-
-/// How often each reason occurred.
-#[derive(Clone, Debug)]
-pub struct RejectCounters([u64; Reject::ALL.len()]);
-
-impl RejectCounters {
-    pub(super) fn new() -> Self {
-        Self([0; Reject::ALL.len()])
-    }
-
-    pub(super) fn count(&mut self, reason: Reject) {
-        self.0[reason as usize] += 1;
-    }
-
-    /// How often it occurred.
-    pub fn of(&self, reason: Reject) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// All together.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
 }
