@@ -195,6 +195,12 @@ impl ProcessReport {
         replicas.map(|p| p.last.rss_peak_bytes.max(p.rss_bytes.iter().copied().max().unwrap_or(0))).max().unwrap_or(0)
     }
 
+    /// Resident memory of each replica, one value a period.
+    pub fn replica_rss_bytes(&self) -> Vec<Vec<u64>> {
+        let replicas = self.processes.iter().filter(|p| matches!(p.watched.role, Role::Replica(_)));
+        replicas.map(|p| p.rss_bytes.clone()).collect()
+    }
+
     /// Resident memory of the largest replica, one value a period; empty without replicas.
     pub fn replica_rss_bytes_max(&self) -> Vec<u64> {
         let series =
@@ -356,6 +362,7 @@ mod tests {
             ],
         };
         assert_eq!(report.replica_rss_bytes_max(), [12, 20, 15]);
+        assert_eq!(report.replica_rss_bytes().len(), 2);
         assert_eq!(report.replica_rss_bytes_peak(), 20);
         assert_eq!(report.cpu_seconds(), 4.5);
     }

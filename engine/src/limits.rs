@@ -25,9 +25,6 @@ pub const BATCH_REQUESTS_MAX: usize = 256;
 /// The most operations in a request: bounds the work that one request can cause.
 pub const REQUEST_OPERATIONS_MAX: usize = 2048;
 
-/// The most bytes of request packets that one batch names: what a replica may have to fetch before it can vote.
-pub const BATCH_BYTES_MAX: usize = 1 << 20;
-
 /// The most bytes that one replica keeps in request bodies, all clients together.
 pub const BODIES_BYTES_MAX: usize = 256 << 20;
 
@@ -143,7 +140,9 @@ const _: () = {
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
     assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);
     // A batch can always name one request of the largest size.
-    assert!(BATCH_BYTES_MAX >= DATAGRAM_BYTES_MAX && FETCH_ANSWER_BYTES >= DATAGRAM_BYTES_MAX);
+    assert!(
+        BODIES_BYTES_MAX / (8 * WINDOW_MAX as usize) >= DATAGRAM_BYTES_MAX && FETCH_ANSWER_BYTES >= DATAGRAM_BYTES_MAX
+    );
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);

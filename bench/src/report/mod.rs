@@ -101,6 +101,8 @@ pub struct Report {
     pub peak_rss_bytes: u64,
     /// Resident memory of the largest replica, second by second.
     pub rss_bytes_per_s: Vec<u64>,
+    /// The same of each replica by itself.
+    pub rss_bytes_per_s_by_replica: Vec<Vec<u64>>,
     /// The version that was measured.
     pub version: String,
 }
@@ -169,6 +171,7 @@ impl Report {
             cpu_seconds_watched: processes.cpu_seconds_watched(),
             peak_rss_bytes: processes.replica_rss_bytes_peak(),
             rss_bytes_per_s: processes.replica_rss_bytes_max(),
+            rss_bytes_per_s_by_replica: processes.replica_rss_bytes(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             facts,
         }

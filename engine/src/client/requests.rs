@@ -301,3 +301,201 @@ impl Client {
         &mut self.outstanding[(number.0 % self.outstanding.len() as u64) as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::RETRANSMIT_INITIAL_NS;
+    use crate::numbers::View;
+    use crate::wire::operation::OperationsWriter;
+
+    const INCARNATION: Incarnation = Incarnation(70);
+    const WINDOW: u64 = 3;
+
+    fn at(milliseconds: u64) -> Now {
+        Now { monotonic_ns: milliseconds * 1_000_000, wall_ns: 0 }
+    }
+
+    /// A client of four replicas that believes two.
+    fn client() -> Client {
+        Client::new(ClientConfig {
+            id: ClientId(5),
+            replicas: 4,
+            replies_needed: 2,
+            window: WINDOW,
+            incarnation: INCARNATION,
+        })
+    }
+
+    fn reply(number: u64, sequence: u64, results: &[u8]) -> Reply<'_> {
+        let (sequence, number) = (SequenceNumber(sequence), RequestNumber(number));
+        Reply { view: View(0), sequence, incarnation: INCARNATION, number, results }
+    }
+
+    /// What a client completes when a replica answers: operations and results.
+    fn hear(client: &mut Client, from: u8, reply: &Reply<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut completed = Vec::new();
+        client.on_reply(at(1), ReplicaId(from), reply, &mut |operations: Operations<'_>, results: &[u8]| {
+            completed.push((operations.bytes().to_vec(), results.to_vec()));
+        });
+        completed
+    }
+
+    fn opened() -> Client {
+        let mut client = client();
+        client.on_due(at(0), |_| {});
+        for from in [0, 1] {
+            hear(&mut client, from, &reply(0, 1, b""));
+        }
+        assert!(client.may_submit());
+        client
+    }
+
+    fn submit(client: &mut Client, now: Now, bytes: &[u8]) -> Vec<u8> {
+        let mut writer = OperationsWriter::new(1000);
+        assert!(writer.try_push(1, 1, bytes));
+        client.submit(now, writer.operations()).to_vec()
+    }
+
+    fn due(client: &mut Client, now: Now) -> Vec<Vec<u8>> {
+        let mut sent = Vec::new();
+        client.on_due(now, |message| sent.push(message.to_vec()));
+        sent
+    }
+
+    /// `protocol.md CL-6`
+    #[test]
+    fn a_result_counts_when_enough_replicas_gave_it_and_once() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        assert!(hear(&mut client, 2, &reply(1, 2, b"result")).is_empty());
+        let completed = hear(&mut client, 0, &reply(1, 2, b"result"));
+        assert_eq!(completed.len(), 1);
+        assert!(completed[0].0.ends_with(b"operation"));
+        assert_eq!(completed[0].1, b"result");
+        assert!(hear(&mut client, 1, &reply(1, 2, b"result")).is_empty());
+        assert_eq!((client.requests_in_flight(), client.operations_in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn replies_match_in_results_and_in_place() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        assert!(hear(&mut client, 0, &reply(1, 2, b"one")).is_empty());
+        assert!(hear(&mut client, 1, &reply(1, 2, b"other")).is_empty());
+        assert!(hear(&mut client, 2, &reply(1, 3, b"one")).is_empty());
+        assert_eq!(hear(&mut client, 3, &reply(1, 2, b"other")).len(), 1);
+    }
+
+    #[test]
+    fn the_view_of_a_reply_need_not_match() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        assert!(hear(&mut client, 0, &reply(1, 2, b"result")).is_empty());
+        assert_eq!(hear(&mut client, 1, &Reply { view: View(4), ..reply(1, 2, b"result") }).len(), 1);
+    }
+
+    #[test]
+    fn a_replica_has_one_vote() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        for _ in 0..3 {
+            assert!(hear(&mut client, 3, &reply(1, 2, b"result")).is_empty());
+        }
+        // Nor can it take its vote back, to give another the quorum.
+        assert!(hear(&mut client, 1, &reply(1, 2, b"other")).is_empty());
+        assert!(hear(&mut client, 3, &reply(1, 2, b"other")).is_empty());
+        assert_eq!(hear(&mut client, 0, &reply(1, 2, b"result")).len(), 1);
+    }
+
+    #[test]
+    fn replies_of_another_incarnation_or_to_nothing_outstanding_do_not_count() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        for from in 0..4 {
+            let other = Reply { incarnation: Incarnation(69), ..reply(1, 2, b"result") };
+            assert!(hear(&mut client, from, &other).is_empty());
+            assert!(hear(&mut client, from, &reply(2, 2, b"result")).is_empty());
+            assert!(hear(&mut client, from, &reply(0, 1, b"")).is_empty());
+        }
+        assert_eq!(client.requests_in_flight(), 1);
+    }
+
+    /// `protocol.md CL-1`: no further than a window above the lowest request without an answer.
+    #[test]
+    fn the_window_moves_with_the_lowest_request() {
+        let mut client = opened();
+        for _ in 0..WINDOW {
+            submit(&mut client, at(0), b"operation");
+        }
+        assert!(!client.may_submit());
+        for number in [2, 3] {
+            hear(&mut client, 0, &reply(number, 2, b"result"));
+            assert_eq!(hear(&mut client, 1, &reply(number, 2, b"result")).len(), 1);
+        }
+        assert!(!client.may_submit(), "the first has no answer yet");
+        assert_eq!(client.requests_in_flight(), 1);
+        hear(&mut client, 0, &reply(1, 2, b"result"));
+        hear(&mut client, 1, &reply(1, 2, b"result"));
+        assert!(client.may_submit());
+        assert_eq!(client.deadline_ns(), u64::MAX);
+    }
+
+    #[test]
+    fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
+        let mut client = client();
+        let opening = due(&mut client, at(0));
+        assert_eq!((opening.len(), client.retransmitted()), (1, 0), "the first time is no repetition");
+        assert_eq!(client.deadline_ns(), RETRANSMIT_INITIAL_NS);
+        assert!(due(&mut client, at(49)).is_empty());
+        assert_eq!(due(&mut client, at(50)), opening);
+        assert!(due(&mut client, at(149)).is_empty());
+        assert_eq!(due(&mut client, at(150)), opening);
+        assert_eq!(client.retransmitted(), 2);
+        for from in [0, 1] {
+            hear(&mut client, from, &reply(0, 1, b""));
+        }
+        // What was sent more than once measures no round trip: nobody knows which sending was answered.
+        let request = submit(&mut client, at(200), b"operation");
+        assert!(due(&mut client, at(249)).is_empty());
+        assert_eq!(due(&mut client, at(250)), [request]);
+    }
+
+    fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
+        let number = RequestNumber(number);
+        client.on_refusal(ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
+    }
+
+    /// `protocol.md CL-2`
+    #[test]
+    fn an_incarnation_that_is_too_low_is_opened_above_what_enough_replicas_know() {
+        let mut client = client();
+        client.on_due(at(0), |_| {});
+        refuse(&mut client, 3, 0, u64::MAX - 1).unwrap();
+        refuse(&mut client, 3, 0, u64::MAX - 1).unwrap();
+        assert_eq!(client.incarnation, INCARNATION, "one replica moves nothing");
+        refuse(&mut client, 0, 0, 90).unwrap();
+        assert_eq!(client.incarnation, Incarnation(91));
+        assert_eq!(due(&mut client, at(1)).len(), 1, "the new opening is due at once");
+    }
+
+    #[test]
+    fn a_client_that_is_superseded_after_it_opened_stops() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        assert_eq!(refuse(&mut client, 3, 1, 90), Ok(()));
+        assert_eq!(refuse(&mut client, 3, 1, 90), Ok(()));
+        assert_eq!(refuse(&mut client, 2, 1, 90), Err(ClientFault::Superseded));
+    }
+
+    #[test]
+    fn overload_is_counted_and_frees_no_number() {
+        let mut client = opened();
+        submit(&mut client, at(0), b"operation");
+        let overloaded = Refusal::new(INCARNATION, RequestNumber(1), RefusalReason::Overloaded, 0);
+        for from in 0..4 {
+            client.on_refusal(ReplicaId(from), &overloaded).unwrap();
+        }
+        assert_eq!((client.overloaded(), client.requests_in_flight()), (4, 1));
+    }
+}

@@ -38,6 +38,8 @@ pub struct Plan {
     pub service: ServiceKind,
     /// Bytes of every result of the null service.
     pub null_reply_bytes: usize,
+    /// Bytes of entries that the ordered log keeps, or of state that the key-value service stores.
+    pub retention_bytes: u64,
     /// How packets are authenticated.
     pub mac: MacAlgorithm,
     /// Replica I receives on this port + I, the groups have this port + N; none: free ports, found now.
@@ -62,6 +64,7 @@ impl Default for Plan {
             journal: Journal::Off,
             service: ServiceKind::Log,
             null_reply_bytes: 0,
+            retention_bytes: Cluster::RETENTION_BYTES_DEFAULT,
             mac: MacAlgorithm::default(),
             port_base: None,
             multicast: None,
@@ -129,7 +132,7 @@ fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<G
         batch_requests_max: Cluster::BATCH_REQUESTS_MAX_DEFAULT,
         client_window: Cluster::CLIENT_WINDOW_DEFAULT,
         clock_bound_ms: Cluster::CLOCK_BOUND_MS_DEFAULT,
-        retention_bytes: Cluster::RETENTION_BYTES_DEFAULT,
+        retention_bytes: plan.retention_bytes,
         multicast: MulticastGroups {
             group: plan.multicast.unwrap_or_else(|| group_of(cluster_id, hosts[0])),
             port: port_base + count as u16,

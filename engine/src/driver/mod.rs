@@ -104,7 +104,7 @@ pub fn run_driver(
             incarnation: Incarnation(now.wall_ns),
         }),
         batch: Batch::new(operations_bytes_max, reply_bytes_max(cluster), result_bytes),
-        sessions: Sessions { open: Vec::new(), poll_first: 0 },
+        sessions: Sessions { open: Vec::new(), poll_first: 0, acknowledged_end: 0 },
         context: SessionContext {
             replicas,
             weak: cluster.quorum_weak(),
@@ -151,6 +151,8 @@ struct Sessions {
     open: Vec<Session>,
     /// Whose turn it is to be asked first.
     poll_first: usize,
+    /// Of the ordered log: the position after the last that an application was told of.
+    acknowledged_end: u64,
 }
 
 impl Sessions {
@@ -161,9 +163,12 @@ impl Sessions {
     }
 
     /// Gives each operation's result to its session.
-    fn complete(&mut self, operations: Operations<'_>, results: &[u8], batch: &mut Batch) {
+    fn complete(&mut self, operations: Operations<'_>, results: &[u8], log: bool, batch: &mut Batch) {
         // `f+1` replicas said this, so a correct one did: it has one result an operation.
         let Ok(results) = ResultsView::parse(results, operations.count()) else { return };
+        if log && let Some(position) = results.iter().last().and_then(|last| last.first_chunk()) {
+            self.acknowledged_end = self.acknowledged_end.max(u64::from_le_bytes(*position) + 1);
+        }
         let mut operations = operations.iter().zip(results.iter()).peekable();
         while let Some((first, _)) = operations.peek() {
             let id = first.session;
@@ -225,7 +230,7 @@ impl Driver {
             for session in &mut self.sessions.open {
                 session.publish();
             }
-            self.counters.publish(now.monotonic_ns, network.refused());
+            self.counters.publish(now.monotonic_ns, &network);
             self.gauges.operations.add(taken as u64);
             if received + taken > 0 {
                 self.counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
@@ -247,8 +252,8 @@ impl Driver {
 
     fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) -> Result<(), ClientFault> {
         let Principal::Replica(from) = packet.sender() else { return Ok(()) };
-        let (sessions, batch) = (&mut self.sessions, &mut self.batch);
-        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results, batch))?;
+        let (sessions, batch, log) = (&mut self.sessions, &mut self.batch, self.context.log);
+        self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results, log, batch))?;
         if let Some(bounds) = &mut self.bounds {
             bounds.survey.on_packet(packet);
         }
@@ -338,10 +343,12 @@ impl Driver {
         }
         let Some(bounds) = &mut self.bounds else { return };
         let (count, waited_ns) = (bounds.survey.count(), now.monotonic_ns - bounds.begun_ns);
-        // All replicas where they answer at once, else a quorum: of any 2f+1 some correct one has what was acknowledged.
+        // All replicas where they answer at once, else a quorum. A quorum may miss what only f+1 replicas have executed yet; what this
+        // driver has acknowledged is known here.
         let enough =
-            count == self.context.replicas || (count >= 2 * self.context.weak - 1 && waited_ns >= SURVEY_PATIENCE_NS);
+            count == self.context.replicas || (count >= self.context.quorum() && waited_ns >= SURVEY_PATIENCE_NS);
         if enough && let Some((oldest, end)) = bounds.survey.log_bounds(self.context.weak) {
+            let end = end.max(self.sessions.acknowledged_end);
             self.sessions.open.iter_mut().for_each(|session| session.answer_bounds(oldest, end));
             self.bounds = None;
         } else if bounds.ask_at_ns <= now.monotonic_ns {
@@ -353,8 +360,10 @@ impl Driver {
     }
 
     fn deadline_ns(&self) -> u64 {
-        let bounds =
-            self.bounds.as_ref().map_or(u64::MAX, |bounds| bounds.ask_at_ns.min(bounds.begun_ns + SURVEY_PATIENCE_NS));
+        let bounds = self.bounds.as_ref().map_or(u64::MAX, |bounds| {
+            let patience_ns = bounds.begun_ns + SURVEY_PATIENCE_NS;
+            bounds.ask_at_ns.min(if bounds.survey.count() >= self.context.quorum() { patience_ns } else { u64::MAX })
+        });
         let sessions = self.sessions.open.iter().map(Session::deadline_ns).min().unwrap_or(u64::MAX);
         bounds.min(sessions).min(self.client.deadline_ns())
     }

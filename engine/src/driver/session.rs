@@ -25,6 +25,13 @@ pub(super) struct SessionContext {
     pub(super) log: bool,
 }
 
+impl SessionContext {
+    /// `2f+1`.
+    pub(super) fn quorum(&self) -> usize {
+        2 * self.weak - 1
+    }
+}
+
 /// A result that found no room in the response ring.
 #[derive(Debug)]
 struct Held {

@@ -3,6 +3,7 @@
 //! Datagrams are counted where they pass. Everything else is copied here now and then, off the hot path.
 
 use super::ReplicaFacts;
+use super::network::Network;
 use crate::authentication::{Refused, RefusedCounters};
 use crate::replica::{Now, Progress, Reject, Replica};
 use logothete_transport::HostError;
@@ -26,6 +27,16 @@ counter_set! {
         busy: ns,
         /// The longest of them.
         cycle_max: ns,
+    }
+}
+
+counter_set! {
+    /// What could not be sent.
+    pub struct UnsentGauges {
+        /// Times that no frame was free: for sending, a lost packet; for receiving, a datagram that waits.
+        frames_exhausted: times,
+        /// Packets for a client that was never heard from.
+        client_unknown: packets,
     }
 }
 
@@ -98,6 +109,7 @@ pub struct NetworkCounters {
     file: CountersFile,
     duty: DutyCounters,
     refused: RefusedGauges,
+    unsent: UnsentGauges,
     published_ns: u64,
 }
 
@@ -110,8 +122,9 @@ impl NetworkCounters {
         std::fs::create_dir_all(data_directory)
             .map_err(|error| HostError::from_io("mkdir", &error, data_directory.display().to_string()))?;
         let mut file = CountersFile::create(&counters_path(data_directory))?;
-        let (datagrams, duty, refused) = (file.add("datagrams")?, file.add("network")?, file.add("refused")?);
-        Ok((Self { file, duty, refused, published_ns: 0 }, datagrams))
+        let datagrams = file.add("datagrams")?;
+        let (duty, refused, unsent) = (file.add("network")?, file.add("refused")?, file.add("unsent")?);
+        Ok((Self { file, duty, refused, unsent, published_ns: 0 }, datagrams))
     }
 
     /// A place for another set of the same process.
@@ -128,11 +141,13 @@ impl NetworkCounters {
     }
 
     /// Copies what is due.
-    pub fn publish(&mut self, now_ns: u64, refused: &RefusedCounters) {
+    pub fn publish(&mut self, now_ns: u64, network: &Network) {
         if now_ns.saturating_sub(self.published_ns) >= PUBLISH_NS {
             self.published_ns = now_ns;
             self.file.heartbeat();
-            self.refused.publish(|reason| refused.of(reason));
+            self.refused.publish(|reason| network.refused().of(reason));
+            self.unsent.frames_exhausted.set(network.frames_exhausted());
+            self.unsent.client_unknown.set(network.unsendable());
         }
     }
 }

@@ -235,6 +235,16 @@ impl Network {
         facts_of(self.endpoint.counters(), self.verifier.refused())
     }
 
+    /// Times that no frame was free.
+    pub fn frames_exhausted(&self) -> u64 {
+        self.pool.exhausted()
+    }
+
+    /// Packets for clients that were never heard from.
+    pub fn unsendable(&self) -> u64 {
+        self.unsendable
+    }
+
     /// What the verifier refused.
     pub fn refused(&self) -> &RefusedCounters {
         self.verifier.refused()

@@ -30,14 +30,13 @@ impl Orderer {
     pub fn new(
         config: ReplicaConfig,
         service: Box<dyn Service>,
-        clients: usize,
         reply_bytes_max: usize,
         counters: OrdererCounters,
     ) -> Self {
         Self {
             replica: Replica::new(config),
             executor: Executor::new(service, reply_bytes_max),
-            reader: Reader::new(clients),
+            reader: Reader::new(),
             output: Output::new(),
             doing: Output::new(),
             events: Vec::with_capacity(EVENTS_MAX),
@@ -102,8 +101,8 @@ impl Core for Orderer {
         if self.reader.has_questions() {
             let (replica, service) = (&self.replica, &mut self.executor.service);
             let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
+            let digest = replica.state_digest(service.digest());
             self.reader.answer_reports(outbox, |report| {
-                let digest = replica.state_digest(service.digest());
                 super::reader::fill_report(report, replica, now, facts, digest);
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });

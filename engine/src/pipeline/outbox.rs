@@ -44,7 +44,6 @@ pub struct Outbox {
     open: Vec<Outgoing>,
     full: Vec<Outgoing>,
     relays: Vec<(ReplicaId, Frame)>,
-    dropped: u64,
 }
 
 impl Outbox {
@@ -52,10 +51,10 @@ impl Outbox {
     pub fn new(pool: Pool, datagram_bytes_max: usize) -> Self {
         assert!(pool.frame_bytes() >= datagram_bytes_max);
         let (open, full, relays) = (Vec::with_capacity(32), Vec::with_capacity(64), Vec::with_capacity(64));
-        Self { pool, datagram_bytes_max, open, full, relays, dropped: 0 }
+        Self { pool, datagram_bytes_max, open, full, relays }
     }
 
-    /// Adds a message for an audience. Without a free frame it is dropped and counted: to the others it is a lost
+    /// Adds a message for an audience. Without a free frame it is dropped, which the pool counts: to the others it is a lost
     /// packet (`protocol.md BP-4`).
     ///
     /// # Panics
@@ -80,9 +79,7 @@ impl Outbox {
     }
 
     fn begin(&mut self, audience: Audience) -> Option<Outgoing> {
-        let frame = self.pool.take();
-        self.dropped += u64::from(frame.is_none());
-        Some(Outgoing { frame: frame?, body_bytes: 0, audience, message_count: 0 })
+        Some(Outgoing { frame: self.pool.take()?, body_bytes: 0, audience, message_count: 0 })
     }
 
     /// Adds a message that shares its packet with no other: a request, which others may ask for by its packet.
@@ -100,12 +97,9 @@ impl Outbox {
 
     /// Passes a client's packet on to a replica, as it is.
     pub fn relay(&mut self, to: ReplicaId, datagram: &[u8]) {
-        match self.pool.take() {
-            Some(mut frame) => {
-                frame.fill(datagram);
-                self.relays.push((to, frame));
-            }
-            None => self.dropped += 1,
+        if let Some(mut frame) = self.pool.take() {
+            frame.fill(datagram);
+            self.relays.push((to, frame));
         }
     }
 
@@ -113,10 +107,5 @@ impl Outbox {
     pub fn drain_into(&mut self, out: &mut impl Departures) {
         self.full.drain(..).chain(self.open.drain(..)).for_each(|packet| out.depart(packet));
         self.relays.drain(..).for_each(|(to, frame)| out.depart_relayed(to, frame));
-    }
-
-    /// Messages dropped for want of a frame.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 }

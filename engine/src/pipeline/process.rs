@@ -202,13 +202,15 @@ pub fn run_replica(
         checkpoint_interval: cluster.checkpoint_interval,
         pipeline_depth: cluster.pipeline_depth as u64,
         batch_requests_max: batch_requests_max(cluster),
+        request_bytes_max: request_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()),
+        reply_bytes_max: reply_bytes_max(cluster),
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
     };
     let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
     let gauges = OrdererCounters::create(&mut counters)?;
-    let core = Orderer::new(config, service(cluster), cluster.clients.len(), reply_bytes_max(cluster), gauges);
+    let core = Orderer::new(config, service(cluster), reply_bytes_max(cluster), gauges);
     let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
     run(cluster, local, opened, core, counters, stop, announce, event)
 }
@@ -226,7 +228,13 @@ pub fn run_unreplicated(
 ) -> Result<(), ProcessError> {
     let window = cluster.client_window as u64;
     let (counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
-    let core = Unreplicated::new(cluster.clients.len(), window, service(cluster), reply_bytes_max(cluster));
+    let core = Unreplicated::new(
+        cluster.clients.len(),
+        window,
+        request_bytes_max(cluster.datagram_bytes_max, 1),
+        service(cluster),
+        reply_bytes_max(cluster),
+    );
     let own = Principal::Replica(ReplicaId(0));
     let opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
     run(cluster, local, opened, core, counters, stop, announce, &mut |_| {})
@@ -250,7 +258,8 @@ fn run<C: Core + Send>(
         return Err(ProcessError::SpinWithoutCores { threads, cores: usable });
     }
     (opened.report.arrangement, opened.report.arrangement_reason) = (arrangement, reason);
-    opened.report.memory_bytes_max += BODIES_BYTES_MAX as u64 + cluster.retention_bytes;
+    let replies = cluster.clients.len() * cluster.client_window * reply_bytes_max(cluster);
+    opened.report.memory_bytes_max += (BODIES_BYTES_MAX + replies) as u64 + cluster.retention_bytes;
     if let Some(core) = local.cores.first() {
         cores::pin_current_thread(usize::from(*core))?;
     }
@@ -285,7 +294,7 @@ fn run_shared<C: Core>(
             core.take_events(event);
         }
         network.on_duty_end(now.monotonic_ns)?;
-        counters.publish(now.monotonic_ns, network.refused());
+        counters.publish(now.monotonic_ns, &network);
         if received > 0 {
             counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
             idler.worked();

@@ -37,7 +37,6 @@ pub(super) struct Reader {
     followings: Vec<Following>,
     questions: Vec<Question>,
     reports: Vec<(ClientId, u64)>,
-    followings_max: usize,
     end_served: u64,
     changed: bool,
     runs: Vec<u8>,
@@ -45,13 +44,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// For so many clients.
-    pub(super) fn new(clients: usize) -> Self {
+    /// Nobody reads yet.
+    pub(super) fn new() -> Self {
         Self {
             followings: Vec::new(),
             questions: Vec::new(),
             reports: Vec::new(),
-            followings_max: clients * STREAMS_MAX,
             end_served: 0,
             changed: false,
             runs: Vec::new(),
@@ -69,16 +67,20 @@ impl Reader {
                     let following =
                         Following { client, stream: follow.stream.get(), from: follow.from.get(), credit_bytes };
                     let same = |held: &Following| held.client == client && held.stream == following.stream;
-                    replace_or_push(&mut self.followings, following, same, self.followings_max);
+                    let own = |held: &Following| held.client == client;
+                    replace_or_push(&mut self.followings, following, same, own);
                     self.changed = true;
                 }
                 Message::ChainQuery(query) => {
                     let question = Question { client, stream: query.stream.get(), position: query.position.get() };
                     let same = |held: &Question| held.client == client && held.stream == question.stream;
-                    replace_or_push(&mut self.questions, question, same, self.followings_max);
+                    let own = |held: &Question| held.client == client;
+                    replace_or_push(&mut self.questions, question, same, own);
                     self.changed = true;
                 }
-                Message::ReportQuery(query) if self.reports.len() < self.followings_max => {
+                Message::ReportQuery(query) => {
+                    // One answer a client and duty cycle: it costs a digest of the state.
+                    self.reports.retain(|(asked, _)| *asked != client);
                     self.reports.push((client, query.nonce.get()));
                 }
                 _ => {}
@@ -131,14 +133,11 @@ impl Reader {
     }
 }
 
-/// Puts an item in the place of the one that it replaces, or behind the others while there is room.
-fn replace_or_push<T>(items: &mut Vec<T>, item: T, replaces: impl Fn(&T) -> bool, count_max: usize)
-where
-    T: Copy,
-{
+/// Puts an item in the place of the one that it replaces, or behind the others while its client has fewer than its share.
+fn replace_or_push<T>(items: &mut Vec<T>, item: T, replaces: impl Fn(&T) -> bool, own: impl Fn(&T) -> bool) {
     if let Some(at) = items.iter().position(replaces) {
         items[at] = item;
-    } else if items.len() < count_max {
+    } else if items.iter().filter(|held| own(held)).count() < STREAMS_MAX {
         items.push(item);
     }
 }

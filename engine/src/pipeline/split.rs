@@ -156,7 +156,7 @@ fn run_network(
             .expect("both ends of the ring are this process's");
         network.on_duty_end(now.monotonic_ns)?;
         shared.publish(network.facts());
-        counters.publish(now.monotonic_ns, network.refused());
+        counters.publish(now.monotonic_ns, network);
         if received + departed > 0 {
             counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
             idler.worked();

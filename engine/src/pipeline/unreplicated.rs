@@ -20,6 +20,7 @@ use crate::wire::{Audience, Message};
 pub struct Unreplicated {
     clients: Clients,
     bodies: Bodies,
+    request_bytes_max: usize,
     executor: Executor,
     reader: Reader,
     executed: SequenceNumber,
@@ -30,12 +31,19 @@ pub struct Unreplicated {
 
 impl Unreplicated {
     /// In the initial state.
-    pub fn new(clients: usize, client_window: u64, service: Box<dyn Service>, reply_bytes_max: usize) -> Self {
+    pub fn new(
+        clients: usize,
+        client_window: u64,
+        request_bytes_max: usize,
+        service: Box<dyn Service>,
+        reply_bytes_max: usize,
+    ) -> Self {
         Self {
-            clients: Clients::new(clients, client_window),
-            bodies: Bodies::new(BODIES_BYTES_MAX),
+            clients: Clients::new(clients, client_window, BODIES_BYTES_MAX / clients, reply_bytes_max),
+            bodies: Bodies::new(BODIES_BYTES_MAX, request_bytes_max),
+            request_bytes_max,
             executor: Executor::new(service, reply_bytes_max),
-            reader: Reader::new(clients),
+            reader: Reader::new(),
             executed: SequenceNumber(0),
             timestamp_ns: 0,
             resend: Vec::new(),
@@ -59,8 +67,12 @@ impl Core for Unreplicated {
         let Incoming::Packet(packet) = incoming else { return };
         let Principal::Client(from) = packet.sender() else { return };
         self.reader.on_packet(packet);
-        let Some(Ok((Message::Request(request), _))) = packet.messages().next() else { return };
-        if request.name.client != from || !self.clients.knows(from) {
+        let Some(Ok((Message::Request(request), bytes))) = packet.messages().next() else { return };
+        if bytes.len() > self.request_bytes_max {
+            return;
+        }
+        let datagram_bytes = packet.datagram().len();
+        if request.name.client != from || !self.clients.knows(from) || !self.clients.has_room(from, datagram_bytes) {
             return;
         }
         match self.clients.admission(request.name, &self.bodies) {

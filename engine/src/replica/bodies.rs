@@ -2,7 +2,9 @@
 //! queue refers to them (`protocol.md CK-3`).
 //!
 //! Packets are kept whole, tags included, because whoever fetches one must check its own tag. They live in slabs by size, so that a long log
-//! of short packets does not cost a full frame each. A slab that was used once is used again: in the steady state nothing is allocated.
+//! of short packets does not cost a full frame each. A slab that was used once is used again, also for a shorter packet when there is none of
+//! its own size, and some of the largest size are made ready at start: so memory stays as it is while loads change, and in the steady
+//! state nothing is allocated.
 
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, RequestName};
 use logothete_crypto::Digest;
@@ -44,10 +46,40 @@ pub struct Bodies {
     bytes_max: usize,
 }
 
+impl Body {
+    /// A free slab, its memory present.
+    fn with_slab(bytes: usize) -> Self {
+        Self {
+            // Not zeros: those would be pages that the kernel gives when they are first written.
+            slab: vec![0xff; bytes].into(),
+            packet_bytes: 0,
+            message: 0..0,
+            name: None,
+            digest: Digest::default(),
+            authentic: false,
+            references: 0,
+        }
+    }
+}
+
 impl Bodies {
-    /// A store that holds at most so many bytes of slabs (`protocol.md BP-3`).
-    pub fn new(bytes_max: usize) -> Self {
-        Self { classes: Default::default(), bytes_held: 0, bytes_max }
+    /// A store that holds at most so many bytes of slabs (`protocol.md BP-3`). An eighth of them is made ready now, for packets of
+    /// `packet_bytes` bytes.
+    pub fn new(bytes_max: usize, packet_bytes: usize) -> Self {
+        let mut bodies = Self { classes: Default::default(), bytes_held: 0, bytes_max };
+        let class = Self::class_of(packet_bytes);
+        let ready = bytes_max / 8 / Self::slab_bytes(class);
+        bodies.classes[class].bodies.extend((0..ready).map(|_| Body::with_slab(Self::slab_bytes(class))));
+        bodies.classes[class].free.extend(0..ready as u32);
+        bodies
+    }
+
+    fn class_of(packet_bytes: usize) -> usize {
+        packet_bytes.next_power_of_two().ilog2().saturating_sub(CLASS_SMALLEST_SHIFT) as usize
+    }
+
+    fn slab_bytes(class: usize) -> usize {
+        1 << (class as u32 + CLASS_SMALLEST_SHIFT)
     }
 
     /// Copies a packet in, with one reference; `None` when there is no room. `authentic`: its tag for this replica verified.
@@ -60,28 +92,17 @@ impl Bodies {
         authentic: bool,
     ) -> Option<BodyRef> {
         assert!(message.len() >= REQUEST_OVERHEAD_BYTES && message.end <= packet.len());
-        let class = packet.len().next_power_of_two().ilog2().saturating_sub(CLASS_SMALLEST_SHIFT) as usize;
-        let size = 1usize << (class as u32 + CLASS_SMALLEST_SHIFT);
-        if self.bytes_held + size > self.bytes_max {
+        let wanted = Self::class_of(packet.len());
+        let counted = Self::slab_bytes(wanted);
+        if wanted >= CLASSES || self.bytes_held + counted > self.bytes_max {
             return None;
         }
-        let slabs = self.classes.get_mut(class)?;
-        let index = match slabs.free.pop() {
-            Some(index) => index,
-            None => {
-                let slab = vec![0; size].into_boxed_slice();
-                slabs.bodies.push(Body {
-                    slab,
-                    packet_bytes: 0,
-                    message: 0..0,
-                    name: None,
-                    digest: Digest::default(),
-                    authentic: false,
-                    references: 0,
-                });
-                (slabs.bodies.len() - 1) as u32
-            }
-        };
+        let class = (wanted..CLASSES).find(|class| !self.classes[*class].free.is_empty()).unwrap_or(wanted);
+        let slabs = &mut self.classes[class];
+        let index = slabs.free.pop().unwrap_or_else(|| {
+            slabs.bodies.push(Body::with_slab(counted));
+            (slabs.bodies.len() - 1) as u32
+        });
         let body = &mut slabs.bodies[index as usize];
         assert_eq!(body.references, 0, "a free slab is referred to by nobody");
         body.slab[..packet.len()].copy_from_slice(packet);
@@ -91,7 +112,7 @@ impl Bodies {
         body.digest = digest;
         body.authentic = authentic;
         body.references = 1;
-        self.bytes_held += size;
+        self.bytes_held += counted;
         Some(BodyRef { class: class as u8, index })
     }
 
@@ -105,7 +126,9 @@ impl Bodies {
         let body = self.body_mut(reference);
         body.references -= 1;
         if body.references == 0 {
-            self.bytes_held -= 1usize << (u32::from(reference.class) + CLASS_SMALLEST_SHIFT);
+            // What was counted is the size that the packet needed, not the slab that happened to be free.
+            let counted = Self::slab_bytes(Self::class_of(body.packet_bytes));
+            self.bytes_held -= counted;
             self.classes[usize::from(reference.class)].free.push(reference.index);
         }
     }
@@ -167,7 +190,7 @@ mod tests {
     /// `protocol.md CK-3`
     #[test]
     fn a_body_lives_until_its_last_reference_goes() {
-        let mut bodies = Bodies::new(1 << 16);
+        let mut bodies = Bodies::new(1 << 16, 1024);
         let packet: Vec<u8> = (0..200).map(|byte| byte as u8).collect();
         let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32]), true).unwrap();
         bodies.retain(first);
@@ -185,7 +208,7 @@ mod tests {
     /// `protocol.md BP-3`
     #[test]
     fn the_bound_is_on_slabs_in_use() {
-        let mut bodies = Bodies::new(1024);
+        let mut bodies = Bodies::new(1024, 128);
         let packet = [0; 400];
         let held: Vec<_> =
             (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default(), true).unwrap()).collect();
@@ -194,10 +217,24 @@ mod tests {
         assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true).is_some());
     }
 
+    /// A longer slab is lent to a shorter packet, and what is counted is the packet's own size.
+    #[test]
+    fn what_is_ready_serves_any_size() {
+        let mut bodies = Bodies::new(1 << 16, 4096);
+        let held: Vec<_> =
+            (0..2).map(|n| bodies.store(&[7; 300], 48..100, name(n), Digest::default(), true).unwrap()).collect();
+        assert!(held.iter().all(|body| usize::from(body.class) == Bodies::class_of(4096)), "two were ready");
+        assert_eq!(bodies.bytes_held, 2 * 512);
+        let third = bodies.store(&[7; 300], 48..100, name(2), Digest::default(), true).unwrap();
+        assert_eq!(usize::from(third.class), Bodies::class_of(300));
+        held.into_iter().chain([third]).for_each(|body| bodies.release(body));
+        assert_eq!(bodies.bytes_held, 0);
+    }
+
     #[test]
     #[should_panic(expected = "while it is referred to")]
     fn a_released_body_is_not_looked_at() {
-        let mut bodies = Bodies::new(1 << 16);
+        let mut bodies = Bodies::new(1 << 16, 1024);
         let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default(), true).unwrap();
         bodies.release(body);
         bodies.packet(body);

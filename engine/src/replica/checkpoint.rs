@@ -73,7 +73,8 @@ impl Checkpoints {
     pub(super) fn own_above(&self, sequence: SequenceNumber) -> impl Iterator<Item = CheckpointVote> {
         let first = sequence.0 / self.interval + 1;
         (first..first + CHECKPOINTS_OPEN as u64).filter_map(|multiple| {
-            let sequence = SequenceNumber(multiple * self.interval);
+            // A peer may claim any number.
+            let sequence = SequenceNumber(multiple.checked_mul(self.interval)?);
             self.own(sequence).map(|digest| CheckpointVote::new(sequence, digest))
         })
     }
@@ -136,21 +137,13 @@ impl Replica {
             }
         }
         self.highest_seen = self.highest_seen.max(SequenceNumber(sequence.0.min(self.stable().0 + self.log.window())));
-        let own = self.checkpoints.own(sequence);
+        let differs = self.checkpoints.own(sequence).is_some_and(|own| own != vote.digest);
         self.stabilise(sequence, output);
-        match own {
-            Some(own) if own != vote.digest => {
-                let strong = self.config.quorum.strong();
-                if self.checkpoints.ballot(sequence).votes.matching(&vote.digest) == strong {
-                    output.event(Event::Diverged(sequence));
-                }
-                Err(Reject::CheckpointDiffers)
-            }
-            _ => Ok(()),
-        }
+        if differs { Err(Reject::CheckpointDiffers) } else { Ok(()) }
     }
 
-    /// Moves `h` to a checkpoint that `2f+1` replicas have, this one included (`CK-2`).
+    /// Moves `h` to a checkpoint that `2f+1` replicas have, this one included (`CK-2`). If that many have another state, this replica's
+    /// is wrong, and it says so.
     fn stabilise(&mut self, sequence: SequenceNumber, output: &mut Output) {
         let Some(own) = self.checkpoints.own(sequence) else { return };
         let strong = self.config.quorum.strong();
@@ -159,6 +152,12 @@ impl Replica {
             let log = &self.log;
             self.incomplete.retain(|sequence| log.in_window(*sequence));
             output.event(Event::Stable(sequence));
+        } else if sequence > self.stable()
+            && !self.diverged
+            && self.checkpoints.ballot(sequence).votes.others(&own) >= strong
+        {
+            self.diverged = true;
+            output.event(Event::Diverged(sequence));
         }
     }
 }

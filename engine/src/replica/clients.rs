@@ -29,6 +29,7 @@ struct ClientState {
     replies: Box<[CachedReply]>,
     // Local.
     waiting: Box<[Option<BodyRef>]>,
+    waiting_bytes: usize,
     opening: Option<BodyRef>,
     proposed: (Incarnation, RequestNumber),
 }
@@ -53,20 +54,24 @@ pub enum Admission {
 pub struct Clients {
     states: Box<[ClientState]>,
     served_last: usize,
+    waiting_bytes_max: usize,
+    reply_bytes_max: usize,
 }
 
 impl Clients {
-    /// A table for so many clients, each with `window` requests outstanding at most.
-    pub fn new(count: usize, window: u64) -> Self {
+    /// A table for so many clients, each with `window` requests outstanding at most, and packets of at most `waiting_bytes_max` bytes
+    /// waiting: no client can take the room of the others. A request's results have at most `reply_bytes_max` bytes.
+    pub fn new(count: usize, window: u64, waiting_bytes_max: usize, reply_bytes_max: usize) -> Self {
         let state = |_| ClientState {
             incarnation: Incarnation(0),
             last: RequestNumber(0),
             replies: (0..window).map(|_| CachedReply::default()).collect(),
             waiting: vec![None; (window * WAITING_WINDOWS) as usize].into(),
+            waiting_bytes: 0,
             opening: None,
             proposed: (Incarnation(0), RequestNumber(0)),
         };
-        Self { states: (0..count).map(state).collect(), served_last: 0 }
+        Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max }
     }
 
     /// Whether the cluster has this client.
@@ -112,9 +117,16 @@ impl Clients {
             let index = state.waiting_index(name.number);
             &mut state.waiting[index]
         };
-        if let Some(displaced) = place.replace(body) {
-            bodies.release(displaced);
+        let displaced = place.replace(body);
+        state.waiting_bytes += bodies.packet_bytes(body);
+        if let Some(displaced) = displaced {
+            state.let_go(displaced, bodies);
         }
+    }
+
+    /// Whether one more packet of a client may wait.
+    pub fn has_room(&self, client: ClientId, packet_bytes: usize) -> bool {
+        self.states[usize::from(client.0)].waiting_bytes + packet_bytes <= self.waiting_bytes_max
     }
 
     /// The body of a request that waits, if it has this digest.
@@ -166,6 +178,8 @@ impl Clients {
             for reply in &mut state.replies {
                 reply.number = RequestNumber(0);
                 reply.sequence = SequenceNumber(0);
+                // The client is here now: its replies take their memory now, and no more later.
+                reply.results.resize(self.reply_bytes_max, 0xff);
                 reply.results.clear();
             }
             state.release_before(name.incarnation, bodies);
@@ -177,7 +191,7 @@ impl Clients {
         state.last = name.number;
         let index = state.waiting_index(name.number);
         if let Some(body) = state.waiting[index].take_if(|body| bodies.name(*body) == name) {
-            bodies.release(body);
+            state.let_go(body, bodies);
         }
         true
     }
@@ -248,13 +262,19 @@ impl ClientState {
     /// Lets go of what an incarnation's opening makes void.
     fn release_before(&mut self, incarnation: Incarnation, bodies: &mut Bodies) {
         if let Some(body) = self.opening.take_if(|body| bodies.name(*body).incarnation <= incarnation) {
-            bodies.release(body);
+            self.let_go(body, bodies);
         }
-        for place in &mut self.waiting {
-            if let Some(body) = place.take_if(|body| bodies.name(*body).incarnation < incarnation) {
-                bodies.release(body);
+        for at in 0..self.waiting.len() {
+            if let Some(body) = self.waiting[at].take_if(|body| bodies.name(*body).incarnation < incarnation) {
+                self.let_go(body, bodies);
             }
         }
+    }
+
+    /// A request no longer waits.
+    fn let_go(&mut self, body: BodyRef, bodies: &mut Bodies) {
+        self.waiting_bytes -= bodies.packet_bytes(body);
+        bodies.release(body);
     }
 }
 
@@ -275,13 +295,14 @@ mod tests {
 
     impl Table {
         fn new() -> Self {
-            Self { clients: Clients::new(2, 4), bodies: Bodies::new(1 << 20) }
+            Self { clients: Clients::new(2, 4, 1 << 16, 64), bodies: Bodies::new(1 << 20, 1024) }
         }
 
         fn arrive(&mut self, name: RequestName) -> Admission {
             let admission = self.clients.admission(name, &self.bodies);
             if admission == Admission::New {
-                let body = self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32]), true).unwrap();
+                let body =
+                    self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32]), true).unwrap();
                 self.clients.hold(name, body, &mut self.bodies);
             }
             admission
@@ -380,5 +401,20 @@ mod tests {
         assert_ne!(opened, empty);
         table.clients.keep_reply(name(5, 0), SequenceNumber(1), b"");
         assert_ne!(digest(&table), opened);
+    }
+
+    /// `protocol.md BP-3`: what a client lets wait takes nothing from the others, and room comes back.
+    #[test]
+    fn a_client_has_a_share_of_its_own() {
+        let mut table = Table::new();
+        table.clients.waiting_bytes_max = 300;
+        assert!(table.clients.has_room(CLIENT, 128));
+        table.arrive(name(5, 0));
+        table.arrive(name(5, 1));
+        assert!(!table.clients.has_room(CLIENT, 128));
+        assert!(table.clients.has_room(ClientId(1), 128));
+        assert!(table.execute(name(5, 0)) && table.execute(name(5, 1)));
+        assert!(table.clients.has_room(CLIENT, 256));
+        assert_eq!(table.clients.states[0].waiting_bytes, 0);
     }
 }

@@ -57,6 +57,12 @@ impl Votes {
         self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest).count()
     }
 
+    /// How many distinct replicas voted alike for something other than a digest: the largest such group.
+    pub fn others(&self, digest: &Digest) -> usize {
+        let other = |id: &ReplicaId| Some(self.digests[usize::from(id.0)]).filter(|held| held != digest);
+        self.from.iter().filter_map(|id| other(&id)).map(|held| self.matching(&held)).max().unwrap_or(0)
+    }
+
     pub(super) fn clear(&mut self) {
         self.from = ReplicaSet::EMPTY;
     }
@@ -105,6 +111,8 @@ pub struct Slot {
     pub commits: Votes,
     /// How far it is.
     pub stage: Stage,
+    /// The proposal breaks a bound: it is never accepted, nor anything after it.
+    pub refused: bool,
     /// When missing bodies are asked for next.
     pub fetch_at_ns: u64,
     /// How often they were asked for.
@@ -122,6 +130,7 @@ impl Slot {
             prepares: Votes::new(),
             commits: Votes::new(),
             stage: Stage::Empty,
+            refused: false,
             fetch_at_ns: 0,
             fetch_tries: 0,
         }
@@ -136,6 +145,7 @@ impl Slot {
         self.prepares.clear();
         self.commits.clear();
         self.stage = Stage::Empty;
+        self.refused = false;
         self.fetch_at_ns = 0;
         self.fetch_tries = 0;
     }
@@ -227,7 +237,7 @@ mod tests {
     /// `protocol.md CK-4`
     #[test]
     fn the_window_and_one_more_are_kept() {
-        let (window, mut bodies) = (8, Bodies::new(1 << 16));
+        let (window, mut bodies) = (8, Bodies::new(1 << 16, 1024));
         let mut log = Log::new(window);
         let mut stable = 0;
         for step in [4, 4, 8, 1, 20, 4] {

@@ -28,6 +28,7 @@ pub use reject::{Reject, RejectCounters};
 use crate::authentication::{AuthenticatedPacket, RelayedPacket};
 use crate::limits;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
@@ -61,12 +62,34 @@ pub struct ReplicaConfig {
     pub pipeline_depth: u64,
     /// The most requests of a batch.
     pub batch_requests_max: usize,
+    /// The longest request message: one whose run of the log still fits a packet to a subscriber.
+    pub request_bytes_max: usize,
+    /// The most bytes of the results of one request.
+    pub reply_bytes_max: usize,
     /// How many requests a client may have outstanding, `W`.
     pub client_window: u64,
     /// How far a proposal's timestamp may be ahead of this replica's clock.
     pub clock_bound_ns: u64,
     /// The most bytes of request bodies held.
     pub bodies_bytes_max: usize,
+}
+
+impl ReplicaConfig {
+    /// The window, `L = 2K`.
+    pub fn window(&self) -> u64 {
+        2 * self.checkpoint_interval
+    }
+
+    /// The longest packet that carries a request.
+    pub fn packet_bytes_max(&self) -> usize {
+        HEADER_BYTES + self.request_bytes_max + self.quorum.replicas() * ENTRY_BYTES
+    }
+
+    /// The most bytes of request messages that one batch names: the bodies of the two windows that the log keeps take half of the store
+    /// (`protocol.md BP-3`), in slabs that may be twice as large as what they hold.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.bodies_bytes_max / 2 / (2 * self.window() as usize) / 2
+    }
 }
 
 /// How a replica gets on, as it sees it itself.
@@ -121,6 +144,8 @@ pub struct Replica {
     held_until_ns: Option<u64>,
     /// What this replica lacks is no longer in the others' logs.
     fell_behind: bool,
+    /// `2f+1` replicas have another state than this one had after the same number.
+    diverged: bool,
 }
 
 impl Replica {
@@ -129,18 +154,24 @@ impl Replica {
     /// # Panics
     /// If the configuration contradicts itself; it was checked when it was read.
     pub fn new(config: ReplicaConfig) -> Self {
-        let window = 2 * config.checkpoint_interval;
+        let window = config.window();
         assert!(usize::from(config.id.0) < config.quorum.replicas());
         assert!(config.checkpoint_interval >= 1 && window <= limits::WINDOW_MAX);
         assert!((1..=window).contains(&config.pipeline_depth));
         assert!((1..=limits::BATCH_REQUESTS_MAX).contains(&config.batch_requests_max));
         assert!((1..=limits::CLIENTS_MAX).contains(&config.clients) && config.client_window >= 1);
+        assert!(config.request_bytes_max <= config.batch_bytes_max(), "a batch can name one request of any size");
         Self {
             config,
             view: View(0),
             log: Log::new(window),
-            bodies: Bodies::new(config.bodies_bytes_max),
-            clients: Clients::new(config.clients, config.client_window),
+            bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
+            clients: Clients::new(
+                config.clients,
+                config.client_window,
+                config.bodies_bytes_max / 2 / config.clients,
+                config.reply_bytes_max,
+            ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
             rejects: RejectCounters::new(),
@@ -154,6 +185,7 @@ impl Replica {
             incomplete: Vec::with_capacity(window as usize),
             held_until_ns: None,
             fell_behind: false,
+            diverged: false,
         }
     }
 
@@ -266,9 +298,14 @@ impl Replica {
     /// How the replica gets on.
     pub fn progress(&self, now: Now) -> Progress {
         let stuck = |since| now.monotonic_ns.saturating_sub(since) >= limits::STALLED_NS;
+        // One replica's word that there is more makes this one ask, but not despair.
+        let weak = self.config.quorum.weak();
+        let known = self.accepted > self.executed
+            || self.clients.work_waits(&self.bodies)
+            || self.peers.executed_of_weak_quorum(weak) > self.executed;
         if self.fell_behind {
             Progress::FellBehind
-        } else if self.pulse.stuck_since_ns.is_some_and(stuck) {
+        } else if known && self.pulse.stuck_since_ns.is_some_and(stuck) {
             Progress::Stalled
         } else {
             Progress::Normal

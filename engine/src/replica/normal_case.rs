@@ -3,7 +3,7 @@
 use super::log::{Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
-use crate::limits::{BATCH_BYTES_MAX, HELD_RETRY_NS};
+use crate::limits::HELD_RETRY_NS;
 use crate::numbers::{ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{PrePrepare, Vote, batch_digest};
 
@@ -26,7 +26,8 @@ impl Replica {
         if !self.log.in_window(sequence) {
             return Err(Reject::OutsideWindow);
         }
-        if proposal.entries.iter().any(|entry| !self.clients.knows(entry.name().client)) {
+        let known = proposal.entries.iter().all(|entry| self.clients.knows(entry.name().client));
+        if !known || proposal.entries.len() > self.config.batch_requests_max {
             return Err(Reject::BatchOutOfBounds);
         }
         let digest = batch_digest(proposal.timestamp_ns, proposal.entries);
@@ -61,6 +62,7 @@ impl Replica {
     /// that their clients sent them, and a clock that is not too far behind the primary's (`NC-4`). What cannot be accepted yet stays
     /// held.
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
+        self.held_until_ns = None;
         loop {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
@@ -68,7 +70,7 @@ impl Replica {
             }
             let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
             let Some(proposal) = slot.proposal else { return };
-            if slot.bodies_missing > 0 {
+            if slot.bodies_missing > 0 || slot.refused {
                 return;
             }
             let proven = slot.entries.iter().zip(&slot.bodies).all(|(entry, body)| {
@@ -83,11 +85,11 @@ impl Replica {
                 self.held_until_ns = Some(now.monotonic_ns + HELD_RETRY_NS);
                 return;
             }
-            let bytes: usize = slot.bodies.iter().flatten().map(|body| self.bodies.packet_bytes(*body)).sum();
-            if bytes > BATCH_BYTES_MAX {
+            let bytes: usize = slot.bodies.iter().flatten().map(|body| self.bodies.message(*body).len()).sum();
+            if bytes > self.config.batch_bytes_max() {
                 // The primary is faulty; nothing of it is accepted from here on.
                 self.rejects.count(Reject::BatchOutOfBounds);
-                self.held_until_ns = Some(u64::MAX);
+                slot.refused = true;
                 return;
             }
             slot.stage = Stage::PrePrepared;

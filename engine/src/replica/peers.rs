@@ -91,12 +91,18 @@ impl Peers {
 
     /// The highest stable checkpoint that `weak` peers claim to have reached, so that a correct one has.
     pub(super) fn stable_of_weak_quorum(&self, weak: usize) -> SequenceNumber {
-        let mut claims = [SequenceNumber(0); REPLICAS_MAX];
-        for (claim, peer) in claims.iter_mut().zip(&self.peers) {
-            *claim = peer.stable;
-        }
+        self.claimed_by(weak, |peer| peer.stable)
+    }
+
+    /// The highest number that `weak` peers claim to have executed, so that a correct one has.
+    pub(super) fn executed_of_weak_quorum(&self, weak: usize) -> SequenceNumber {
+        self.claimed_by(weak, |peer| peer.executed)
+    }
+
+    fn claimed_by(&self, count: usize, claim: impl Fn(&Peer) -> SequenceNumber) -> SequenceNumber {
+        let mut claims = self.peers.each_ref().map(claim);
         claims.sort_unstable();
-        claims[REPLICAS_MAX - weak]
+        claims[REPLICAS_MAX - count]
     }
 
     /// How many bytes of bodies a peer may be sent now, of `bytes_max` each [`FETCH_REFILL_NS`] (`protocol.md RT-5`).

@@ -4,7 +4,6 @@
 use super::log::{Proposal, Stage};
 use super::output::Output;
 use super::{Now, Replica};
-use crate::limits::BATCH_BYTES_MAX;
 use crate::numbers::SequenceNumber;
 use crate::wire::agreement::{BatchEntry, append_pre_prepare, batch_digest};
 
@@ -27,7 +26,7 @@ impl Replica {
         let window = self.log.window();
         let beyond_help = SequenceNumber(self.proposed.0.saturating_sub(window));
         match self.peers.slowest(self.executed, beyond_help, now.monotonic_ns) {
-            Some(slowest) => sequence.0 <= slowest.0 + window,
+            Some(slowest) => sequence.0 <= slowest.0.saturating_add(window),
             None => true,
         }
     }
@@ -37,11 +36,11 @@ impl Replica {
         let sequence = self.proposed.next();
         let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
         assert!(slot.proposal.is_none() && slot.entries.is_empty(), "a primary proposes once for a number");
-        let mut bytes = 0;
+        let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
         while slot.entries.len() < self.config.batch_requests_max {
-            let fits = |body| bytes + self.bodies.packet_bytes(body) <= BATCH_BYTES_MAX;
+            let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
-            bytes += self.bodies.packet_bytes(body);
+            bytes += self.bodies.message(body).len();
             self.bodies.retain(body);
             slot.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
             slot.bodies.push(Some(body));

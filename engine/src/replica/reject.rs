@@ -38,6 +38,8 @@ rejects! {
     ClientUnknown => "client unknown",
     /// A request packet that holds more than its request.
     RequestNotAlone => "request not alone",
+    /// A request longer than the cluster allows.
+    RequestTooLarge => "request too large",
     /// A request that is there already.
     RequestDuplicate => "request duplicate",
     /// Another body under the name of a request that is there already.
@@ -64,7 +66,7 @@ rejects! {
     ProposalConflict => "proposal conflict",
     /// A second, different vote of one replica for one view and number.
     VoteConflict => "vote conflict",
-    /// A batch that names an unknown client or more bytes than a batch may.
+    /// A batch that names an unknown client, or more requests or bytes than a batch may.
     BatchOutOfBounds => "batch out of bounds",
     /// A checkpoint whose digest differs from this replica's own.
     CheckpointDiffers => "checkpoint differs",

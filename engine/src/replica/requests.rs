@@ -29,9 +29,16 @@ impl Replica {
         if bytes.len() != packet.body().len() {
             return Err(Reject::RequestNotAlone);
         }
+        if bytes.len() > self.config.request_bytes_max {
+            return Err(Reject::RequestTooLarge);
+        }
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
                 let digest = packet.body_digest();
+                if !self.clients.has_room(name.client, packet.datagram().len()) {
+                    self.refuse(name, RefusalReason::Overloaded, 0, output);
+                    return Err(Reject::Overloaded);
+                }
                 let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest, true) else {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);

@@ -131,10 +131,11 @@ impl Replica {
     fn notice_fallen_behind(&mut self, from: ReplicaId, status: &Status, output: &mut Output) {
         self.peers.stabilised(from, status.stable());
         let vouched = self.peers.stable_of_weak_quorum(self.config.quorum.weak());
-        if !self.fell_behind && vouched.0.saturating_sub(self.log.window()) > self.executed.0 {
-            self.fell_behind = true;
+        let behind = vouched.0.saturating_sub(self.log.window()) > self.executed.0;
+        if behind && !self.fell_behind {
             output.event(Event::FellBehind { checkpoint: vouched });
         }
+        self.fell_behind = behind;
     }
 
     /// Asks for the bodies of held proposals: the primary first, then one replica after the other (`RT-3`).
@@ -205,6 +206,9 @@ impl Replica {
         let Some(Ok((Message::Request(request), bytes))) = messages.next() else { return Err(Reject::Malformed) };
         if bytes.len() != packet.body_range().len() {
             return Err(Reject::RequestNotAlone);
+        }
+        if bytes.len() > self.config.request_bytes_max {
+            return Err(Reject::RequestTooLarge);
         }
         let name = request.name;
         if Principal::Client(name.client) != packet.client() {

@@ -177,20 +177,20 @@ impl<'a> Message<'a> {
             Kind::Commit => Self::Commit(fixed(layout)?),
             Kind::Checkpoint => Self::Checkpoint(fixed(layout)?),
             Kind::Reply => Self::Reply(Reply::decode(layout)?),
-            Kind::Refusal => Self::Refusal(fixed(layout)?),
+            Kind::Refusal => Self::Refusal(Refusal::decode(layout)?),
             Kind::Status => Self::Status(fixed(layout)?),
             Kind::Fetch => Self::Fetch(fixed(layout)?),
             Kind::ReportQuery => Self::ReportQuery(fixed(layout)?),
             Kind::ReportReply => Self::ReportReply(fixed(layout)?),
             Kind::Follow => Self::Follow(fixed(layout)?),
             Kind::Runs => Self::Runs(Runs::decode(layout)?),
-            Kind::ChainQuery => Self::ChainQuery(fixed(layout)?),
-            Kind::ChainAnswer => Self::ChainAnswer(fixed(layout)?),
+            Kind::ChainQuery => Self::ChainQuery(ChainQuery::decode(layout)?),
+            Kind::ChainAnswer => Self::ChainAnswer(ChainAnswer::decode(layout)?),
         })
     }
 }
 
-fn fixed<T: FromBytes + KnownLayout + Immutable + Unaligned>(layout: &[u8]) -> Result<&T, Malformed> {
+pub(super) fn fixed<T: FromBytes + KnownLayout + Immutable + Unaligned>(layout: &[u8]) -> Result<&T, Malformed> {
     T::ref_from_bytes(layout).map_err(|_| Malformed::Length)
 }
 
@@ -202,6 +202,18 @@ pub fn append(out: &mut Vec<u8>, kind: Kind, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }
+}
+
+/// How many messages a body holds, by their lengths alone; `None` if the lengths do not add up.
+pub(super) fn count_messages(body: &[u8]) -> Option<usize> {
+    let (mut rest, mut count) = (body, 0);
+    while !rest.is_empty() {
+        let (header, _) = MessageHeader::ref_from_prefix(rest).ok()?;
+        let length = (header.length.get() as usize).max(MESSAGE_HEADER_BYTES);
+        rest = rest.get(length..)?;
+        count += 1;
+    }
+    Some(count)
 }
 
 /// The messages of a body in order. Ends after the first malformed one: what follows it has no known beginning.

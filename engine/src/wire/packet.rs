@@ -14,7 +14,7 @@
 //! The tags are over `digest(header ‖ digest(body))`: 80 bytes, whatever the body's length, and a packet that holds one message
 //! has that message's digest as its body's, so a request is hashed once (`protocol.md PK-2`).
 
-use super::message::Malformed;
+use super::message::{Malformed, count_messages};
 use crate::limits;
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet};
 use logothete_crypto::{Digest, digest};
@@ -136,6 +136,9 @@ impl<'a> PacketParts<'a> {
             return Err(Malformed::Length);
         }
         let (body, vector) = rest.split_at(body_bytes);
+        if count_messages(body) != Some(usize::from(header.message_count.get())) {
+            return Err(Malformed::Length);
+        }
         Ok(Self { header, audience, body, vector })
     }
 
@@ -212,10 +215,19 @@ pub const fn body_bytes_max(datagram_bytes_max: usize, audience: Audience) -> us
 
 #[cfg(test)]
 mod tests {
+    use super::super::message;
     use super::*;
     use proptest::prelude::*;
 
-    fn sample(audience: Audience, body: &[u8]) -> Vec<u8> {
+    /// A body of one message.
+    fn body_of(payload: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        message::append(&mut body, message::Kind::Status, &[payload]);
+        body
+    }
+
+    fn sample(audience: Audience, payload: &[u8]) -> Vec<u8> {
+        let body = &body_of(payload);
         let mut packet = vec![0; HEADER_BYTES];
         packet.extend_from_slice(body);
         write_header(
@@ -234,7 +246,7 @@ mod tests {
             let packet = sample(audience, &body);
             let parts = PacketParts::parse(&packet).unwrap();
             prop_assert_eq!(parts.audience, audience);
-            prop_assert_eq!(parts.body, &body[..]);
+            prop_assert_eq!(parts.body, &body_of(&body)[..]);
             prop_assert_eq!(parts.header.counter.get(), 11);
             for (position, id) in ReplicaSet(bits).iter().enumerate() {
                 prop_assert_eq!(audience.position_of_replica(id), Some(position));
@@ -257,11 +269,11 @@ mod tests {
         #[test]
         fn every_header_bit_is_under_the_tags(bit in 0usize..48 * 8) {
             let packet = sample(Audience::Client(ClientId(3)), b"body");
-            let before = PacketParts::parse(&packet).unwrap().authenticated_digest(&digest(b"body"));
+            let before = PacketParts::parse(&packet).unwrap().authenticated_digest(&digest(&body_of(b"body")));
             let mut changed = packet.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             if let Ok(parts) = PacketParts::parse(&changed) {
-                prop_assert_ne!(parts.authenticated_digest(&digest(b"body")), before);
+                prop_assert_ne!(parts.authenticated_digest(&digest(&body_of(b"body"))), before);
             }
         }
     }

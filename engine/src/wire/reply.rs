@@ -78,6 +78,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
+        let refusal: &Self = message::fixed(layout)?;
+        if refusal.reserved == [0; 6] { Ok(refusal) } else { Err(Malformed::Field) }
+    }
+
     /// A refusal of a request.
     pub fn new(incarnation: Incarnation, number: RequestNumber, reason: RefusalReason, detail: u64) -> Self {
         Self {

@@ -107,7 +107,7 @@ impl<'a> Runs<'a> {
 }
 
 fn split_run(bytes: &[u8]) -> Option<(RunRecord<'_>, &[u8])> {
-    let (fields, rest) = RunLayout::ref_from_prefix(bytes).ok()?;
+    let (fields, rest) = RunLayout::ref_from_prefix(bytes).ok().filter(|(fields, _)| fields.reserved.get() == 0)?;
     let (message, rest) = rest.split_at_checked(fields.message_bytes.get() as usize)?;
     Some((RunRecord { timestamp_ns: fields.timestamp_ns.get(), message }, rest))
 }
@@ -157,6 +157,11 @@ pub struct ChainQuery {
 }
 
 impl ChainQuery {
+    pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
+        let message: &Self = message::fixed(layout)?;
+        if message.reserved.get() == 0 { Ok(message) } else { Err(Malformed::Field) }
+    }
+
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
         message::append(out, Kind::ChainQuery, &[self.as_bytes()]);
@@ -178,6 +183,11 @@ pub struct ChainAnswer {
 }
 
 impl ChainAnswer {
+    pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
+        let message: &Self = message::fixed(layout)?;
+        if message.reserved.get() == 0 { Ok(message) } else { Err(Malformed::Field) }
+    }
+
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
         message::append(out, Kind::ChainAnswer, &[self.as_bytes()]);

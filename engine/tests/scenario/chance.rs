@@ -6,14 +6,18 @@
 use super::cluster::Cluster;
 use super::faults::{Behaviour, Fault};
 use super::hosts::Settings;
+use super::network::Filter;
 use super::random::Random;
 use super::report::Detail;
-use logothete_engine::numbers::ReplicaSet;
+use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
 /// The longest that a run may take, in virtual time.
 const PATIENCE_NS: u64 = 60_000 * MILLISECOND_NS;
+
+/// The most that a replica's or a client's wall clock is off.
+const SKEW_NS: i64 = 300_000_000;
 
 /// How long replicas have to even out when nothing is lost any more.
 const SETTLE_NS: u64 = 3_000 * MILLISECOND_NS;
@@ -47,8 +51,18 @@ pub fn play(seed: u64) -> Result<(), String> {
     cluster.network.loss_percent = [0, 5, 15, 30][random.below(4)];
     cluster.network.duplicate_percent = [0, 10][random.below(2)];
     let unordered = random.percent(60);
+    for host in &mut cluster.replicas {
+        // At most 600 ms between two clocks: beyond the bound of 500 a proposal waits, and is accepted in the end.
+        host.skew_ns = if random.percent(20) { SKEW_NS - random.below(2 * SKEW_NS as usize) as i64 } else { 0 };
+    }
     for _ in 0..1 + random.below(30) {
+        if random.percent(10) {
+            cut_off_one(&mut cluster, &mut random, unordered)?;
+        }
         let client = random.below(settings.clients);
+        if random.percent(3) {
+            restart_in_peace(&mut cluster, client, &mut random, unordered)?;
+        }
         for _ in 0..1 + random.below(4) {
             let text = format!("{}", cluster.clients[client].submitted);
             cluster.append(client, vec![text.into_bytes(); 1 + random.below(3)])?;
@@ -56,7 +70,7 @@ pub fn play(seed: u64) -> Result<(), String> {
         pass(&mut cluster, random.below(20) as u64 * MILLISECOND_NS / 4, unordered)?;
     }
     let begun_ns = cluster.wall_ns();
-    while cluster.clients.iter().any(|client| client.accepted < client.submitted) {
+    while cluster.clients.iter().any(|client| client.outstanding() > 0) {
         pass(&mut cluster, 10 * MILLISECOND_NS, unordered)?;
         if cluster.wall_ns() - begun_ns > PATIENCE_NS {
             return Err(format!("what clients submitted does not complete\n{}", standing(&mut cluster)));
@@ -71,6 +85,28 @@ pub fn play(seed: u64) -> Result<(), String> {
     } else {
         Err(format!("a correct replica stays behind\n{}", standing(&mut cluster)))
     }
+}
+
+/// For a while, less than makes the others give it up, one replica hears and says nothing.
+fn cut_off_one(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Result<(), String> {
+    let one = Some(vec![Principal::Replica(ReplicaId(random.below(cluster.settings.replicas) as u8))]);
+    cluster.network.block(Filter { from: one.clone(), ..Filter::default() });
+    cluster.network.block(Filter { to: one, ..Filter::default() });
+    pass(cluster, random.below(400) as u64 * MILLISECOND_NS, unordered)?;
+    cluster.network.unblock();
+    // Time for heartbeats: cut off again at once, a replica would be silent for more than a second in all.
+    pass(cluster, 400 * MILLISECOND_NS, unordered)
+}
+
+/// A client's process ends when every replica has what it sent. A request that reached the primary alone, of a client whose former keys nobody
+/// has any more, stops this version (`24_client_restarts_too_early.txt`).
+fn restart_in_peace(cluster: &mut Cluster, client: usize, random: &mut Random, unordered: bool) -> Result<(), String> {
+    let unkind = (cluster.network.loss_percent, cluster.network.duplicate_percent);
+    (cluster.network.loss_percent, cluster.network.duplicate_percent) = (0, 0);
+    pass(cluster, SETTLE_NS, unordered)?;
+    cluster.restart_client(client, SKEW_NS - random.below(2 * SKEW_NS as usize) as i64)?;
+    (cluster.network.loss_percent, cluster.network.duplicate_percent) = unkind;
+    Ok(())
 }
 
 fn behaviour(random: &mut Random) -> Behaviour {
@@ -93,7 +129,7 @@ fn standing(cluster: &mut Cluster) -> String {
         text += &format!("  {}: executed {}, stable {}, {fault:?}\n", host.id, replica.executed(), replica.stable());
     }
     for host in &cluster.clients {
-        text += &format!("  c{}: accepted {} of {}\n", host.id, host.accepted, host.submitted);
+        text += &format!("  c{}: accepted {}, waits for {}\n", host.id, host.accepted, host.outstanding());
     }
     cluster.begin(Detail::Full);
     let outcome = cluster.run(AFTERMATH_NS);

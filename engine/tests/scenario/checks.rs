@@ -42,6 +42,8 @@ pub struct Checks {
     requests: BTreeMap<u64, Ordered>,
     states: BTreeMap<u64, (Digest, ReplicaId)>,
     log: Vec<Appended>,
+    /// The digests of all requests that clients made.
+    requested: BTreeSet<Digest>,
     violations: Vec<String>,
 }
 
@@ -55,8 +57,14 @@ impl Checks {
             requests: BTreeMap::new(),
             states: BTreeMap::new(),
             log: Vec::new(),
+            requested: BTreeSet::new(),
             violations: Vec::new(),
         }
+    }
+
+    /// `f`, reckoned here and not by the engine's own table.
+    fn faults(&self) -> usize {
+        (self.settings.replicas - 1) / 3
     }
 
     /// What was violated since the last call.
@@ -65,6 +73,11 @@ impl Checks {
     /// All violations, one a line.
     pub fn verdict(&mut self) -> Result<(), String> {
         if self.violations.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.violations).join("\n")) }
+    }
+
+    /// A client sends a packet of its own.
+    pub fn on_requested(&mut self, body: &[u8]) {
+        self.requested.insert(logothete_crypto::digest(body));
     }
 
     /// An authentic packet reached a correct replica.
@@ -97,7 +110,7 @@ impl Checks {
 
     /// No two votes in conflict, and no commit without a quorum of prepares.
     fn on_claimed(&mut self, by: ReplicaId, claim: Claim, digest: Digest) {
-        let quorum = self.settings.quorum();
+        let prepares = 2 * self.faults();
         let primary = ReplicaId((claim.2 % self.settings.replicas as u64) as u8);
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let first = *witnessed.said.entry(claim).or_insert(digest);
@@ -111,7 +124,7 @@ impl Checks {
         if !proposed {
             self.violations.push(format!("{by} sent a {kind} for s{sequence} without a pre-prepare of the primary"));
         }
-        if kind == "commit" && told("prepare").without(primary).count() < quorum.prepares() {
+        if kind == "commit" && told("prepare").without(primary).count() < prepares {
             self.violations.push(format!("{by} sent a commit for s{sequence} that is not prepared there"));
         }
     }
@@ -127,6 +140,9 @@ impl Checks {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let from = witnessed.executed + 1;
         witnessed.executed = upto;
+        if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
+            self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
+        }
         for operation in executed.iter().flat_map(|request| &request.operations) {
             if !witnessed.operations.insert((operation.session, operation.number)) {
                 let name = format!("operation {} of session {}", operation.number, operation.session);
@@ -166,7 +182,7 @@ impl Checks {
         let in_any_view =
             (("commit", sequence, 0), Digest::ZERO)..=(("commit", sequence, u64::MAX), Digest([0xff; 32]));
         let mut commits = told.range(in_any_view).filter(|((_, digest), _)| *digest == batch);
-        if !commits.any(|(_, from)| from.count() >= self.settings.quorum().strong()) {
+        if !commits.any(|(_, from)| from.count() > 2 * self.faults()) {
             self.violations.push(format!("{by} executed s{sequence} without a quorum of commits"));
         }
     }

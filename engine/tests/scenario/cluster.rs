@@ -5,21 +5,17 @@
 
 use super::checks::Checks;
 use super::faults::{Fault, Spoken, receivers, spoil};
-use super::hosts::{ClientHost, Departed, ReplicaHost, Settings, Waiting, now};
+use super::hosts::{ClientHost, Departed, ReplicaHost, Settings, now};
 use super::network::{Fate, Filter, Network, Packet};
 use super::random::Random;
 use super::report::{Detail, Loss, Report};
 use super::seat::Seat;
-use super::witness::Appended;
-use super::words::{Words, duration, ranges};
+use super::words::{Words, duration, name_of, ranges};
 use logothete_engine::authentication::Incoming;
-use logothete_engine::client::Delivery;
-use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
 use logothete_engine::replica::{Event, Reject, RejectCounters};
-use logothete_engine::service::ResultsView;
 use logothete_engine::wire::agreement::BatchEntry;
-use logothete_engine::wire::operation::OperationsWriter;
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -41,8 +37,8 @@ pub struct Cluster {
     pub words: Words,
     pub report: Report,
     pub checks: Checks,
-    random: Random,
-    now_ns: u64,
+    pub(super) random: Random,
+    pub(super) now_ns: u64,
     /// When the script's time begins: the clients have opened their incarnations.
     origin_ns: u64,
     /// What each agent had come to when the command began.
@@ -222,7 +218,7 @@ impl Cluster {
     }
 
     /// Gives a turn to everybody who is due.
-    fn run_due(&mut self) -> Result<(), String> {
+    pub(super) fn run_due(&mut self) -> Result<(), String> {
         for _ in 0..SPINS_MAX {
             let now_ns = self.now_ns;
             let replicas = self.replicas.iter().filter(|host| host.orderer.deadline_ns() <= now_ns);
@@ -242,7 +238,7 @@ impl Cluster {
     }
 
     /// One duty cycle of an agent.
-    fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
+    pub(super) fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
         match agent {
             Principal::Replica(id) => self.turn_replica(usize::from(id.0), packets),
             Principal::Client(id) => self.turn_client(usize::from(id.0), packets),
@@ -298,7 +294,7 @@ impl Cluster {
                 if correct {
                     self.report.count(own, Loss::Dropped(reason.label()), || {
                         let text = words.body(packet.body(), packet.sender());
-                        format!("drops {text} of {}: {}", super::words::name_of(packet.from), reason.label())
+                        format!("drops {text} of {}: {}", name_of(packet.from), reason.label())
                     });
                 }
                 return;
@@ -326,7 +322,7 @@ impl Cluster {
                 let label = reason.label();
                 self.report.count(own, Loss::Rejected(label), || {
                     let messages = Messages::new(packet.body(), packet.sender()).count();
-                    let of = super::words::name_of(packet.from);
+                    let of = name_of(packet.from);
                     match messages {
                         1 => format!("rejects {} of {of}: {label}", words.body(packet.body(), packet.sender())),
                         _ => format!("rejects one of {messages} messages of {of}: {label}"),
@@ -365,9 +361,10 @@ impl Cluster {
         }
         for sequence in host.executed + 1..=executed {
             let entries = words.entries_of(&batch_of(sequence).unwrap_or_default()).to_vec();
-            let done = |digest| record.iter().any(|request| request.sequence == sequence && request.digest == digest);
+            let mut done = record.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
-                let void = entry.name().number != RequestNumber::OPEN && !done(entry.digest);
+                let opens = entry.name().number == RequestNumber::OPEN;
+                let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
                 words.request_name(entry.name()) + if void { " void" } else { "" }
             };
             let texts: Vec<String> = entries.iter().map(text).collect();
@@ -432,7 +429,17 @@ impl Cluster {
         self.say_and_launch(from, audience, body, datagram, "");
     }
 
-    fn say_and_launch(&mut self, from: Principal, audience: Audience, body: &[u8], datagram: Vec<u8>, remark: &str) {
+    pub(super) fn say_and_launch(
+        &mut self,
+        from: Principal,
+        audience: Audience,
+        body: &[u8],
+        datagram: Vec<u8>,
+        remark: &str,
+    ) {
+        if let Principal::Client(_) = from {
+            self.checks.on_requested(body);
+        }
         let (words, receivers) = (&mut self.words, receivers(audience));
         self.report.send(from, &receivers, || words.body(body, from) + remark);
         let bytes: Rc<[u8]> = datagram.into();
@@ -445,139 +452,8 @@ impl Cluster {
         let (from, to) = (packet.from, packet.to);
         let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
         if self.network.send(packet) == Fate::Lost {
-            self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", super::words::name_of(to)));
+            self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", name_of(to)));
         }
-    }
-
-    fn turn_client(&mut self, at: usize, packets: &[Packet]) {
-        let host = &mut self.clients[at];
-        if host.stopped {
-            return;
-        }
-        let (own, now) = (Principal::Client(host.id), now(self.now_ns, 0));
-        let mut accepted: Vec<(Appended, u64)> = Vec::new();
-        for packet in packets {
-            let authentic = match host.seat.verify(packet.from, &packet.bytes) {
-                Ok(Incoming::Packet(authentic)) => authentic,
-                Ok(Incoming::Relayed(_)) => continue,
-                Err(reason) => {
-                    self.report.count(own, Loss::Dropped(reason.label()), || {
-                        format!("drops a packet of {}: {}", super::words::name_of(packet.from), reason.label())
-                    });
-                    continue;
-                }
-            };
-            let outcome = host.client.on_packet(now, &authentic, |operations, results| {
-                let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
-                for (operation, result) in operations.iter().zip(results.iter()) {
-                    let position = u64::from_le_bytes(result.try_into().expect("an append's result is a position"));
-                    let (session, number, bytes) = (operation.session, operation.number, operation.bytes.to_vec());
-                    accepted.push((Appended { session, number, bytes }, position));
-                }
-            });
-            if let Err(fault) = outcome {
-                self.report.outcome(own, || format!("stops: {fault}"));
-                host.stopped = true;
-                return;
-            }
-            if let (Some(follower), Principal::Replica(from)) = (&mut host.follower, authentic.sender()) {
-                for (message, _) in authentic.messages().flatten() {
-                    follower.on_message(now.monotonic_ns, from, &message);
-                }
-            }
-        }
-        if host.client.may_submit() && !host.open {
-            host.open = true;
-            self.report.step(own, || "its incarnation is open".to_owned());
-        }
-        for (operation, position) in accepted {
-            self.checks.on_accepted(&operation, position);
-            host.accepted += 1;
-            let text = String::from_utf8_lossy(&operation.bytes).into_owned();
-            self.report.step(own, || format!("accepts \"{text}\" at {position}"));
-        }
-        self.read_entries(at);
-        self.send_client(at);
-    }
-
-    /// Gives a subscriber what is vouched for.
-    fn read_entries(&mut self, at: usize) {
-        let host = &mut self.clients[at];
-        let Some(follower) = &mut host.follower else { return };
-        let own = Principal::Client(host.id);
-        let (checks, report, next) = (&mut self.checks, &mut self.report, &mut host.entries_delivered);
-        let delivery = follower.deliver(|entry| {
-            let text = String::from_utf8_lossy(entry.bytes).into_owned();
-            report.outcome(own, || format!("reads {}: \"{text}\"", entry.position));
-            let read = Appended { session: entry.session, number: 0, bytes: entry.bytes.to_vec() };
-            checks.on_entry(entry.position, *next, &read);
-            *next = entry.position + 1;
-            true
-        });
-        if let Delivery::Trimmed(oldest) = delivery {
-            report.outcome(own, || format!("learns that its entries are gone, and {oldest} is the oldest"));
-            host.follower = None;
-        }
-    }
-
-    /// Submits what waits and fits the window, and sends what is due.
-    fn send_client(&mut self, at: usize) {
-        let (host, now) = (&mut self.clients[at], now(self.now_ns, 0));
-        let everybody = Audience::Replicas(ReplicaSet::first(self.settings.replicas));
-        let mut messages: Vec<(Audience, Vec<u8>)> = Vec::new();
-        while host.client.may_submit()
-            && let Some(request) = host.waiting.pop_front()
-        {
-            let mut writer = OperationsWriter::new(self.settings.datagram_bytes_max);
-            for (number, bytes) in &request {
-                assert!(writer.try_push(u64::from(host.id.0), *number, bytes), "a script's operations fit a packet");
-            }
-            messages.push((everybody, host.client.submit(now, writer.operations()).to_vec()));
-        }
-        host.client.on_due(now, |message| messages.push((everybody, message.to_vec())));
-        if let Some(follower) = host.follower.as_mut().filter(|follower| follower.deadline_ns() <= now.monotonic_ns) {
-            follower.on_due(now.monotonic_ns, |audience, append| {
-                let mut message = Vec::new();
-                append(&mut message);
-                messages.push((audience, message));
-            });
-        }
-        for (audience, body) in messages {
-            let host = &mut self.clients[at];
-            let own = Principal::Client(host.id);
-            let datagram = host.seat.seal(audience, &body, 1);
-            self.words.learn(&body, own);
-            self.say_and_launch(own, audience, &body, datagram, "");
-        }
-    }
-
-    /// An application asks for one request of these operations.
-    pub fn append(&mut self, client: usize, operations: Vec<Vec<u8>>) -> Result<(), String> {
-        let host = &mut self.clients[client];
-        let mut request = Waiting::new();
-        for bytes in operations {
-            host.submitted += 1;
-            request.push((host.submitted, bytes));
-        }
-        host.waiting.push_back(request);
-        self.turn(Principal::Client(ClientId(client as u16)), &[])
-    }
-
-    /// A client's process ends and another begins, with its clock off by so much.
-    pub fn restart_client(&mut self, client: usize, skew_ns: i64) -> Result<(), String> {
-        let host = &mut self.clients[client];
-        host.restart(&self.settings, self.now_ns, skew_ns, &mut self.random);
-        self.replicas.iter_mut().for_each(|replica| replica.seat.introduce(&mut host.seat));
-        self.run_due()
-    }
-
-    /// A client begins to read the log.
-    pub fn follow(&mut self, client: usize, from: u64) -> Result<(), String> {
-        let host = &mut self.clients[client];
-        let (replicas, weak) = (self.settings.replicas, self.settings.quorum().weak());
-        host.follower = Some(logothete_engine::client::Follower::new(0, from, replicas, weak));
-        host.entries_delivered = from;
-        self.run_due()
     }
 
     /// What a correct replica's wall clock shows.

@@ -4,13 +4,16 @@
 //! cluster replicas=4 clients=1 interval=8 depth=4 batch=16 window=8 datagram=1472 retention=1048576 seed=1 [unopened]
 //! client 0 append "a" "b"      one request of two operations
 //! client 0 append 20           twenty requests of one operation each
+//! client 0 append 20 of 1200   the same, each operation of so many bytes
 //! client 0 restart [clock=-1s] | client 0 follow from=0
 //! deliver [FILTER]             without a filter until nothing is in flight, else what matches, once
 //! deliver unordered            one packet at a time, chance picks which
 //! round                        what is in flight arrives; what that causes stays in flight
 //! tick 5ms                     time passes, nothing arrives
 //! run 100ms [unordered]        time passes, packets arrive
-//! drop FILTER | duplicate FILTER | replay FILTER      packets in flight; replay: any that was ever sent
+//! drop FILTER | duplicate FILTER | corrupt FILTER     packets in flight
+//! misdirect 3 FILTER           packets in flight reach somebody else
+//! replay FILTER                whatever was ever sent is sent again
 //! hold FILTER | release        from now on matching packets wait; they go on
 //! block FILTER | unblock       from now on matching packets are lost
 //! partition 0,1 2,3            packets between the two sides are lost
@@ -37,7 +40,7 @@ use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, Requ
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare};
 use logothete_engine::wire::operation::OperationsWriter;
-use logothete_engine::wire::reply::Reply;
+use logothete_engine::wire::reply::{Refusal, RefusalReason, Reply};
 use logothete_engine::wire::request;
 use logothete_engine::wire::retransmission::{Fetch, Status};
 
@@ -119,6 +122,12 @@ fn execute(cluster: &mut Cluster, line: &str) -> Result<String, String> {
         },
         "drop" => return Ok(format!("{} dropped\n", packets(cluster.network.take(&filter(rest)?).len()))),
         "duplicate" => return Ok(format!("{} doubled\n", packets(cluster.network.duplicate(&filter(rest)?)))),
+        "corrupt" => return Ok(format!("{} corrupted\n", packets(cluster.network.corrupt(&filter(rest)?)))),
+        "misdirect" => {
+            let (to, rest) = rest.split_once(' ').ok_or("what is misdirected, and to whom")?;
+            let count = cluster.network.misdirect(&filter(rest)?, principal(to)?);
+            return Ok(format!("{} misdirected\n", packets(count)));
+        }
         "replay" => return Ok(format!("{} sent again\n", packets(cluster.network.replay(&filter(rest)?)))),
         "hold" => return Ok(format!("{} held\n", packets(cluster.network.hold(filter(rest)?)))),
         "release" => return Ok(format!("{} released\n", packets(cluster.network.release()))),
@@ -151,10 +160,12 @@ fn client(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
     match verb {
         "append" if arguments.starts_with('"') => cluster.append(id, quoted(arguments)?),
         "append" => {
-            let count: u64 = number(arguments)?;
+            let (count, size) = arguments.split_once(" of ").unwrap_or((arguments, "0"));
+            let (count, size): (u64, usize) = (number(count)?, number(size)?);
             for _ in 0..count {
-                let text = format!("c{id} {}", cluster.clients[id].submitted + 1);
-                cluster.append(id, vec![text.into_bytes()])?;
+                let mut bytes = format!("c{id} {}", cluster.clients[id].submitted + 1).into_bytes();
+                bytes.resize(bytes.len().max(size), b'.');
+                cluster.append(id, vec![bytes])?;
             }
             Ok(())
         }
@@ -296,6 +307,12 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
             let reply = Reply { view: View(0), sequence, incarnation: name.incarnation, number, results: &results };
             reply.append(&mut body);
         }
+        ("refusal", [name, "superseded", "by", incarnation]) => {
+            let (client, named, number, _) = request_name(name)?;
+            let name = cluster.words.name(client, named, number);
+            let (reason, detail) = (RefusalReason::Superseded, self::number(incarnation)?);
+            Refusal::new(name.incarnation, number, reason, detail).append(&mut body);
+        }
         _ => return Err(format!("{from:?} cannot say `{text}`")),
     }
     Ok(body)
@@ -347,7 +364,7 @@ fn state(cluster: &Cluster) -> String {
         }
     }
     for host in &cluster.clients {
-        let text = match host.submitted - host.accepted {
+        let text = match host.outstanding() {
             0 => format!("accepted {}", operations(host.accepted)),
             waiting => format!("accepted {}, waits for {waiting}", operations(host.accepted)),
         };

@@ -5,6 +5,7 @@ use logothete_crypto::Digest;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};
 use logothete_engine::wire::reply::Reply;
+use logothete_engine::wire::retransmission::Status;
 use logothete_engine::wire::subscription::{append_run, append_runs};
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub enum Behaviour {
     Silent,
     /// Every tag it writes is wrong.
     GarbageTags,
-    /// Tells these replicas, and every client, something else than the others: other batches, votes and results.
+    /// Tells these replicas, and every client, something else than the others: other batches, votes, progress and results.
     Equivocates(ReplicaSet),
     /// Hands subscribers entries that nobody appended.
     ForgesEntries,
@@ -97,6 +98,11 @@ impl Fault {
                 Message::Commit(vote) => self.other(vote).append_commit(&mut out),
                 Message::Checkpoint(vote) => {
                     CheckpointVote::new(vote.sequence(), made_up("another state")).append(&mut out);
+                }
+                Message::Status(status) => {
+                    let far = |number: SequenceNumber| SequenceNumber(number.0 + 64);
+                    let (stable, executed) = (far(status.stable()), far(status.executed()));
+                    Status::new(status.view(), stable, executed, executed).append(&mut out);
                 }
                 Message::Reply(reply) => {
                     let sequence = SequenceNumber(reply.sequence.0 + 1);

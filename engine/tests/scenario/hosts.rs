@@ -146,6 +146,8 @@ impl ReplicaHost {
             checkpoint_interval: settings.checkpoint_interval,
             pipeline_depth: settings.pipeline_depth,
             batch_requests_max: settings.batch_requests_max,
+            request_bytes_max: request_bytes_max(settings.datagram_bytes_max, settings.replicas),
+            reply_bytes_max: settings.datagram_bytes_max,
             client_window: settings.client_window,
             clock_bound_ns: 500_000_000,
             bodies_bytes_max: 1 << 20,
@@ -161,13 +163,7 @@ impl ReplicaHost {
         Self {
             id,
             seat: Seat::new(Principal::Replica(id), settings.register(), random),
-            orderer: Orderer::new(
-                config,
-                Box::new(witness),
-                settings.clients + 1,
-                reply_bytes_max,
-                OrdererCounters::private(),
-            ),
+            orderer: Orderer::new(config, Box::new(witness), reply_bytes_max, OrdererCounters::private()),
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
             fault: None,
@@ -214,9 +210,10 @@ pub struct ClientHost {
     pub waiting: VecDeque<Waiting>,
     pub open: bool,
     pub stopped: bool,
-    /// Operations numbered so far, and those answered.
+    /// Operations asked for so far, those answered, and those that a process that ended took with it.
     pub submitted: u64,
     pub accepted: u64,
+    pub forgotten: u64,
 }
 
 impl ClientHost {
@@ -232,6 +229,7 @@ impl ClientHost {
             stopped: false,
             submitted: 0,
             accepted: 0,
+            forgotten: 0,
         }
     }
 
@@ -252,8 +250,13 @@ impl ClientHost {
         self.client = Self::incarnate(self.id, settings, wall_ns);
         self.waiting.clear();
         (self.open, self.stopped) = (false, false);
-        // What was under way is forgotten: its application was told so when its session ended.
-        self.accepted = self.submitted;
+        // Its applications were told so when their sessions ended.
+        self.forgotten += self.outstanding();
+    }
+
+    /// Operations that wait for an answer.
+    pub fn outstanding(&self) -> u64 {
+        self.submitted - self.accepted - self.forgotten
     }
 
     /// When it has something to do at the latest.

@@ -4,11 +4,13 @@
 //! production uses them: orderer, verifier, sealer, key ring, client, follower. *Never*: a socket, a thread, a clock of the host, or randomness without
 //! a seed.
 //!
-//! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns, [`network`] what is
-//! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told, [`checks`] what must hold whatever happens.
+//! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns (`clients` has the clients'), [`network`] what is
+//! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told, [`checks`] what must hold whatever happens. [`chance`] puts seeds in
+//! place of scripts.
 
 pub mod chance;
 pub mod checks;
+mod clients;
 pub mod cluster;
 pub mod command;
 pub mod faults;

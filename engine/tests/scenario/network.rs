@@ -3,7 +3,7 @@
 use super::random::Random;
 use super::words::kind;
 use logothete_engine::numbers::Principal;
-use logothete_engine::wire::packet::PacketParts;
+use logothete_engine::wire::packet::{HEADER_BYTES, PacketParts};
 use logothete_engine::wire::{Message, Messages};
 use std::rc::Rc;
 
@@ -180,6 +180,24 @@ impl Network {
         let count = copies.len();
         self.in_flight.extend(copies);
         count
+    }
+
+    /// Changes the last bit of the body of what matches and is in flight.
+    pub fn corrupt(&mut self, filter: &Filter) -> usize {
+        let mut matching: Vec<_> = self.in_flight.iter_mut().filter(|packet| filter.matches(packet)).collect();
+        for packet in &mut matching {
+            let mut bytes = packet.bytes.to_vec();
+            bytes[HEADER_BYTES + packet.body().len() - 1] ^= 1;
+            packet.bytes = bytes.into();
+        }
+        matching.len()
+    }
+
+    /// Brings what matches and is in flight to somebody else.
+    pub fn misdirect(&mut self, filter: &Filter, to: Principal) -> usize {
+        let mut matching: Vec<_> = self.in_flight.iter_mut().filter(|packet| filter.matches(packet)).collect();
+        matching.iter_mut().for_each(|packet| packet.to = to);
+        matching.len()
     }
 
     /// Sends again what matches of all that was ever sent.

@@ -32,7 +32,7 @@ impl Loss {
         match self {
             Self::Rejected(label) => format!("rejected {}: {label}", some("message")),
             Self::Dropped(label) => format!("dropped {}: {label}", some("packet")),
-            Self::Lost => format!("lost {} that it sent", some("packet")),
+            Self::Lost => format!("lost {}", some("packet")),
         }
     }
 }
@@ -53,8 +53,8 @@ pub struct Report {
     moment_written: Option<String>,
     lines: Vec<Line>,
     written: Vec<String>,
-    /// In brief: who, and of what how much.
-    counted: BTreeMap<(Principal, Loss), u64>,
+    /// In brief: of what how much, everybody together.
+    counted: BTreeMap<Loss, u64>,
     outcomes: BTreeMap<Principal, Vec<String>>,
 }
 
@@ -102,7 +102,7 @@ impl Report {
     pub fn count(&mut self, who: Principal, loss: Loss, text: impl FnOnce() -> String) {
         match self.detail {
             Detail::Full => self.note(who, text()),
-            Detail::Brief => *self.counted.entry((who, loss)).or_default() += 1,
+            Detail::Brief => *self.counted.entry(loss).or_default() += 1,
             Detail::None => {}
         }
     }
@@ -121,6 +121,16 @@ impl Report {
             return;
         }
         let text = text();
+        let also = |line: &&mut Line| match line {
+            Line::Send { from: senders, to: others, text: said } => {
+                *said == text && *senders == [from] && !to.iter().any(|one| others.contains(one))
+            }
+            Line::Note { .. } => false,
+        };
+        if let Some(Line::Send { to: others, .. }) = self.lines.iter_mut().find(also) {
+            others.extend_from_slice(to);
+            return;
+        }
         let relation = |line: &&mut Line| match line {
             Line::Send { from: senders, to: others, text: said } => {
                 *said == text && !senders.contains(&from) && self_or_all(senders, others, from, to, self.replicas)
@@ -175,10 +185,10 @@ impl Report {
             for (who, texts) in std::mem::take(&mut self.outcomes) {
                 texts.into_iter().for_each(|text| self.note(who, text));
             }
-            for ((who, loss), count) in std::mem::take(&mut self.counted) {
-                self.note(who, loss.text(count));
-            }
             self.flush();
+            for (loss, count) in std::mem::take(&mut self.counted) {
+                self.written.push(format!("  {}", loss.text(count)));
+            }
         }
         self.detail = Detail::None;
         self.written.drain(..).map(|line| line + "\n").collect()

@@ -87,11 +87,7 @@ impl Seat {
     }
 
     /// Checks a datagram that `sender` transmitted: what a client did not transmit itself is relayed.
-    pub fn verify<'a>(
-        &mut self,
-        transmitter: Principal,
-        datagram: &'a [u8],
-    ) -> Result<Incoming<'a>, Refused> {
+    pub fn verify<'a>(&mut self, transmitter: Principal, datagram: &'a [u8]) -> Result<Incoming<'a>, Refused> {
         let from_replica = matches!(transmitter, Principal::Replica(_));
         let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica;
         self.verifier.verify(&self.keys, datagram, relayed).map_err(|(reason, _)| reason)

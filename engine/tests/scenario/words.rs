@@ -127,7 +127,7 @@ impl Words {
     pub fn learn(&mut self, body: &[u8], sender: Principal) {
         for (message, bytes) in Messages::new(body, sender).flatten() {
             match message {
-                Message::Request(request) => {
+                Message::Request(request) if is_named(sender, request.name) => {
                     self.incarnation(request.name);
                     self.request(request.name, logothete_crypto::digest(bytes));
                 }
@@ -148,10 +148,11 @@ impl Words {
     fn message(&mut self, message: &Message<'_>, bytes: &[u8], sender: Principal) -> String {
         match message {
             Message::Request(request) => {
-                let name = self.request(request.name, logothete_crypto::digest(bytes));
-                let named = matches!(sender, Principal::Client(id) if id == request.name.client);
-                let of = if named { "" } else { " in another's name" };
-                format!("request {name}{}{of}", operations(request.operations))
+                let (name, remark) = match is_named(sender, request.name) {
+                    true => (self.request(request.name, logothete_crypto::digest(bytes)), ""),
+                    false => (self.request_name(request.name), " in another's name"),
+                };
+                format!("request {name}{}{remark}", operations(request.operations))
             }
             Message::PrePrepare(proposal) => {
                 let name = self.batch(proposal);
@@ -241,10 +242,12 @@ impl Words {
         BatchEntry::new(name, held.unwrap_or_else(|| made_up("a request that nobody sent")))
     }
 
-    /// The name of a request of a client's incarnation, counted from 1.
+    /// The name of a request of a client's incarnation, counted from 1; one that is not known yet is the next.
     pub fn name(&self, client: ClientId, incarnation: usize, number: RequestNumber) -> RequestName {
-        let known = self.incarnations.get(&client).and_then(|known| known.get(incarnation - 1));
-        RequestName { client, incarnation: known.copied().unwrap_or(Incarnation(1)), number }
+        let known = self.incarnations.get(&client).map_or(&[][..], |known| known);
+        let next = || Incarnation(known.iter().max().map_or(1, |incarnation| incarnation.0 + 1));
+        let incarnation = known.get(incarnation - 1).copied().unwrap_or_else(next);
+        RequestName { client, incarnation, number }
     }
 
     fn batch(&mut self, proposal: &PrePrepare<'_>) -> String {
@@ -289,15 +292,24 @@ impl Words {
     }
 }
 
+/// Whether a request is in its sender's own name.
+fn is_named(sender: Principal, name: RequestName) -> bool {
+    sender == Principal::Client(name.client)
+}
+
+/// `"text"`, or how long it is.
+pub fn quote(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0..=32 => format!("\"{}\"", String::from_utf8_lossy(bytes)),
+        length => format!("({length} bytes)"),
+    }
+}
+
 /// ` "a" "b"`, shortened where there are many.
 fn operations(operations: Operations<'_>) -> String {
     let mut text = String::new();
     for operation in operations.iter().take(3) {
-        let bytes = String::from_utf8_lossy(operation.bytes);
-        match bytes.len() {
-            0..=20 => text += &format!(" \"{bytes}\""),
-            length => text += &format!(" ({length} bytes)"),
-        }
+        text += &format!(" {}", quote(operation.bytes));
     }
     match operations.count() {
         0..=3 => text,

@@ -74,6 +74,8 @@ pub struct Follower {
     blocked: bool,
     /// What each replica said when it was the source: nothing before this is here. Zero before it said so.
     trimmed: [u64; REPLICAS_MAX],
+    /// The highest position that `f+1` replicas say they have nothing before. One of them is correct, and a claim stays true.
+    trimmed_oldest: u64,
 }
 
 impl Follower {
@@ -98,6 +100,7 @@ impl Follower {
             ask_at_ns: 0,
             blocked: false,
             trimmed: [0; REPLICAS_MAX],
+            trimmed_oldest: 0,
         }
     }
 
@@ -173,10 +176,10 @@ impl Follower {
             self.pending.pop_front();
         }
         // What is held and in question may yet turn out to be right, and then nothing is missing.
-        match self.trimmed_oldest() {
-            oldest if oldest > self.wanted && self.received == self.verified => Delivery::Trimmed(oldest),
-            _ => Delivery::Drained,
+        if self.trimmed_oldest > self.wanted && self.received == self.verified {
+            return Delivery::Trimmed(self.trimmed_oldest);
         }
+        Delivery::Drained
     }
 
     fn on_runs(&mut self, now_ns: u64, from: ReplicaId, runs: &Runs<'_>) {
@@ -186,8 +189,11 @@ impl Follower {
         }
         if runs.count == 0 {
             if runs.oldest > self.received.map_or(self.wanted, |(end, _)| end) {
-                // Ask the next replica whether it is so.
                 self.trimmed[usize::from(from.0)] = runs.oldest;
+                let mut claims = self.trimmed;
+                claims.sort_unstable_by(|a, b| b.cmp(a));
+                self.trimmed_oldest = claims[self.weak - 1];
+                // Ask the next replica whether it is so.
                 self.replace_source();
             }
             return;
@@ -281,13 +287,6 @@ impl Follower {
     /// Whether all that one more follow may bring can be held.
     fn has_room(&self) -> bool {
         self.pending.bytes() + FOLLOW_GRANT_BYTES_MAX <= FOLLOW_PENDING_BYTES_MAX
-    }
-
-    /// The highest position that `f+1` replicas say they have nothing before. One of them is correct, and a claim stays true.
-    fn trimmed_oldest(&self) -> u64 {
-        let mut claims = self.trimmed;
-        claims.sort_unstable_by(|a, b| b.cmp(a));
-        claims[self.weak - 1]
     }
 }
 

@@ -2,7 +2,7 @@ use super::model::{
     Lie, MILLISECOND_NS, Model, Plan, Random, STREAM, Stretch, chain_answer, execute, request, trimmed,
 };
 use super::{Delivery, Follower};
-use crate::limits::{DATAGRAM_BYTES_MAX, FOLLOW_CREDIT_BYTES};
+use crate::limits::{DATAGRAM_BYTES_MAX, FOLLOW_CREDIT_BYTES, FOLLOW_RENEW_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::service::log::{LogSettings, OrderedLog};
 use crate::wire::{Audience, Message};
@@ -99,6 +99,54 @@ fn entries_come_when_enough_replicas_have_the_same_chain() {
     assert_eq!(desk.deliver(), (vec![], Delivery::Drained));
     desk.hear_answer(2, 6);
     assert_eq!(desk.deliver(), (vec![3, 4, 5], Delivery::Drained));
+}
+
+/// `protocol.md SU-1`
+#[test]
+fn runs_of_others_or_out_of_place_are_ignored() {
+    let mut desk = Desk::new(2);
+    desk.hear_runs(2, 2, 1);
+    desk.hear_runs(0, 4, 1);
+    assert_eq!(desk.follower.received, None, "not from the source, and not from what was asked for");
+    desk.hear_runs(0, 2, 1);
+    desk.hear_runs(0, 6, 1);
+    desk.hear(0, &Stretch::fabricate(2, desk.log.chain_at(2).unwrap(), 2, 9).encode());
+    let received = desk.follower.received.map(|(end, _)| end);
+    assert_eq!(received, Some(4), "the run between is missing, and a repetition changes nothing");
+}
+
+/// `protocol.md SU-2`
+#[test]
+fn follows_and_questions_are_repeated() {
+    let mut desk = Desk::new(0);
+    desk.hear_runs(0, 0, 2);
+    desk.pass(0);
+    for _ in 0..2 {
+        (desk.followed, desk.asked) = (None, None);
+        desk.pass(FOLLOW_RENEW_NS / MILLISECOND_NS);
+        assert_eq!(desk.followed, Some((ReplicaId(0), 4)));
+        assert_eq!(desk.asked.map(|(_, position)| position), Some(4));
+    }
+}
+
+#[test]
+fn an_entry_without_room_is_offered_again() {
+    let mut desk = Desk::new(0);
+    desk.hear_runs(0, 0, 2);
+    desk.pass(0);
+    desk.hear_answer(1, 4);
+    let mut first = Vec::new();
+    let delivery = desk.follower.deliver(|entry| {
+        let fits = first.len() < 3;
+        first.extend(fits.then_some(entry.position));
+        fits
+    });
+    assert_eq!((delivery, first), (Delivery::Blocked, vec![0, 1, 2]));
+    // However long that took, it is not held against the source.
+    desk.now_ns += 10 * BAD_SOURCE_MAX_NS;
+    desk.pass(0);
+    assert_eq!(desk.source(), 0);
+    assert_eq!(desk.deliver(), (vec![3], Delivery::Drained));
 }
 
 /// `protocol.md SU-4`

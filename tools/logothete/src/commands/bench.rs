@@ -101,6 +101,9 @@ pub struct StartOptions {
     /// Whether what a replica promised survives its restart [default: off, as in the literature]
     #[arg(long, value_name = "off")]
     journal: Option<Journal>,
+    /// Bytes of entries that the ordered log keeps, or of state that the key-value service stores [default: 1 GiB]
+    #[arg(long, value_name = "BYTES")]
+    retention: Option<u64>,
     /// How packets are authenticated [default: blake3]
     #[arg(long, value_name = "blake3|hmac-sha256|aes-256-gmac")]
     mac: Option<MacAlgorithm>,
@@ -141,6 +144,7 @@ impl StartOptions {
             faults: faults(self.replicas, self.faults)?,
             active: self.active.unwrap_or(plan.active),
             journal: self.journal.unwrap_or(plan.journal),
+            retention_bytes: self.retention.unwrap_or(plan.retention_bytes),
             mac: self.mac.unwrap_or(plan.mac),
             transport: self.transport.unwrap_or(plan.transport),
             fan_out: self.fan_out.unwrap_or(plan.fan_out),

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::print_line;
 use logothete_crypto::{MacAlgorithm, os_entropy};
 use logothete_engine::cluster::init::{Plan, create};
-use logothete_engine::cluster::{Active, Arrangement, FanOut, Journal, ServiceKind, Transport};
+use logothete_engine::cluster::{Active, Arrangement, Cluster, FanOut, Journal, ServiceKind, Transport};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -41,6 +41,9 @@ pub struct Arguments {
     /// What is replicated
     #[arg(long, value_name = "log|kv|null", default_value_t = ServiceKind::Log)]
     service: ServiceKind,
+    /// Bytes of entries that the ordered log keeps, or of state that the key-value service stores
+    #[arg(long, value_name = "BYTES", default_value_t = Cluster::RETENTION_BYTES_DEFAULT)]
+    retention: u64,
     /// How packets are authenticated
     #[arg(long, value_name = "blake3|hmac-sha256|aes-256-gmac", default_value_t = MacAlgorithm::Blake3)]
     mac: MacAlgorithm,
@@ -74,6 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         active: arguments.active,
         journal: arguments.journal,
         service: arguments.service,
+        retention_bytes: arguments.retention,
         mac: arguments.mac,
         port_base: arguments.base_port,
         multicast: arguments.multicast,

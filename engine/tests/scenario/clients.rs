@@ -1,0 +1,145 @@
+//! The clients' turns: what a driver does with replies, entries and what its applications ask for.
+
+use super::cluster::Cluster;
+use super::hosts::{Waiting, now};
+use super::network::Packet;
+use super::report::Loss;
+use super::witness::Appended;
+use super::words::{name_of, quote};
+use logothete_engine::authentication::Incoming;
+use logothete_engine::client::{Delivery, Follower};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaSet};
+use logothete_engine::service::ResultsView;
+use logothete_engine::wire::Audience;
+use logothete_engine::wire::operation::OperationsWriter;
+
+impl Cluster {
+    pub(super) fn turn_client(&mut self, at: usize, packets: &[Packet]) {
+        let host = &mut self.clients[at];
+        if host.stopped {
+            return;
+        }
+        let (own, now) = (Principal::Client(host.id), now(self.now_ns, 0));
+        let mut accepted: Vec<(Appended, u64)> = Vec::new();
+        for packet in packets {
+            let authentic = match host.seat.verify(packet.from, &packet.bytes) {
+                Ok(Incoming::Packet(authentic)) => authentic,
+                Ok(Incoming::Relayed(_)) => continue,
+                Err(reason) => {
+                    self.report.count(own, Loss::Dropped(reason.label()), || {
+                        format!("drops a packet of {}: {}", name_of(packet.from), reason.label())
+                    });
+                    continue;
+                }
+            };
+            let outcome = host.client.on_packet(now, &authentic, |operations, results| {
+                let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
+                for (operation, result) in operations.iter().zip(results.iter()) {
+                    let position = u64::from_le_bytes(result.try_into().expect("an append's result is a position"));
+                    let (session, number, bytes) = (operation.session, operation.number, operation.bytes.to_vec());
+                    accepted.push((Appended { session, number, bytes }, position));
+                }
+            });
+            if let Err(fault) = outcome {
+                self.report.outcome(own, || format!("stops: {fault}"));
+                host.stopped = true;
+                return;
+            }
+            if let (Some(follower), Principal::Replica(from)) = (&mut host.follower, authentic.sender()) {
+                for (message, _) in authentic.messages().flatten() {
+                    follower.on_message(now.monotonic_ns, from, &message);
+                }
+            }
+        }
+        if host.client.may_submit() && !host.open {
+            host.open = true;
+            self.report.step(own, || "its incarnation is open".to_owned());
+        }
+        for (operation, position) in accepted {
+            self.checks.on_accepted(&operation, position);
+            host.accepted += 1;
+            self.report.step(own, || format!("accepts {} at {position}", quote(&operation.bytes)));
+        }
+        self.read_entries(at);
+        self.send_client(at);
+    }
+
+    /// Gives a subscriber what is vouched for.
+    fn read_entries(&mut self, at: usize) {
+        let host = &mut self.clients[at];
+        let Some(follower) = &mut host.follower else { return };
+        let own = Principal::Client(host.id);
+        let (checks, report, next) = (&mut self.checks, &mut self.report, &mut host.entries_delivered);
+        let delivery = follower.deliver(|entry| {
+            report.outcome(own, || format!("reads {}: {}", entry.position, quote(entry.bytes)));
+            let read = Appended { session: entry.session, number: 0, bytes: entry.bytes.to_vec() };
+            checks.on_entry(entry.position, *next, &read);
+            *next = entry.position + 1;
+            true
+        });
+        if let Delivery::Trimmed(oldest) = delivery {
+            report.outcome(own, || format!("learns that its entries are gone, and {oldest} is the oldest"));
+            host.follower = None;
+        }
+    }
+
+    /// Submits what waits and fits the window, and sends what is due.
+    fn send_client(&mut self, at: usize) {
+        let (host, now) = (&mut self.clients[at], now(self.now_ns, 0));
+        let everybody = Audience::Replicas(ReplicaSet::first(self.settings.replicas));
+        let mut messages: Vec<(Audience, Vec<u8>)> = Vec::new();
+        while host.client.may_submit()
+            && let Some(request) = host.waiting.pop_front()
+        {
+            let mut writer = OperationsWriter::new(self.settings.datagram_bytes_max);
+            for (number, bytes) in &request {
+                assert!(writer.try_push(u64::from(host.id.0), *number, bytes), "a script's operations fit a packet");
+            }
+            messages.push((everybody, host.client.submit(now, writer.operations()).to_vec()));
+        }
+        host.client.on_due(now, |message| messages.push((everybody, message.to_vec())));
+        if let Some(follower) = host.follower.as_mut().filter(|follower| follower.deadline_ns() <= now.monotonic_ns) {
+            follower.on_due(now.monotonic_ns, |audience, append| {
+                let mut message = Vec::new();
+                append(&mut message);
+                messages.push((audience, message));
+            });
+        }
+        for (audience, body) in messages {
+            let host = &mut self.clients[at];
+            let own = Principal::Client(host.id);
+            let datagram = host.seat.seal(audience, &body, 1);
+            self.words.learn(&body, own);
+            self.say_and_launch(own, audience, &body, datagram, "");
+        }
+    }
+
+    /// An application asks for one request of these operations.
+    pub fn append(&mut self, client: usize, operations: Vec<Vec<u8>>) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        let mut request = Waiting::new();
+        for bytes in operations {
+            host.submitted += 1;
+            request.push((host.submitted, bytes));
+        }
+        host.waiting.push_back(request);
+        self.turn(Principal::Client(ClientId(client as u16)), &[])
+    }
+
+    /// A client's process ends and another begins, with its clock off by so much.
+    pub fn restart_client(&mut self, client: usize, skew_ns: i64) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        host.restart(&self.settings, self.now_ns, skew_ns, &mut self.random);
+        self.replicas.iter_mut().for_each(|replica| replica.seat.introduce(&mut host.seat));
+        self.run_due()
+    }
+
+    /// A client begins to read the log.
+    pub fn follow(&mut self, client: usize, from: u64) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        let (replicas, weak) = (self.settings.replicas, self.settings.quorum().weak());
+        host.follower = Some(Follower::new(0, from, replicas, weak));
+        host.entries_delivered = from;
+        self.run_due()
+    }
+}
