@@ -111,8 +111,20 @@ pub const FOLLOW_CREDIT_BYTES: usize = 128 * 1024;
 /// A follower asks again after this.
 pub const FOLLOW_RENEW_NS: u64 = 40_000_000;
 
-/// After so many unanswered follows a follower turns to the next replica.
-pub const FOLLOW_SILENCES_MAX: u32 = 2;
+/// The most bytes of log runs that one follow brings: a replica sends while there is credit, so the last message goes beyond it.
+pub const FOLLOW_GRANT_BYTES_MAX: usize = FOLLOW_CREDIT_BYTES + DATAGRAM_BYTES_MAX;
+
+/// The most bytes of log runs that a follower holds: what one follow brought waits for its verdict or for the subscriber, while what the
+/// next one brings arrives.
+pub const FOLLOW_PENDING_BYTES_MAX: usize = 2 * FOLLOW_GRANT_BYTES_MAX;
+
+/// A source of log runs that brought nothing in this time that others vouch for is replaced by the next: three follows, or three questions
+/// about what it sent, may get lost.
+pub const FOLLOW_PATIENCE_NS: u64 = 3 * FOLLOW_RENEW_NS;
+
+/// How often [`FOLLOW_PATIENCE_NS`] is doubled, once for each time that all replicas were the source in vain: to about a second, for which
+/// replicas that are alive should not need.
+pub const FOLLOW_PATIENCE_DOUBLINGS_MAX: usize = 3;
 
 /// How often a survey of the replicas is repeated until they have answered.
 pub const SURVEY_RENEW_NS: u64 = 40_000_000;

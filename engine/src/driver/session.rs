@@ -105,6 +105,7 @@ impl Session {
             return !self.broken;
         }
         let id = self.server.id();
+        let subscribes = self.server.subscription.is_some();
         let (held, follower, bounds) = (&mut self.held, &mut self.follower, &mut self.bounds_wanted);
         let (ended, broken, awaited) = (&mut self.follow_ended, &mut self.broken, self.bounds_awaited);
         let taken = self.server.poll_requests(REQUESTS_A_TURN, |record| match Request::decode(record) {
@@ -126,10 +127,11 @@ impl Session {
                 free
             }
             Ok(Request::SubscribeFrom { position }) => {
-                if !context.log {
-                    *ended = Some(End::Unsupported);
-                } else if follower.is_some() {
+                if !subscribes || follower.is_some() {
+                    // Without a ring for entries there is nowhere to put them, nor the news that there are none.
                     *broken = true;
+                } else if !context.log {
+                    *ended = Some(End::Unsupported);
                 } else {
                     *follower = Some(Follower::new(*stream_next, position, context.replicas, context.weak));
                     *stream_next = stream_next.wrapping_add(1);
@@ -266,6 +268,62 @@ impl Session {
                     return;
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_transport::session::{ClientSession, ConnectOptions, Listener, ListenerConfig};
+    use std::time::{Duration, Instant};
+
+    /// Ends a wait of these tests; it measures nothing.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Both ends of a session of a driver of the log.
+    fn open(subscribes: bool) -> (Session, ClientSession, Listener) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let mut listener = Listener::bind(&path, ListenerConfig::default()).unwrap();
+        let options = ConnectOptions { subscribes, ..ConnectOptions::default() };
+        let client = std::thread::spawn(move || ClientSession::connect(path, &options).unwrap());
+        let until = Instant::now() + LIMIT;
+        let server = loop {
+            if let Some(server) = listener.accept() {
+                break server;
+            }
+            assert!(Instant::now() < until, "the application never came");
+            listener.wait(Duration::from_millis(20));
+        };
+        (Session::new(server), client.join().unwrap(), listener)
+    }
+
+    fn take_requests(session: &mut Session, log: bool) -> bool {
+        let context = SessionContext { replicas: 4, weak: 2, operation_bytes_max: 1000, log };
+        session.take_requests(&context, &mut Batch::new(4096, 4096, 0), &mut 0)
+    }
+
+    #[test]
+    fn who_has_a_ring_for_entries_may_follow_once() {
+        let (mut session, mut client, _listener) = open(true);
+        Request::SubscribeFrom { position: 5 }.push(&mut client.requests).unwrap();
+        client.publish();
+        assert!(take_requests(&mut session, true) && session.follows());
+        Request::SubscribeFrom { position: 9 }.push(&mut client.requests).unwrap();
+        client.publish();
+        assert!(!take_requests(&mut session, true) && session.is_broken());
+    }
+
+    /// `protocol.md DR-1`: nothing could ever be delivered, and nobody would be told.
+    #[test]
+    fn who_has_no_ring_for_entries_is_malformed() {
+        for log in [true, false] {
+            let (mut session, mut client, _listener) = open(false);
+            Request::SubscribeFrom { position: 0 }.push(&mut client.requests).unwrap();
+            client.publish();
+            assert!(!take_requests(&mut session, log), "it is kept");
+            assert!(session.is_broken() && !session.follows());
         }
     }
 }
