@@ -2,9 +2,8 @@
 //!
 //! Datagrams are counted where they pass. Everything else is copied here now and then, off the hot path.
 
-use super::ReplicaFacts;
 use super::network::Network;
-use crate::authentication::{Refused, RefusedCounters};
+use crate::authentication::Refused;
 use crate::replica::{Now, Progress, Reject, Replica};
 use logothete_transport::HostError;
 use logothete_transport::counter_set;
@@ -203,15 +202,6 @@ impl OrdererCounters {
 /// Where a process with this data directory keeps its counters.
 pub fn counters_path(data_directory: &Path) -> PathBuf {
     data_directory.join(FILE)
-}
-
-/// The endpoint's counts, as the operator is told them.
-pub(super) fn facts_of(datagrams: &DatagramCounters, refused: &RefusedCounters) -> ReplicaFacts {
-    ReplicaFacts {
-        datagrams_sent: datagrams.sent.value(),
-        datagrams_received: datagrams.received.value(),
-        refused: refused.total(),
-    }
 }
 
 #[cfg(test)]

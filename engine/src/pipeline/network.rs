@@ -6,7 +6,6 @@
 //! group datagrams arrive. As long as one peer does not hear them, everything goes out by unicast.
 
 use super::ReplicaFacts;
-use super::counters::facts_of;
 use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
 use crate::authentication::{Incoming, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
@@ -232,7 +231,12 @@ impl Network {
 
     /// What it counted.
     pub fn facts(&self) -> ReplicaFacts {
-        facts_of(self.endpoint.counters(), self.verifier.refused())
+        let datagrams = self.endpoint.counters();
+        ReplicaFacts {
+            datagrams_sent: datagrams.sent.value(),
+            datagrams_received: datagrams.received.value(),
+            refused: self.verifier.refused().total(),
+        }
     }
 
     /// Times that no frame was free.

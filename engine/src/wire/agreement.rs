@@ -1,6 +1,6 @@
 //! The messages that agree on an order: pre-prepare, prepare, commit, and the checkpoint vote (PBFT-99 sections 4.2 and 4.3).
 
-use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
+use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::request::RequestName;
 use crate::limits;
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
@@ -100,7 +100,7 @@ pub fn append_pre_prepare(
         count: (entries.len() as u32).into(),
         reserved: 0.into(),
     };
-    message::append(out, Kind::PrePrepare, &[fields.as_bytes(), entries.as_bytes()]);
+    framing::append(out, Kind::PrePrepare, &[fields.as_bytes(), entries.as_bytes()]);
 }
 
 /// How many requests a pre-prepare can name in so many bytes of body.
@@ -145,12 +145,12 @@ impl Vote {
 
     /// Appends it as a prepare.
     pub fn append_prepare(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Prepare, &[self.as_bytes()]);
+        framing::append(out, Kind::Prepare, &[self.as_bytes()]);
     }
 
     /// Appends it as a commit.
     pub fn append_commit(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Commit, &[self.as_bytes()]);
+        framing::append(out, Kind::Commit, &[self.as_bytes()]);
     }
 }
 
@@ -176,7 +176,7 @@ impl CheckpointVote {
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Checkpoint, &[self.as_bytes()]);
+        framing::append(out, Kind::Checkpoint, &[self.as_bytes()]);
     }
 }
 

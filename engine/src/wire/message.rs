@@ -1,128 +1,14 @@
-//! What stands in a packet's body: messages, one after the other, each with a header that says its kind and length.
-//!
-//! ```text
-//!  0      1        4          8
-//!  +------+--------+----------+-----------------
-//!  | kind | zero   | length   |  the kind's layout
-//!  +------+--------+----------+-----------------
-//! ```
+//! The messages that a body may hold, decoded: one variant a kind. Their layouts are in the files of their families.
 
 use super::agreement::{CheckpointVote, PrePrepare, Vote};
+use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::reply::{Refusal, Reply};
 use super::report::{ReportQuery, ReportReply};
 use super::request::Request;
 use super::retransmission::{Fetch, Status};
 use super::subscription::{ChainAnswer, ChainQuery, Follow, Runs};
 use crate::numbers::Principal;
-use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-/// The size of [`MessageHeader`].
-pub const MESSAGE_HEADER_BYTES: usize = size_of::<MessageHeader>();
-
-/// The header of each message.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct MessageHeader {
-    kind: u8,
-    reserved: [u8; 3],
-    /// Of the whole message, this header included.
-    length: U32,
-}
-
-/// Why bytes are no packet or message of this version. Each is a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// Fewer bytes than the header.
-    #[error("shorter than its header")]
-    Short,
-    /// Not one of this system's datagrams.
-    #[error("no magic number")]
-    Magic,
-    /// A layout that this build does not know.
-    #[error("unknown format version")]
-    Version,
-    /// An empty, unknown or inconsistent audience.
-    #[error("bad audience")]
-    Audience,
-    /// Lengths that do not add up.
-    #[error("lengths do not add up")]
-    Length,
-    /// A kind that this build does not know.
-    #[error("unknown message kind")]
-    Kind,
-    /// A field outside its range.
-    #[error("field out of range")]
-    Field,
-    /// A client's message from a replica, or the reverse.
-    #[error("a kind that this sender may not send")]
-    Role,
-}
-
-/// The kinds of messages; the number is the byte on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// [`Request`]
-    Request = 1,
-    /// [`PrePrepare`]
-    PrePrepare = 2,
-    /// [`Vote`], first round
-    Prepare = 3,
-    /// [`Vote`], second round
-    Commit = 4,
-    /// [`CheckpointVote`]
-    Checkpoint = 5,
-    /// [`Reply`]
-    Reply = 6,
-    /// [`Refusal`]
-    Refusal = 7,
-    /// [`Status`]
-    Status = 8,
-    /// [`Fetch`]
-    Fetch = 9,
-    /// [`ReportQuery`]
-    ReportQuery = 10,
-    /// [`ReportReply`]
-    ReportReply = 11,
-    /// [`Follow`]
-    Follow = 12,
-    /// [`Runs`]
-    Runs = 13,
-    /// [`ChainQuery`]
-    ChainQuery = 14,
-    /// [`ChainAnswer`]
-    ChainAnswer = 15,
-}
-
-impl Kind {
-    const ALL: [Self; 15] = [
-        Self::Request,
-        Self::PrePrepare,
-        Self::Prepare,
-        Self::Commit,
-        Self::Checkpoint,
-        Self::Reply,
-        Self::Refusal,
-        Self::Status,
-        Self::Fetch,
-        Self::ReportQuery,
-        Self::ReportReply,
-        Self::Follow,
-        Self::Runs,
-        Self::ChainQuery,
-        Self::ChainAnswer,
-    ];
-
-    fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
-    }
-
-    /// Whether clients send it; replicas send all others.
-    const fn is_client_sent(self) -> bool {
-        matches!(self, Self::Request | Self::ReportQuery | Self::Follow | Self::ChainQuery)
-    }
-}
+use zerocopy::FromBytes;
 
 /// A decoded message: views over the packet's bytes.
 #[derive(Clone, Copy, Debug)]
@@ -190,32 +76,6 @@ impl<'a> Message<'a> {
     }
 }
 
-pub(super) fn fixed<T: FromBytes + KnownLayout + Immutable + Unaligned>(layout: &[u8]) -> Result<&T, Malformed> {
-    T::ref_from_bytes(layout).map_err(|_| Malformed::Length)
-}
-
-/// Appends one message, its layout given in parts, to a buffer.
-pub fn append(out: &mut Vec<u8>, kind: Kind, parts: &[&[u8]]) {
-    let length = MESSAGE_HEADER_BYTES + parts.iter().map(|part| part.len()).sum::<usize>();
-    let header = MessageHeader { kind: kind as u8, reserved: [0; 3], length: (length as u32).into() };
-    out.extend_from_slice(header.as_bytes());
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-}
-
-/// How many messages a body holds, by their lengths alone; `None` if the lengths do not add up.
-pub(super) fn count_messages(body: &[u8]) -> Option<usize> {
-    let (mut rest, mut count) = (body, 0);
-    while !rest.is_empty() {
-        let (header, _) = MessageHeader::ref_from_prefix(rest).ok()?;
-        let length = (header.length.get() as usize).max(MESSAGE_HEADER_BYTES);
-        rest = rest.get(length..)?;
-        count += 1;
-    }
-    Some(count)
-}
-
 /// The messages of a body in order. Ends after the first malformed one: what follows it has no known beginning.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
@@ -261,9 +121,11 @@ impl<'a> Iterator for Messages<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::append;
     use super::*;
     use crate::numbers::{ClientId, ReplicaId};
     use proptest::prelude::*;
+    use zerocopy::IntoBytes;
 
     const REPLICA: Principal = Principal::Replica(ReplicaId(1));
     const CLIENT: Principal = Principal::Client(ClientId(0));

@@ -9,6 +9,7 @@
 //! Every structure here has alignment 1 (`zerocopy`), so a message may stand at any offset of a packet.
 
 pub mod agreement;
+pub mod framing;
 pub mod message;
 pub mod operation;
 pub mod packet;
@@ -18,5 +19,6 @@ pub mod request;
 pub mod retransmission;
 pub mod subscription;
 
-pub use message::{Kind, Malformed, Message, Messages};
+pub use framing::{Kind, Malformed};
+pub use message::{Message, Messages};
 pub use packet::{Audience, PacketHeader};

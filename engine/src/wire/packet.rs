@@ -14,7 +14,7 @@
 //! The tags are over `digest(header ‖ digest(body))`: 80 bytes, whatever the body's length, and a packet that holds one message
 //! has that message's digest as its body's, so a request is hashed once (`protocol.md PK-2`).
 
-use super::message::{Malformed, count_messages};
+use super::framing::{Malformed, count_messages};
 use crate::limits;
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet};
 use logothete_crypto::{Digest, digest};
@@ -215,14 +215,14 @@ pub const fn body_bytes_max(datagram_bytes_max: usize, audience: Audience) -> us
 
 #[cfg(test)]
 mod tests {
-    use super::super::message;
+    use super::super::framing;
     use super::*;
     use proptest::prelude::*;
 
     /// A body of one message.
     fn body_of(payload: &[u8]) -> Vec<u8> {
         let mut body = Vec::new();
-        message::append(&mut body, message::Kind::Status, &[payload]);
+        framing::append(&mut body, framing::Kind::Status, &[payload]);
         body
     }
 

@@ -1,6 +1,6 @@
 //! What a replica tells a client: the results of its request, or why it will not be ordered (`protocol.md CL-5`).
 
-use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
+use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use crate::numbers::{Incarnation, RequestNumber, SequenceNumber, View};
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -52,7 +52,7 @@ impl<'a> Reply<'a> {
             incarnation: self.incarnation.0.into(),
             number: self.number.0.into(),
         };
-        message::append(out, Kind::Reply, &[fields.as_bytes(), self.results]);
+        framing::append(out, Kind::Reply, &[fields.as_bytes(), self.results]);
     }
 }
 
@@ -79,7 +79,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
-        let refusal: &Self = message::fixed(layout)?;
+        let refusal: &Self = framing::fixed(layout)?;
         if refusal.reserved == [0; 6] { Ok(refusal) } else { Err(Malformed::Field) }
     }
 
@@ -120,6 +120,6 @@ impl Refusal {
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Refusal, &[self.as_bytes()]);
+        framing::append(out, Kind::Refusal, &[self.as_bytes()]);
     }
 }

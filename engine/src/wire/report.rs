@@ -1,6 +1,6 @@
 //! How a replica fares: what the operator's `status` asks and is told.
 
-use super::message::{self, Kind};
+use super::framing::{self, Kind};
 use logothete_crypto::Digest;
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -16,7 +16,7 @@ pub struct ReportQuery {
 impl ReportQuery {
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::ReportQuery, &[self.as_bytes()]);
+        framing::append(out, Kind::ReportQuery, &[self.as_bytes()]);
     }
 }
 
@@ -60,6 +60,6 @@ impl ReportReply {
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::ReportReply, &[self.as_bytes()]);
+        framing::append(out, Kind::ReportReply, &[self.as_bytes()]);
     }
 }

@@ -11,7 +11,7 @@
 //! Its digest is over the whole message, and a packet carries one request only, so the packet's body digest is the
 //! request's (`protocol.md CL-7`).
 
-use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
+use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::operation::{OPERATION_HEADER_BYTES, Operations};
 use super::packet::{Audience, body_bytes_max};
 use super::subscription::{RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES};
@@ -98,5 +98,5 @@ pub fn append(out: &mut Vec<u8>, name: RequestName, operation_count: usize, oper
         incarnation: name.incarnation.0.into(),
         number: name.number.0.into(),
     };
-    message::append(out, Kind::Request, &[fields.as_bytes(), operations]);
+    framing::append(out, Kind::Request, &[fields.as_bytes(), operations]);
 }

@@ -1,6 +1,6 @@
 //! What repairs a lossy network: status messages, and fetches of request bodies (`protocol.md RT-1`).
 
-use super::message::{self, Kind};
+use super::framing::{self, Kind};
 use crate::limits;
 use crate::numbers::{SequenceNumber, View};
 use logothete_crypto::Digest;
@@ -85,7 +85,7 @@ impl Status {
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Status, &[self.as_bytes()]);
+        framing::append(out, Kind::Status, &[self.as_bytes()]);
     }
 }
 
@@ -123,7 +123,7 @@ impl Fetch {
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Fetch, &[self.as_bytes()]);
+        framing::append(out, Kind::Fetch, &[self.as_bytes()]);
     }
 }
 

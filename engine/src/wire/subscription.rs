@@ -1,7 +1,7 @@
 //! How subscribers read the ordered log (`protocol.md SU-1`): entries come from one replica, and count once `f+1` replicas give the same
 //! chain digest for the position behind them.
 
-use super::message::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
+use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use logothete_crypto::Digest;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -22,7 +22,7 @@ pub struct Follow {
 impl Follow {
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::Follow, &[self.as_bytes()]);
+        framing::append(out, Kind::Follow, &[self.as_bytes()]);
     }
 }
 
@@ -140,7 +140,7 @@ pub fn append_runs(
         position: position.into(),
         chain,
     };
-    message::append(out, Kind::Runs, &[fields.as_bytes(), runs]);
+    framing::append(out, Kind::Runs, &[fields.as_bytes(), runs]);
 }
 
 /// ChainQuery(stream, position) (`protocol.md SU-3`): what is the chain digest of the run that ends before `position`?
@@ -158,13 +158,13 @@ pub struct ChainQuery {
 
 impl ChainQuery {
     pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
-        let message: &Self = message::fixed(layout)?;
+        let message: &Self = framing::fixed(layout)?;
         if message.reserved.get() == 0 { Ok(message) } else { Err(Malformed::Field) }
     }
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::ChainQuery, &[self.as_bytes()]);
+        framing::append(out, Kind::ChainQuery, &[self.as_bytes()]);
     }
 }
 
@@ -184,13 +184,13 @@ pub struct ChainAnswer {
 
 impl ChainAnswer {
     pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
-        let message: &Self = message::fixed(layout)?;
+        let message: &Self = framing::fixed(layout)?;
         if message.reserved.get() == 0 { Ok(message) } else { Err(Malformed::Field) }
     }
 
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
-        message::append(out, Kind::ChainAnswer, &[self.as_bytes()]);
+        framing::append(out, Kind::ChainAnswer, &[self.as_bytes()]);
     }
 }
 
