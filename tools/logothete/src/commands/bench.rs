@@ -91,6 +91,9 @@ pub struct Arguments {
     outputs: Outputs,
 }
 
+/// What the log of a measured cluster keeps.
+const RETENTION_BYTES: u64 = 64 << 20;
+
 /// The cluster that is started for a run.
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "start", multiple = true)]
@@ -107,9 +110,11 @@ pub struct StartOptions {
     /// Whether what a replica promised survives its restart [default: off, as in the literature]
     #[arg(long, value_name = "off")]
     journal: Option<Journal>,
-    /// Bytes of entries that the ordered log keeps, or of state that the key-value service stores [default: 1 GiB]
-    #[arg(long, value_name = "BYTES")]
-    retention: Option<u64>,
+    /// Bytes of entries that the ordered log keeps, or of state that the key-value service stores. The default of 64 MiB is full after
+    /// the warm-up, so that a run shows what a cluster does in the long run, with memory that is used again, and not how fast the host
+    /// gives out fresh memory
+    #[arg(long, value_name = "BYTES", default_value_t = RETENTION_BYTES)]
+    retention: u64,
     /// How packets are authenticated [default: blake3]
     #[arg(long, value_name = "blake3|hmac-sha256|aes-256-gmac")]
     mac: Option<MacAlgorithm>,
@@ -150,7 +155,7 @@ impl StartOptions {
             faults: faults(self.replicas, self.faults)?,
             active: self.active.unwrap_or(plan.active),
             journal: self.journal.unwrap_or(plan.journal),
-            retention_bytes: self.retention.unwrap_or(plan.retention_bytes),
+            retention_bytes: self.retention,
             mac: self.mac.unwrap_or(plan.mac),
             transport: self.transport.unwrap_or(plan.transport),
             fan_out: self.fan_out.unwrap_or(plan.fan_out),
