@@ -197,17 +197,7 @@ fn run_local(arguments: &Arguments, stop: &AtomicBool) -> Result<(LoadResult, Re
     let plan = Plan { service, null_reply_bytes: reply_bytes(arguments.reply, service)?, ..arguments.start.plan()? };
     let behind = if arguments.unreplicated { Behind::Unreplicated } else { Behind::Replicas };
     let mut local = LocalCluster::start(&plan, behind, stop)?;
-    let fact = |name: &str| local.replica.get(name).cloned().unwrap_or_default();
-    let subject = Subject {
-        cluster: &local.cluster,
-        config: &local.config(),
-        session: local.session()?,
-        counters: counters_files(&local.config(), &local.cluster),
-        watched: local.watched(),
-        transport: fact("transport"),
-        fan_out: fact("fan_out"),
-        arrangement: fact("arrangement"),
-    };
+    let subject = local.subject()?;
     let measured = measure(&subject, &arguments.load_plan(&local.cluster)?, "load", stop)?;
     local.check_alive()?;
     Ok(measured)
@@ -227,7 +217,7 @@ fn run_on(arguments: &Arguments, config: &Path, stop: &AtomicBool) -> Result<(Lo
         ReplicaLocal::load(&ReplicaLocal::file(config, 0)).map_or("unknown", |local| local.arrangement.name());
     let subject = Subject {
         cluster: &cluster,
-        config,
+        config: config.to_path_buf(),
         session: driver.session.clone(),
         counters: counters_files(config, &cluster),
         watched: &[own_process()],

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output::{print_line, write_json, write_text};
 use crate::signals::stop_flag;
 use crate::trial::local_cluster::{Behind, LocalCluster};
-use crate::trial::measure::{LoadPlan, Subject, counters_files, measure};
+use crate::trial::measure::{LoadPlan, measure};
 use logothete_bench::load::{Extent, LoadOptions};
 use logothete_bench::plot::{self, Run};
 use logothete_bench::report::Report;
@@ -52,17 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let out = out_directory(arguments.out.as_deref())?;
     let started = SystemTime::now();
     let mut local = LocalCluster::start(&arguments.start.plan()?, Behind::Replicas, &stop)?;
-    let fact = |name: &str| local.replica.get(name).cloned().unwrap_or_default();
-    let subject = Subject {
-        cluster: &local.cluster,
-        config: &local.config(),
-        session: local.session()?,
-        counters: counters_files(&local.config(), &local.cluster),
-        watched: local.watched(),
-        transport: fact("transport"),
-        fan_out: fact("fan_out"),
-        arrangement: fact("arrangement"),
-    };
+    let subject = local.subject()?;
     eprintln!(
         "{} replica processes, a driver and this load on {}: {} over {}, arrangement {}, journal {}",
         local.cluster.replica_count(),

@@ -1,6 +1,6 @@
 //! A cluster for one run: generated, started as child processes, and gone with its directory.
 
-use super::measure::ask;
+use super::measure::{Subject, ask, counters_files};
 use crate::children::{ChildError, Children, Diagnostics, Facts};
 use crate::commands::local::{Overrides, START_WAIT, program, spawn_cluster};
 use crate::failure::Failure;
@@ -72,6 +72,26 @@ impl LocalCluster {
     /// When the driver's local file is refused.
     pub fn session(&self) -> Result<PathBuf, Failure> {
         Ok(DriverLocal::load(&DriverLocal::file(&self.config(), 0))?.session)
+    }
+
+    /// What a load on it is measured against.
+    ///
+    /// # Errors
+    ///
+    /// When the driver's file cannot be read.
+    pub fn subject(&self) -> Result<Subject<'_>, Failure> {
+        let fact = |name: &str| self.replica.get(name).cloned().unwrap_or_default();
+        let config = self.config();
+        Ok(Subject {
+            cluster: &self.cluster,
+            session: self.session()?,
+            counters: counters_files(&config, &self.cluster),
+            config,
+            watched: self.watched(),
+            transport: fact("transport"),
+            fan_out: fact("fan_out"),
+            arrangement: fact("arrangement"),
+        })
     }
 
     /// Its processes and this one.

@@ -43,7 +43,7 @@ pub struct Subject<'a> {
     /// The configuration that it runs.
     pub cluster: &'a Cluster,
     /// Its `cluster.toml`, beside which the operator's key is.
-    pub config: &'a Path,
+    pub config: PathBuf,
     /// The session socket of its driver.
     pub session: PathBuf,
     /// The counters files of its processes, as far as they are on this host.
@@ -245,7 +245,7 @@ pub fn ask(config: &Path, cluster: &Cluster) -> Result<Vec<Option<ReplicaStatus>
 fn ask_until_agreed(subject: &Subject<'_>, stop: &AtomicBool) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
     let begin = Instant::now();
     loop {
-        let answers = ask(subject.config, subject.cluster)?;
+        let answers = ask(&subject.config, subject.cluster)?;
         let all = answers.iter().all(Option::is_some);
         let first = answers.iter().flatten().next();
         let equal = answers.iter().flatten().all(|status| {
