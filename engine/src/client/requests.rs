@@ -100,7 +100,8 @@ impl Client {
     }
 
     /// How many requests are outstanding.
-    pub fn requests_in_flight(&self) -> usize {
+    #[cfg(test)]
+    fn requests_in_flight(&self) -> usize {
         (self.lowest.0..self.next.0).filter(|number| !self.at(RequestNumber(*number)).answered).count()
     }
 
