@@ -63,6 +63,45 @@ pub const FETCH_ANSWER_BYTES: usize = 512 * 1024;
 /// How often a peer's allowance of bodies is renewed.
 pub const FETCH_REFILL_NS: u64 = 2_000_000;
 
+/// The most batches that a replica pre-prepares for one number over all views, hence the most entries of set Q for it (PBFT-02 section
+/// 4.4 leaves the bound open). A new one is needed only when a primary proposed something else for a number after a view change that
+/// selected nothing for it.
+pub const PRE_PREPARED_MAX: usize = 8;
+
+/// The bytes of the longest view change: its fixed part, the checkpoints, and sets P and Q of the widest window.
+pub const STATEMENT_BYTES_MAX: usize = 1024 + WINDOW_MAX as usize * 48 * (1 + 2 * PRE_PREPARED_MAX);
+
+/// A primary that says nothing for this long while a request waits is suspected, at the least: some three time slices of a busy host, so
+/// that a primary that merely lost its core to others is not.
+pub const SILENCE_MIN_NS: u64 = 30_000_000;
+
+/// The longest silence of a primary that is borne while a request waits.
+pub const SILENCE_MAX_NS: u64 = 2_000_000_000;
+
+/// A primary that talks but leaves a request waiting for this long is suspected, at the least.
+pub const LATENCY_MIN_NS: u64 = 250_000_000;
+
+/// The longest that a request waits before the primary is suspected.
+pub const LATENCY_MAX_NS: u64 = 8_000_000_000;
+
+/// Time-outs are learned from the largest figures of the last one to two of these.
+pub const LEARNED_NS: u64 = 5_000_000_000;
+
+/// A suspicion is looked at again after this before it counts: whoever was stopped itself first hears what arrived meanwhile.
+pub const SUSPICION_CONFIRM_NS: u64 = 2_000_000;
+
+/// How often time-outs double while views change in vain: to beyond a minute.
+pub const DOUBLINGS_MAX: u32 = 11;
+
+/// Signed statements are sent again to one peer no more often than this.
+pub const STATEMENTS_ANSWER_NS: u64 = 10_000_000;
+
+/// One more signature of one peer's statements may be checked after this: at some 60 µs a check that is 6 % of a core.
+pub const STATEMENT_CHECK_NS: u64 = 1_000_000;
+
+/// Checks that may follow each other at once: a whole new view with its view changes, twice.
+pub const STATEMENT_CHECKS_BURST: u64 = 2 * (REPLICAS_MAX as u64 + 1);
+
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;
 

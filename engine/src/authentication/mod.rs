@@ -6,7 +6,9 @@
 
 mod replay;
 mod sealer;
+mod signatures;
 mod verifier;
 
 pub use sealer::Sealer;
+pub use signatures::Signatures;
 pub use verifier::{AuthenticatedPacket, Incoming, PacketFacts, Refused, RefusedCounters, RelayedPacket, Verifier};

@@ -215,6 +215,11 @@ impl Network {
         self.endpoint.register_waker(waker)
     }
 
+    /// This process's epoch.
+    pub fn epoch(&self) -> u64 {
+        self.keys.epoch()
+    }
+
     /// How many replicas this process has a session with.
     pub fn replicas_established(&self) -> usize {
         self.replica_ids().filter(|id| self.keys.established(Principal::Replica(*id).code()).is_some()).count()

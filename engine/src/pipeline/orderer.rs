@@ -5,7 +5,7 @@ use super::counters::OrdererCounters;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
-use crate::authentication::Incoming;
+use crate::authentication::{Incoming, Signatures};
 use crate::numbers::{Principal, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, Results, Service};
@@ -29,12 +29,13 @@ impl Orderer {
     /// In the initial state. `reply_bytes_max`: the room for the results of one request.
     pub fn new(
         config: ReplicaConfig,
+        signatures: Signatures,
         service: Box<dyn Service>,
         reply_bytes_max: usize,
         counters: OrdererCounters,
     ) -> Self {
         Self {
-            replica: Replica::new(config),
+            replica: Replica::new(config, signatures),
             executor: Executor::new(service, reply_bytes_max),
             reader: Reader::new(),
             output: Output::new(),
@@ -50,7 +51,7 @@ impl Orderer {
     }
 
     /// Does what the replica asked for; what follows from that waits in `output`.
-    fn do_actions(&mut self, outbox: &mut Outbox) {
+    fn do_actions(&mut self, now: Now, outbox: &mut Outbox) {
         std::mem::swap(&mut self.output, &mut self.doing);
         for action in self.doing.actions() {
             match action {
@@ -64,7 +65,7 @@ impl Orderer {
                     }
                 }
                 Action::Checkpoint { .. } => {
-                    self.replica.on_state_digest(self.executor.service.digest(), &mut self.output);
+                    self.replica.on_state_digest(now, self.executor.service.digest(), &mut self.output);
                 }
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
@@ -86,7 +87,7 @@ impl Core for Orderer {
                     self.reader.on_packet(packet);
                 }
             }
-            Incoming::Relayed(packet) => self.replica.on_relayed_packet(packet),
+            Incoming::Relayed(packet) => self.replica.on_relayed_packet(now, packet),
         }
     }
 
@@ -96,7 +97,7 @@ impl Core for Orderer {
             if self.output.actions().is_empty() {
                 break;
             }
-            self.do_actions(outbox);
+            self.do_actions(now, outbox);
         }
         if self.reader.has_questions() {
             let (replica, service) = (&self.replica, &mut self.executor.service);

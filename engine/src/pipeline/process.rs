@@ -10,6 +10,7 @@ use super::orderer::Orderer;
 use super::outbox::Outbox;
 use super::split;
 use super::unreplicated::Unreplicated;
+use crate::authentication::Signatures;
 use crate::cluster::{Arrangement, Cluster, Idle, ReplicaLocal};
 use crate::limits::BODIES_BYTES_MAX;
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
@@ -18,6 +19,7 @@ use crate::service::{Service, ServiceSettings, built_in};
 use crate::wire::agreement::batch_requests_fitting;
 use crate::wire::reply::REPLY_OVERHEAD_BYTES;
 use crate::wire::request::request_bytes_max;
+use crate::wire::view_change::statement_piece_bytes;
 use crate::wire::{Audience, packet};
 use logothete_crypto::Identity;
 use logothete_transport::cores;
@@ -37,6 +39,12 @@ pub fn run_replica(
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
+    let signing = Identity::from_secret_bytes(*identity.secret_bytes());
+    let public: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
+    let signatures = Signatures::new(signing, public, cluster.digest());
+    let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
+    let gauges = OrdererCounters::create(&mut counters)?;
+    let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
     let config = ReplicaConfig {
         id,
         quorum: Quorum::of(cluster.replica_count()).expect("a checked configuration has 3f+1 replicas"),
@@ -49,11 +57,10 @@ pub fn run_replica(
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
+        epoch: opened.network.epoch(),
+        statement_piece_bytes: statement_piece_bytes(cluster.datagram_bytes_max, cluster.replica_count()),
     };
-    let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
-    let gauges = OrdererCounters::create(&mut counters)?;
-    let core = Orderer::new(config, service(cluster), reply_bytes_max(cluster), gauges);
-    let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
+    let core = Orderer::new(config, signatures, service(cluster), reply_bytes_max(cluster), gauges);
     run(cluster, local, opened, core, counters, stop, announce, event)
 }
 

@@ -78,7 +78,7 @@ impl Core for Unreplicated {
         match self.clients.admission(request.name, &self.bodies) {
             Admission::New => {
                 let (range, digest) = (packet.body_range(), packet.body_digest());
-                if let Some(body) = self.bodies.store(packet.datagram(), range, request.name, digest, true) {
+                if let Some(body) = self.bodies.store(packet.datagram(), range, request.name, digest, true, 0) {
                     self.clients.hold(request.name, body, &mut self.bodies);
                 }
             }
@@ -91,7 +91,7 @@ impl Core for Unreplicated {
         while let Some(body) = self.clients.next_to_propose(&self.bodies, |_| true) {
             let (name, digest) = (self.bodies.name(body), self.bodies.digest(body));
             self.bodies.retain(body);
-            assert!(self.clients.schedule(name, &mut self.bodies), "what is next in order is executed");
+            assert!(self.clients.schedule(name, &mut self.bodies, 0), "what is next in order is executed");
             self.executed = self.executed.next();
             self.timestamp_ns = now.wall_ns.max(self.timestamp_ns + 1);
             let request = ScheduledRequest { name, digest, body: Some(body) };

@@ -29,6 +29,7 @@ struct Body {
     name: Option<RequestName>,
     digest: Digest,
     authentic: bool,
+    arrived_ns: u64,
     references: u32,
 }
 
@@ -57,6 +58,7 @@ impl Body {
             name: None,
             digest: Digest::default(),
             authentic: false,
+            arrived_ns: 0,
             references: 0,
         }
     }
@@ -90,6 +92,7 @@ impl Bodies {
         name: RequestName,
         digest: Digest,
         authentic: bool,
+        now_ns: u64,
     ) -> Option<BodyRef> {
         assert!(message.len() >= REQUEST_OVERHEAD_BYTES && message.end <= packet.len());
         let wanted = Self::class_of(packet.len());
@@ -111,6 +114,7 @@ impl Bodies {
         body.name = Some(name);
         body.digest = digest;
         body.authentic = authentic;
+        body.arrived_ns = now_ns;
         body.references = 1;
         self.bytes_held += counted;
         Some(BodyRef { class: class as u8, index })
@@ -160,6 +164,11 @@ impl Bodies {
         self.body(reference).authentic
     }
 
+    /// When it arrived.
+    pub fn arrived_ns(&self, reference: BodyRef) -> u64 {
+        self.body(reference).arrived_ns
+    }
+
     /// The packet's size.
     pub fn packet_bytes(&self, reference: BodyRef) -> usize {
         self.body(reference).packet_bytes
@@ -192,7 +201,7 @@ mod tests {
     fn a_body_lives_until_its_last_reference_goes() {
         let mut bodies = Bodies::new(1 << 16, 1024);
         let packet: Vec<u8> = (0..200).map(|byte| byte as u8).collect();
-        let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32]), true).unwrap();
+        let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32]), true, 0).unwrap();
         bodies.retain(first);
         bodies.release(first);
         assert_eq!(bodies.packet(first), packet);
@@ -200,7 +209,7 @@ mod tests {
         assert_eq!(bodies.name(first), name(1));
         bodies.release(first);
         // The slab is used again, and nothing of the first packet shows.
-        let second = bodies.store(&packet[..150], 48..100, name(2), Digest([2; 32]), true).unwrap();
+        let second = bodies.store(&packet[..150], 48..100, name(2), Digest([2; 32]), true, 0).unwrap();
         assert_eq!(second, first);
         assert_eq!(bodies.packet(second).len(), 150);
     }
@@ -211,10 +220,10 @@ mod tests {
         let mut bodies = Bodies::new(1024, 128);
         let packet = [0; 400];
         let held: Vec<_> =
-            (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default(), true).unwrap()).collect();
-        assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true).is_none());
+            (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default(), true, 0).unwrap()).collect();
+        assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true, 0).is_none());
         bodies.release(held[0]);
-        assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true).is_some());
+        assert!(bodies.store(&packet, 48..100, name(9), Digest::default(), true, 0).is_some());
     }
 
     /// A longer slab is lent to a shorter packet, and what is counted is the packet's own size.
@@ -222,10 +231,10 @@ mod tests {
     fn what_is_ready_serves_any_size() {
         let mut bodies = Bodies::new(1 << 16, 4096);
         let held: Vec<_> =
-            (0..2).map(|n| bodies.store(&[7; 300], 48..100, name(n), Digest::default(), true).unwrap()).collect();
+            (0..2).map(|n| bodies.store(&[7; 300], 48..100, name(n), Digest::default(), true, 0).unwrap()).collect();
         assert!(held.iter().all(|body| usize::from(body.class) == Bodies::class_of(4096)), "two were ready");
         assert_eq!(bodies.bytes_held, 2 * 512);
-        let third = bodies.store(&[7; 300], 48..100, name(2), Digest::default(), true).unwrap();
+        let third = bodies.store(&[7; 300], 48..100, name(2), Digest::default(), true, 0).unwrap();
         assert_eq!(usize::from(third.class), Bodies::class_of(300));
         held.into_iter().chain([third]).for_each(|body| bodies.release(body));
         assert_eq!(bodies.bytes_held, 0);
@@ -235,7 +244,7 @@ mod tests {
     #[should_panic(expected = "while it is referred to")]
     fn a_released_body_is_not_looked_at() {
         let mut bodies = Bodies::new(1 << 16, 1024);
-        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default(), true).unwrap();
+        let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default(), true, 0).unwrap();
         bodies.release(body);
         bodies.packet(body);
     }

@@ -64,19 +64,19 @@ impl Checkpoints {
         ballot
     }
 
-    fn own(&self, sequence: SequenceNumber) -> Option<Digest> {
+    pub(super) fn own(&self, sequence: SequenceNumber) -> Option<Digest> {
         let (held, digest) = self.own[self.index(sequence)];
         (held == sequence).then_some(digest)
     }
 
-    /// This replica's own votes above a number, oldest first.
-    pub(super) fn own_above(&self, sequence: SequenceNumber) -> impl Iterator<Item = CheckpointVote> {
-        let first = sequence.0 / self.interval + 1;
-        (first..first + CHECKPOINTS_OPEN as u64).filter_map(|multiple| {
-            // A peer may claim any number.
-            let sequence = SequenceNumber(multiple.checked_mul(self.interval)?);
-            self.own(sequence).map(|digest| CheckpointVote::new(sequence, digest))
-        })
+    /// The checkpoints that this replica has, from a number on, in ascending order. The initial state is one.
+    pub(super) fn own_from(&self, sequence: SequenceNumber) -> impl Iterator<Item = CheckpointVote> {
+        let mut own = self.own;
+        own.sort_unstable_by_key(|(held, _)| *held);
+        // Places that were never used hold the initial state.
+        let first = own.iter().rposition(|(held, _)| held.0 == 0).unwrap_or(0);
+        let held = own.into_iter().skip(first).filter(move |(held, _)| *held >= sequence);
+        held.map(|(held, digest)| CheckpointVote::new(held, digest))
     }
 }
 
@@ -95,7 +95,7 @@ impl Replica {
     ///
     /// # Panics
     /// If no digest is awaited.
-    pub fn on_state_digest(&mut self, service: Digest, output: &mut Output) {
+    pub fn on_state_digest(&mut self, now: Now, service: Digest, output: &mut Output) {
         let sequence = self.checkpoints.pending.take().expect("a digest is given when it was asked for");
         assert_eq!(sequence, self.executed, "nothing is executed while a digest is awaited");
         let digest = self.state_digest(service);
@@ -106,7 +106,7 @@ impl Replica {
         let vote = CheckpointVote::new(sequence, digest);
         output.send(self.others(), |bytes| vote.append(bytes));
         self.stabilise(sequence, output);
-        self.execute_committed(output);
+        self.execute_committed(now, output);
     }
 
     pub(super) fn on_checkpoint(
@@ -148,16 +148,39 @@ impl Replica {
         let Some(own) = self.checkpoints.own(sequence) else { return };
         let strong = self.config.quorum.strong();
         if sequence > self.stable() && self.checkpoints.ballot(sequence).votes.matching(&own) >= strong {
-            self.log.truncate(sequence, &mut self.bodies);
-            let log = &self.log;
-            self.incomplete.retain(|sequence| log.in_window(*sequence));
-            output.event(Event::Stable(sequence));
+            self.make_stable(sequence, output);
         } else if sequence > self.stable()
             && !self.diverged
             && self.checkpoints.ballot(sequence).votes.others(&own) >= strong
         {
             self.diverged = true;
             output.event(Event::Diverged(sequence));
+        }
+    }
+
+    fn make_stable(&mut self, sequence: SequenceNumber, output: &mut Output) {
+        self.log.truncate(sequence, &mut self.bodies);
+        let log = &self.log;
+        self.incomplete.retain(|(sequence, _)| log.in_window(*sequence));
+        self.accepted = self.accepted.max(sequence);
+        self.proposed = self.proposed.max(sequence);
+        output.event(Event::Stable(sequence));
+    }
+
+    /// Whether the state is at a checkpoint from which a new view starts, or above: `f+1` replicas hold it, so it is right (`VC-7`).
+    pub(super) fn reach_checkpoint(&mut self, checkpoint: (SequenceNumber, Digest), output: &mut Output) -> bool {
+        match self.checkpoints.own(checkpoint.0) {
+            Some(own) if own == checkpoint.1 => {
+                self.make_stable(checkpoint.0, output);
+                true
+            }
+            Some(_) => {
+                if !std::mem::replace(&mut self.diverged, true) {
+                    output.event(Event::Diverged(checkpoint.0));
+                }
+                false
+            }
+            None => false,
         }
     }
 }

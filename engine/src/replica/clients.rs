@@ -32,6 +32,8 @@ struct ClientState {
     waiting_bytes: usize,
     opening: Option<BodyRef>,
     proposed: (Incarnation, RequestNumber),
+    /// When its last request was executed here.
+    advanced_ns: u64,
 }
 
 /// What is to be done with a request that arrived.
@@ -70,6 +72,7 @@ impl Clients {
             waiting_bytes: 0,
             opening: None,
             proposed: (Incarnation(0), RequestNumber(0)),
+            advanced_ns: 0,
         };
         Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max }
     }
@@ -157,6 +160,38 @@ impl Clients {
         None
     }
 
+    /// Forgets what was proposed: a new view begins.
+    pub fn forget_proposed(&mut self) {
+        for state in &mut self.states {
+            state.proposed = (Incarnation(0), RequestNumber(0));
+        }
+    }
+
+    /// Notes that a request is proposed: by the primary of the view that took it over.
+    pub fn mark_proposed(&mut self, name: RequestName) {
+        if let Some(state) = self.states.get_mut(usize::from(name.client.0)) {
+            state.proposed = state.proposed.max((name.incarnation, name.number));
+        }
+    }
+
+    /// For how long a request that is executed next of its client has been the client's oldest here.
+    pub fn waited_ns(&self, name: RequestName, bodies: &Bodies, now_ns: u64) -> Option<u64> {
+        let state = self.states.get(usize::from(name.client.0))?;
+        let body = state.next_waiting((state.incarnation, state.last), bodies)?;
+        let oldest = bodies.name(body) == name;
+        oldest.then(|| now_ns.saturating_sub(bodies.arrived_ns(body).max(state.advanced_ns)))
+    }
+
+    /// Since when the request waits that is the next in its client's order and has waited longest; only those whose tag for this replica
+    /// is good count (`protocol.md VC-1`).
+    pub fn oldest_since_ns(&self, bodies: &Bodies) -> Option<u64> {
+        let since = |state: &ClientState| {
+            let next = state.opening.or_else(|| state.next_waiting((state.incarnation, state.last), bodies))?;
+            bodies.is_authentic(next).then(|| bodies.arrived_ns(next).max(state.advanced_ns))
+        };
+        self.states.iter().filter_map(since).min()
+    }
+
     /// Whether a request waits that is the next in its client's order and could be proposed by a primary that had proposed
     /// nothing yet: work that this replica knows of.
     pub fn work_waits(&self, bodies: &Bodies) -> bool {
@@ -167,7 +202,7 @@ impl Clients {
 
     /// Decides on a request of a committed batch, in the batch's order: whether it is executed. If so, it is no longer
     /// waiting, and its reply is due.
-    pub fn schedule(&mut self, name: RequestName, bodies: &mut Bodies) -> bool {
+    pub fn schedule(&mut self, name: RequestName, bodies: &mut Bodies, now_ns: u64) -> bool {
         let Some(state) = self.states.get_mut(usize::from(name.client.0)) else { return false };
         if name.number == RequestNumber::OPEN {
             if name.incarnation <= state.incarnation {
@@ -175,6 +210,7 @@ impl Clients {
             }
             state.incarnation = name.incarnation;
             state.last = RequestNumber::OPEN;
+            state.advanced_ns = now_ns;
             for reply in &mut state.replies {
                 reply.number = RequestNumber(0);
                 reply.sequence = SequenceNumber(0);
@@ -189,6 +225,7 @@ impl Clients {
             return false;
         }
         state.last = name.number;
+        state.advanced_ns = now_ns;
         let index = state.waiting_index(name.number);
         if let Some(body) = state.waiting[index].take_if(|body| bodies.name(*body) == name) {
             state.let_go(body, bodies);
@@ -302,14 +339,14 @@ mod tests {
             let admission = self.clients.admission(name, &self.bodies);
             if admission == Admission::New {
                 let body =
-                    self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32]), true).unwrap();
+                    self.bodies.store(&[0; 128], 48..100, name, Digest([name.number.0 as u8; 32]), true, 0).unwrap();
                 self.clients.hold(name, body, &mut self.bodies);
             }
             admission
         }
 
         fn execute(&mut self, name: RequestName) -> bool {
-            self.clients.schedule(name, &mut self.bodies)
+            self.clients.schedule(name, &mut self.bodies, 0)
         }
 
         fn propose(&mut self) -> Option<RequestName> {

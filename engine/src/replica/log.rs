@@ -11,7 +11,7 @@
 //! backup lacks is still here.
 
 use super::bodies::{Bodies, BodyRef};
-use crate::limits::REPLICAS_MAX;
+use crate::limits::{PRE_PREPARED_MAX, REPLICAS_MAX};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::BatchEntry;
 use logothete_crypto::Digest;
@@ -68,18 +68,42 @@ impl Votes {
     }
 }
 
-/// A proposal for a number: a pre-prepare as it was received, or made.
-#[derive(Clone, Copy, Debug)]
-pub struct Proposal {
-    /// The view in which it was made.
-    pub view: View,
+/// What this replica knows of the batch with one digest.
+#[derive(Debug)]
+pub struct Batch {
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether its content is here: the time and the entries.
+    pub known: bool,
     /// The primary's clock.
     pub timestamp_ns: u64,
-    /// The batch.
-    pub digest: Digest,
+    /// Its requests, in the order of their execution.
+    pub entries: Vec<BatchEntry>,
+    /// The bodies that its entries name, as far as they are here.
+    pub bodies: Vec<Option<BodyRef>>,
+    /// How many of them are not here.
+    pub bodies_missing: usize,
+    /// When what is missing is asked for next.
+    pub fetch_at_ns: u64,
+    /// How often it was asked for.
+    pub fetch_tries: u32,
 }
 
-/// How far the agreement on a number is; it only grows.
+impl Batch {
+    /// Whether everything that its execution takes is here.
+    pub fn is_complete(&self) -> bool {
+        self.known && self.bodies_missing == 0
+    }
+
+    fn release(&mut self, bodies: &mut Bodies) {
+        self.known = false;
+        self.entries.clear();
+        self.bodies.drain(..).flatten().for_each(|body| bodies.release(body));
+        self.bodies_missing = 0;
+    }
+}
+
+/// How far the agreement on a number is in the present view; it only grows within a view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Nothing is accepted; a proposal may be held.
@@ -97,26 +121,29 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Slot {
     sequence: SequenceNumber,
-    /// The first proposal of the view.
-    pub proposal: Option<Proposal>,
-    /// The batch of the proposal.
-    pub entries: Vec<BatchEntry>,
-    /// The bodies that its entries name, as far as they are here.
-    pub bodies: Vec<Option<BodyRef>>,
-    /// How many of them are not here.
-    pub bodies_missing: usize,
-    /// Prepares by sender.
+    /// The first proposal of the present view: a pre-prepare, or the selection of its new view.
+    pub proposal: Option<Digest>,
+    /// The present view's new view selected the proposal: it was agreed on before, perhaps.
+    pub carried: bool,
+    /// Prepares of the present view by sender.
     pub prepares: Votes,
-    /// Commits by sender.
+    /// Commits of the present view by sender.
     pub commits: Votes,
-    /// How far it is.
+    /// Who claims to have committed what, in whatever view.
+    pub claims: Votes,
+    /// How far it is in the present view.
     pub stage: Stage,
-    /// The proposal breaks a bound: it is never accepted, nor anything after it.
+    /// The proposal breaks a bound: it is never accepted in this view, nor anything after it.
     pub refused: bool,
-    /// When missing bodies are asked for next.
-    pub fetch_at_ns: u64,
-    /// How often they were asked for.
-    pub fetch_tries: u32,
+    /// What committed here, in whatever view.
+    pub committed: Option<Digest>,
+    /// Of set P: what prepared here last, and in which view.
+    pub prepared: Option<(View, Digest)>,
+    /// Of set Q: what was pre-prepared here, and in which view last.
+    pub pre_prepared: Vec<(View, Digest)>,
+    /// The batches that the above name. The first `batches_used` count; the rest are empty and wait to be used again.
+    batches: Vec<Batch>,
+    batches_used: usize,
 }
 
 impl Slot {
@@ -124,30 +151,126 @@ impl Slot {
         Self {
             sequence: SequenceNumber(0),
             proposal: None,
-            entries: Vec::new(),
-            bodies: Vec::new(),
-            bodies_missing: 0,
+            carried: false,
             prepares: Votes::new(),
             commits: Votes::new(),
+            claims: Votes::new(),
             stage: Stage::Empty,
             refused: false,
-            fetch_at_ns: 0,
-            fetch_tries: 0,
+            committed: None,
+            prepared: None,
+            pre_prepared: Vec::new(),
+            batches: Vec::new(),
+            batches_used: 0,
         }
     }
 
     fn reset(&mut self, sequence: SequenceNumber, bodies: &mut Bodies) {
         self.sequence = sequence;
+        self.leave_view();
+        self.claims.clear();
+        self.committed = None;
+        self.prepared = None;
+        self.pre_prepared.clear();
+        self.batches[..self.batches_used].iter_mut().for_each(|batch| batch.release(bodies));
+        self.batches_used = 0;
+    }
+
+    /// Forgets what is of one view only.
+    pub fn leave_view(&mut self) {
         self.proposal = None;
-        self.entries.clear();
-        self.bodies.drain(..).flatten().for_each(|body| bodies.release(body));
-        self.bodies_missing = 0;
+        self.carried = false;
         self.prepares.clear();
         self.commits.clear();
         self.stage = Stage::Empty;
         self.refused = false;
-        self.fetch_at_ns = 0;
-        self.fetch_tries = 0;
+    }
+
+    /// Its place.
+    pub fn sequence(&self) -> SequenceNumber {
+        self.sequence
+    }
+
+    /// What is known of a batch.
+    pub fn batch(&self, digest: &Digest) -> Option<&Batch> {
+        self.batches().iter().find(|batch| batch.digest == *digest)
+    }
+
+    /// The same, to change.
+    pub fn batch_mut(&mut self, digest: &Digest) -> Option<&mut Batch> {
+        self.batches[..self.batches_used].iter_mut().find(|batch| batch.digest == *digest)
+    }
+
+    /// All batches of the number.
+    pub fn batches(&self) -> &[Batch] {
+        &self.batches[..self.batches_used]
+    }
+
+    /// All batches of the number, to change.
+    pub fn batches_mut(&mut self) -> &mut [Batch] {
+        &mut self.batches[..self.batches_used]
+    }
+
+    /// The batch of the present view's proposal.
+    pub fn proposed_batch(&self) -> Option<&Batch> {
+        self.batch(&self.proposal?)
+    }
+
+    /// A batch of that digest, new and unknown if there is none yet.
+    pub fn batch_or_new(&mut self, digest: Digest) -> &mut Batch {
+        let held = self.batches().iter().position(|batch| batch.digest == digest);
+        let at = held.unwrap_or_else(|| {
+            if self.batches_used == self.batches.len() {
+                self.batches.push(Batch {
+                    digest,
+                    known: false,
+                    timestamp_ns: 0,
+                    entries: Vec::new(),
+                    bodies: Vec::new(),
+                    bodies_missing: 0,
+                    fetch_at_ns: 0,
+                    fetch_tries: 0,
+                });
+            }
+            let batch = &mut self.batches[self.batches_used];
+            assert!(!batch.known && batch.bodies.is_empty(), "an unused batch holds nothing");
+            (batch.digest, batch.fetch_at_ns, batch.fetch_tries) = (digest, 0, 0);
+            self.batches_used += 1;
+            self.batches_used - 1
+        });
+        &mut self.batches[at]
+    }
+
+    /// Lets go of the batches that nothing names any more.
+    pub fn drop_unnamed_batches(&mut self, bodies: &mut Bodies) {
+        let named = |digest: &Digest| {
+            self.proposal.as_ref() == Some(digest)
+                || self.committed.as_ref() == Some(digest)
+                || self.pre_prepared.iter().any(|(_, held)| held == digest)
+        };
+        let kept: Vec<bool> = self.batches[..self.batches_used].iter().map(|batch| named(&batch.digest)).collect();
+        let mut used = 0;
+        for (at, kept) in kept.into_iter().enumerate() {
+            if kept {
+                self.batches.swap(used, at);
+                used += 1;
+            }
+        }
+        self.batches[used..self.batches_used].iter_mut().for_each(|batch| batch.release(bodies));
+        self.batches_used = used;
+    }
+
+    /// Notes that a batch was pre-prepared here in a view: set Q (`protocol.md VC-3`).
+    pub fn note_pre_prepared(&mut self, view: View, digest: Digest) {
+        match self.pre_prepared.iter_mut().find(|(_, held)| *held == digest) {
+            Some((last, _)) => *last = view,
+            None => self.pre_prepared.push((view, digest)),
+        }
+    }
+
+    /// Whether one more batch may be pre-prepared here without set Q growing beyond its bound.
+    pub fn may_pre_prepare(&self, digest: &Digest) -> bool {
+        self.pre_prepared.len() < PRE_PREPARED_MAX || self.pre_prepared.iter().any(|(_, held)| held == digest)
     }
 }
 
@@ -211,6 +334,11 @@ impl Log {
             let at = self.index(SequenceNumber(sequence));
             self.slots[at].reset(SequenceNumber(sequence), bodies);
         }
+    }
+
+    /// All slots, to change.
+    pub fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut()
     }
 
     fn index(&self, sequence: SequenceNumber) -> usize {

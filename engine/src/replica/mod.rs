@@ -4,7 +4,7 @@
 //! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
 //! an allocation in the steady state. The same type runs in production and under the scenario files.
 //!
-//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`.
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `view_change`.
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
@@ -20,14 +20,16 @@ pub mod quorum;
 pub mod reject;
 mod requests;
 mod retransmission;
+mod view_change;
 
 pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
 
-use crate::authentication::{AuthenticatedPacket, RelayedPacket};
+use crate::authentication::{AuthenticatedPacket, RelayedPacket, Signatures};
 use crate::limits;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::agreement::BatchEntry;
 use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
@@ -37,6 +39,7 @@ use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
 use retransmission::Pulse;
+use view_change::{Synchroniser, ViewChanges};
 
 /// The time, as the host gives it: the core has no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,12 +75,21 @@ pub struct ReplicaConfig {
     pub clock_bound_ns: u64,
     /// The most bytes of request bodies held.
     pub bodies_bytes_max: usize,
+    /// This replica's epoch, which what it signs names.
+    pub epoch: u64,
+    /// The bytes of a statement that one packet carries.
+    pub statement_piece_bytes: usize,
 }
 
 impl ReplicaConfig {
     /// The window, `L = 2K`.
     pub fn window(&self) -> u64 {
         2 * self.checkpoint_interval
+    }
+
+    /// The primary of a view (`protocol.md NC-1`).
+    pub fn primary_of(&self, view: View) -> ReplicaId {
+        ReplicaId((view.0 % self.quorum.replicas() as u64) as u8)
     }
 
     /// The longest packet that carries a request.
@@ -102,6 +114,8 @@ pub enum Progress {
     Stalled = 1,
     /// What it lacks is no longer in the others' logs.
     FellBehind = 2,
+    /// It left a view and has not entered the next one yet.
+    ViewChanging = 3,
 }
 
 impl Progress {
@@ -110,6 +124,7 @@ impl Progress {
         match code {
             0 => Self::Normal,
             2 => Self::FellBehind,
+            3 => Self::ViewChanging,
             _ => Self::Stalled,
         }
     }
@@ -119,7 +134,14 @@ impl Progress {
 #[derive(Debug)]
 pub struct Replica {
     config: ReplicaConfig,
+    signatures: Signatures,
     view: View,
+    /// The view is entered: this replica takes part in it.
+    active: bool,
+    /// When it was entered.
+    entered_ns: u64,
+    view_changes: ViewChanges,
+    synchroniser: Synchroniser,
     log: Log,
     bodies: Bodies,
     clients: Clients,
@@ -138,8 +160,13 @@ pub struct Replica {
     /// As primary: the last number proposed, and its timestamp.
     proposed: SequenceNumber,
     proposed_timestamp_ns: u64,
-    /// Numbers whose bodies are not all here.
-    incomplete: Vec<SequenceNumber>,
+    /// The last number that the present view took over.
+    carried_last: SequenceNumber,
+    /// As primary: the batch that is being put together.
+    entries: Vec<BatchEntry>,
+    proposing: Vec<Option<BodyRef>>,
+    /// Batches that are wanted and whose content or bodies are not all here.
+    incomplete: Vec<(SequenceNumber, Digest)>,
     /// When the oldest held proposal is looked at again.
     held_until_ns: Option<u64>,
     /// What this replica lacks is no longer in the others' logs.
@@ -149,11 +176,11 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica in the initial state: view 0, nothing ordered.
+    /// A replica in the initial state: in view 0, nothing ordered. It signs with `signatures`.
     ///
     /// # Panics
     /// If the configuration contradicts itself; it was checked when it was read.
-    pub fn new(config: ReplicaConfig) -> Self {
+    pub fn new(config: ReplicaConfig, signatures: Signatures) -> Self {
         let window = config.window();
         assert!(usize::from(config.id.0) < config.quorum.replicas());
         assert!(config.checkpoint_interval >= 1 && window <= limits::WINDOW_MAX);
@@ -163,7 +190,12 @@ impl Replica {
         assert!(config.request_bytes_max <= config.batch_bytes_max(), "a batch can name one request of any size");
         Self {
             config,
+            signatures,
             view: View(0),
+            active: true,
+            entered_ns: 0,
+            view_changes: ViewChanges::new(config.quorum.replicas(), config.statement_piece_bytes),
+            synchroniser: Synchroniser::default(),
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
             clients: Clients::new(
@@ -182,6 +214,9 @@ impl Replica {
             highest_seen: SequenceNumber(0),
             proposed: SequenceNumber(0),
             proposed_timestamp_ns: 0,
+            carried_last: SequenceNumber(0),
+            entries: Vec::new(),
+            proposing: Vec::new(),
             incomplete: Vec::with_capacity(window as usize),
             held_until_ns: None,
             fell_behind: false,
@@ -193,6 +228,10 @@ impl Replica {
     pub fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>, output: &mut Output) {
         if let Principal::Replica(from) = packet.sender() {
             self.peers.heard(from, now.monotonic_ns);
+            if from == self.primary() {
+                let waiting = self.waiting_since_ns();
+                self.synchroniser.on_primary_heard(now.monotonic_ns, waiting);
+            }
         }
         for message in packet.messages() {
             let outcome = match message {
@@ -206,8 +245,8 @@ impl Replica {
     }
 
     /// Takes a client's packet that a replica passed on.
-    pub fn on_relayed_packet(&mut self, packet: &RelayedPacket<'_>) {
-        if let Err(reason) = self.on_relayed(packet) {
+    pub fn on_relayed_packet(&mut self, now: Now, packet: &RelayedPacket<'_>) {
+        if let Err(reason) = self.on_relayed(now, packet) {
             self.rejects.count(reason);
         }
     }
@@ -222,16 +261,20 @@ impl Replica {
     ) -> Result<(), Reject> {
         match (packet.sender(), message) {
             (Principal::Client(from), Message::Request(request)) => {
-                self.on_request(from, &request, packet, bytes, output)
+                self.on_request(now, from, &request, packet, bytes, output)
             }
             (Principal::Replica(from), Message::PrePrepare(proposal)) => {
                 self.on_pre_prepare(now, from, &proposal, output)
             }
-            (Principal::Replica(from), Message::Prepare(vote)) => self.on_prepare(from, vote, output),
-            (Principal::Replica(from), Message::Commit(vote)) => self.on_commit(from, vote, output),
+            (Principal::Replica(from), Message::Prepare(vote)) => self.on_prepare(now, from, vote, output),
+            (Principal::Replica(from), Message::Commit(vote)) => self.on_commit(now, from, vote, output),
+            (Principal::Replica(from), Message::CommitClaim(claim)) => self.on_commit_claim(now, from, claim, output),
             (Principal::Replica(from), Message::Checkpoint(vote)) => self.on_checkpoint(now, from, vote, output),
             (Principal::Replica(from), Message::Status(status)) => self.on_status(now, from, status, output),
             (Principal::Replica(from), Message::Fetch(fetch)) => self.on_fetch(now, from, fetch, output),
+            (Principal::Replica(from), Message::FetchBatch(fetch)) => self.on_fetch_batch(now, from, fetch, output),
+            (Principal::Replica(_), Message::Batch(batch)) => self.on_batch(now, &batch),
+            (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
             // Everything else is for readers of the state or for clients, not for the agreement.
             _ => Ok(()),
         }
@@ -240,7 +283,10 @@ impl Replica {
     /// Ends a duty cycle: proposes what has come together, asks for what is missing, and does what is due. To be called after the
     /// packets of a cycle, and when [`Replica::deadline_ns`] has come.
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
+        self.watch_view(now, output);
+        self.enter_view(now, output);
         self.accept_in_order(now, output);
+        self.execute_committed(now, output);
         self.propose(now, output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
@@ -248,7 +294,8 @@ impl Replica {
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        self.pulse.due_ns.min(self.fetch_due_ns()).min(self.held_until_ns.unwrap_or(u64::MAX))
+        let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns());
+        self.pulse.due_ns.min(self.fetch_due_ns()).min(self.held_until_ns.unwrap_or(u64::MAX)).min(view_due_ns)
     }
 
     /// A request that was scheduled for execution has been executed.
@@ -263,9 +310,14 @@ impl Replica {
         self.send_reply(request.name, output);
     }
 
-    /// The view that this replica is in.
+    /// The view that this replica is in, or wants to enter.
     pub fn view(&self) -> View {
         self.view
+    }
+
+    /// Whether it has entered the view.
+    pub fn is_active(&self) -> bool {
+        self.active
     }
 
     /// Whether it is its view's primary.
@@ -305,6 +357,8 @@ impl Replica {
             || self.peers.executed_of_weak_quorum(weak) > self.executed;
         if self.fell_behind {
             Progress::FellBehind
+        } else if !self.active {
+            Progress::ViewChanging
         } else if known && self.pulse.stuck_since_ns.is_some_and(stuck) {
             Progress::Stalled
         } else {
@@ -324,13 +378,11 @@ impl Replica {
 
     /// The digest of the batch that this replica committed at a number, while the log holds it.
     pub fn committed_batch(&self, sequence: SequenceNumber) -> Option<Digest> {
-        let slot = self.log.slot(sequence)?;
-        (slot.stage == log::Stage::Committed).then_some(slot.proposal?.digest)
+        self.log.slot(sequence)?.committed
     }
 
-    /// The primary of the view (`protocol.md NC-1`).
     fn primary(&self) -> ReplicaId {
-        ReplicaId((self.view.0 % self.config.quorum.replicas() as u64) as u8)
+        self.config.primary_of(self.view)
     }
 
     /// All other replicas.

@@ -1,11 +1,12 @@
 //! The normal case: pre-prepare, prepare, commit, and execution in order (`protocol.md NC-3` to `NC-8`, PBFT-99 section 4.2).
 
-use super::log::{Stage, VoteOutcome};
+use super::log::{Batch, Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
 use crate::limits::HELD_RETRY_NS;
 use crate::numbers::{ReplicaId, RequestNumber, SequenceNumber};
-use crate::wire::agreement::{PrePrepare, Vote, batch_digest};
+use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
+use logothete_crypto::Digest;
 
 impl Replica {
     /// Holds a proposal; [`Replica::accept_in_order`] votes for it when everything it needs is here (`NC-3`).
@@ -26,94 +27,163 @@ impl Replica {
         if !self.log.in_window(sequence) {
             return Err(Reject::OutsideWindow);
         }
-        let known = proposal.entries.iter().all(|entry| self.clients.knows(entry.name().client));
-        if !known || proposal.entries.len() > self.config.batch_requests_max {
+        if !self.is_batch_in_bounds(proposal.entries) {
             return Err(Reject::BatchOutOfBounds);
         }
         let digest = batch_digest(proposal.timestamp_ns, proposal.entries);
         let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
         if let Some(held) = slot.proposal {
-            if held.digest == digest {
+            if held == digest {
                 return Err(Reject::Duplicate);
             }
             output.event(Event::Contradiction { replica: from, sequence });
             return Err(Reject::ProposalConflict);
         }
-        slot.proposal = Some(super::log::Proposal { view: proposal.view, timestamp_ns: proposal.timestamp_ns, digest });
-        slot.entries.extend_from_slice(proposal.entries);
-        slot.bodies_missing = 0;
-        for entry in proposal.entries {
-            let body = self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies);
-            match body {
-                Some(body) => self.bodies.retain(body),
-                None => slot.bodies_missing += 1,
-            }
-            slot.bodies.push(body);
-        }
-        if slot.bodies_missing > 0 {
-            slot.fetch_at_ns = now.monotonic_ns;
-            self.incomplete.push(sequence);
-        }
+        slot.proposal = Some(digest);
+        self.learn_batch(now, sequence, digest, proposal.timestamp_ns, proposal.entries);
         self.highest_seen = self.highest_seen.max(sequence);
         Ok(())
     }
 
+    pub(super) fn is_batch_in_bounds(&self, entries: &[BatchEntry]) -> bool {
+        entries.len() <= self.config.batch_requests_max
+            && entries.iter().all(|entry| self.clients.knows(entry.name().client))
+    }
+
+    /// Keeps the content of a batch, with the bodies that are here; what is lacking is asked for.
+    pub(super) fn learn_batch(
+        &mut self,
+        now: Now,
+        sequence: SequenceNumber,
+        digest: Digest,
+        timestamp_ns: u64,
+        entries: &[BatchEntry],
+    ) {
+        let slot = self.log.slot_mut(sequence).expect("batches are learned for numbers that have a slot");
+        let batch = slot.batch_or_new(digest);
+        if batch.known {
+            return;
+        }
+        batch.known = true;
+        batch.timestamp_ns = timestamp_ns;
+        batch.entries.extend_from_slice(entries);
+        batch.bodies_missing = 0;
+        for entry in entries {
+            let body = self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies);
+            match body {
+                Some(body) => self.bodies.retain(body),
+                None => batch.bodies_missing += 1,
+            }
+            batch.bodies.push(body);
+        }
+        let complete = batch.is_complete();
+        (batch.fetch_at_ns, batch.fetch_tries) = (now.monotonic_ns, 0);
+        let wanted = (sequence, digest);
+        if complete {
+            self.incomplete.retain(|held| *held != wanted);
+        } else if !self.incomplete.contains(&wanted) {
+            self.incomplete.push(wanted);
+        }
+    }
+
     /// Accepts held proposals, in order, as far as everything that they need is here: the one before, the bodies, proof or others' word
     /// that their clients sent them, and a clock that is not too far behind the primary's (`NC-4`). What cannot be accepted yet stays
-    /// held.
+    /// held. Of what the view took over nothing is checked but that it is here (`VC-7`).
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
         self.held_until_ns = None;
-        loop {
+        while self.active {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
                 return;
             }
-            let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
-            let Some(proposal) = slot.proposal else { return };
-            if slot.bodies_missing > 0 || slot.refused {
+            let slot = self.log.slot(sequence).expect("the window has a slot for each of its numbers");
+            let Some(batch) = slot.proposed_batch() else { return };
+            if !batch.is_complete() || slot.refused {
                 return;
             }
-            let proven = slot.entries.iter().zip(&slot.bodies).all(|(entry, body)| {
-                body.is_some_and(|body| self.bodies.is_authentic(body))
-                    || self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies).is_some()
-            });
-            // The primary vouches by proposing, a backup by its prepare; of f+1 one is correct, and verified its own tag.
-            if !proven && 1 + slot.prepares.matching(&proposal.digest) < self.config.quorum.weak() {
-                return;
+            let digest = batch.digest;
+            if !slot.carried {
+                let vouching = 1 + slot.prepares.matching(&digest);
+                if !self.is_proven(batch) && vouching < self.config.quorum.weak() {
+                    return;
+                }
+                if batch.timestamp_ns > now.wall_ns.saturating_add(self.config.clock_bound_ns) {
+                    self.held_until_ns = Some(now.monotonic_ns + HELD_RETRY_NS);
+                    return;
+                }
+                let message_bytes = |body: &super::BodyRef| self.bodies.message(*body).len();
+                let bytes: usize = batch.bodies.iter().flatten().map(message_bytes).sum();
+                if bytes > self.config.batch_bytes_max() || !slot.may_pre_prepare(&digest) {
+                    // Nothing of this primary is accepted from here on.
+                    self.rejects.count(Reject::BatchOutOfBounds);
+                    self.log.slot_mut(sequence).expect("it was just looked at").refused = true;
+                    return;
+                }
             }
-            if proposal.timestamp_ns > now.wall_ns.saturating_add(self.config.clock_bound_ns) {
-                self.held_until_ns = Some(now.monotonic_ns + HELD_RETRY_NS);
-                return;
-            }
-            let bytes: usize = slot.bodies.iter().flatten().map(|body| self.bodies.message(*body).len()).sum();
-            if bytes > self.config.batch_bytes_max() {
-                // The primary is faulty; nothing of it is accepted from here on.
-                self.rejects.count(Reject::BatchOutOfBounds);
-                slot.refused = true;
-                return;
-            }
-            slot.stage = Stage::PrePrepared;
-            slot.prepares.record(self.config.id, proposal.digest);
-            self.accepted = sequence;
-            let vote = Vote::new(self.view, sequence, proposal.digest);
-            output.send(self.others(), |bytes| vote.append_prepare(bytes));
-            self.advance(sequence, output);
+            self.pre_prepare(sequence, digest, output);
+            self.advance(now, sequence, output);
         }
     }
 
-    pub(super) fn on_prepare(&mut self, from: ReplicaId, vote: &Vote, output: &mut Output) -> Result<(), Reject> {
-        if from == self.primary() {
+    /// Whether this replica verified the client's tag of every request of a batch.
+    fn is_proven(&self, batch: &Batch) -> bool {
+        batch.entries.iter().zip(&batch.bodies).all(|(entry, body)| {
+            body.is_some_and(|body| self.bodies.is_authentic(body))
+                || self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies).is_some()
+        })
+    }
+
+    /// Takes the proposal of a number for pre-prepared: a backup votes for it.
+    fn pre_prepare(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        let primary = self.is_primary();
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window are pre-prepared");
+        slot.stage = Stage::PrePrepared;
+        slot.note_pre_prepared(self.view, digest);
+        self.accepted = sequence;
+        if primary {
+            // Carried over: its requests are not to be proposed again.
+            let batch = slot.proposed_batch().expect("it was just accepted");
+            batch.entries.iter().for_each(|entry| self.clients.mark_proposed(entry.name()));
+            self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(batch.timestamp_ns);
+            return;
+        }
+        slot.prepares.record(self.config.id, digest);
+        let vote = Vote::new(self.view, sequence, digest);
+        output.send(self.others(), |bytes| vote.append_prepare(bytes));
+    }
+
+    pub(super) fn on_prepare(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        vote: &Vote,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        if vote.view() == self.view && from == self.primary() {
             return Err(Reject::RoleWrong);
         }
-        self.on_vote(from, vote, false, output)
+        self.on_vote(now, from, vote, false, output)
     }
 
-    pub(super) fn on_commit(&mut self, from: ReplicaId, vote: &Vote, output: &mut Output) -> Result<(), Reject> {
-        self.on_vote(from, vote, true, output)
+    pub(super) fn on_commit(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        vote: &Vote,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        self.on_vote(now, from, vote, true, output)
     }
 
-    /// Counts a vote, also one whose pre-prepare is not here yet (`NC-6`).
-    fn on_vote(&mut self, from: ReplicaId, vote: &Vote, commit: bool, output: &mut Output) -> Result<(), Reject> {
+    /// Counts a vote, also one whose pre-prepare is not here yet, or whose view is not entered yet (`NC-6`).
+    fn on_vote(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        vote: &Vote,
+        commit: bool,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
         let sequence = vote.sequence();
         if vote.view() != self.view {
             return Err(Reject::ViewOther);
@@ -132,48 +202,109 @@ impl Replica {
             }
         }
         self.highest_seen = self.highest_seen.max(sequence);
-        self.advance(sequence, output);
+        self.advance(now, sequence, output);
         Ok(())
     }
 
     /// Takes a number as far as its votes carry it: prepared, then committed (`NC-5`). The one place where votes are compared with quorums.
-    pub(super) fn advance(&mut self, sequence: SequenceNumber, output: &mut Output) {
+    pub(super) fn advance(&mut self, now: Now, sequence: SequenceNumber, output: &mut Output) {
         let quorum = self.config.quorum;
         let others = self.others();
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
-        let Some(proposal) = slot.proposal else { return };
-        if slot.stage == Stage::PrePrepared && slot.prepares.matching(&proposal.digest) >= quorum.prepares() {
+        let Some(digest) = slot.proposal else { return };
+        if slot.stage == Stage::PrePrepared && slot.prepares.matching(&digest) >= quorum.prepares() {
             slot.stage = Stage::Prepared;
-            slot.commits.record(self.config.id, proposal.digest);
-            let vote = Vote::new(proposal.view, sequence, proposal.digest);
+            slot.prepared = Some((self.view, digest));
+            slot.commits.record(self.config.id, digest);
+            let vote = Vote::new(self.view, sequence, digest);
             output.send(others, |bytes| vote.append_commit(bytes));
         }
-        if slot.stage == Stage::Prepared && slot.commits.matching(&proposal.digest) >= quorum.strong() {
+        if slot.stage == Stage::Prepared && slot.commits.matching(&digest) >= quorum.strong() {
             slot.stage = Stage::Committed;
-            self.execute_committed(output);
+            self.commit(now, sequence, digest, output);
         }
+    }
+
+    /// What a peer claims to have committed; of `f+1` that claim the same one is correct (`NC-10`).
+    pub(super) fn on_commit_claim(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        claim: &CommitClaim,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        let sequence = claim.sequence();
+        if !self.log.in_window(sequence) {
+            return Err(Reject::OutsideWindow);
+        }
+        let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
+        match slot.claims.record(from, claim.digest) {
+            VoteOutcome::Counted => {}
+            VoteOutcome::Repeated => return Err(Reject::Duplicate),
+            VoteOutcome::Contradicts => {
+                output.event(Event::Contradiction { replica: from, sequence });
+                return Err(Reject::VoteConflict);
+            }
+        }
+        if slot.claims.matching(&claim.digest) >= self.config.quorum.weak() {
+            self.commit(now, sequence, claim.digest, output);
+        }
+        Ok(())
+    }
+
+    /// A number is decided.
+    fn commit(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window are decided");
+        match slot.committed {
+            None => slot.committed = Some(digest),
+            Some(committed) if committed == digest => return,
+            Some(_) => {
+                // More than f replicas are faulty.
+                self.diverged = true;
+                output.event(Event::Diverged(sequence));
+                return;
+            }
+        }
+        let batch = slot.batch_or_new(digest);
+        batch.known |= digest == batch_digest(0, &[]);
+        if !batch.is_complete() && !self.incomplete.contains(&(sequence, digest)) {
+            batch.fetch_at_ns = now.monotonic_ns;
+            self.incomplete.push((sequence, digest));
+        }
+        self.highest_seen = self.highest_seen.max(sequence);
+        self.execute_committed(now, output);
     }
 
     /// Hands committed batches to execution, in order (`NC-7`). Stops at a checkpoint until its digest is taken, so that the digest is of the state
     /// after exactly that number.
-    pub(super) fn execute_committed(&mut self, output: &mut Output) {
+    pub(super) fn execute_committed(&mut self, now: Now, output: &mut Output) {
         while !self.checkpoints.digest_pending() {
             let sequence = self.executed.next();
-            let Some(slot) = self.log.slot(sequence).filter(|slot| slot.stage == Stage::Committed) else { return };
-            let proposal = slot.proposal.expect("what is committed was proposed");
-            assert_eq!(slot.bodies_missing, 0, "what is committed here was accepted here, with its bodies");
-            // Strictly later than the batch before, whatever the primary wrote (`NC-8`).
-            let timestamp_ns = proposal.timestamp_ns.max(self.executed_timestamp_ns + 1);
+            let Some(slot) = self.log.slot(sequence) else { return };
+            let Some(batch) = slot.committed.and_then(|digest| slot.batch(&digest)) else { return };
+            if !batch.is_complete() {
+                return;
+            }
+            // Strictly later than the batch before, whatever the primary wrote (`NC-8`). A null batch executes nothing, and has no time.
+            if !batch.entries.is_empty() {
+                self.executed_timestamp_ns = batch.timestamp_ns.max(self.executed_timestamp_ns + 1);
+            }
             let (clients, bodies) = (&mut self.clients, &mut self.bodies);
-            let requests = slot.entries.iter().zip(&slot.bodies).filter_map(|(entry, body)| {
+            let synchroniser = &mut self.synchroniser;
+            let requests = batch.entries.iter().zip(&batch.bodies).filter_map(|(entry, body)| {
                 let name = entry.name();
-                let due = clients.schedule(name, bodies);
+                if let Some(waited_ns) = clients.waited_ns(name, bodies, now.monotonic_ns) {
+                    synchroniser.on_executed(now.monotonic_ns, waited_ns);
+                }
+                let due = clients.schedule(name, bodies, now.monotonic_ns);
                 let body = body.filter(|_| name.number != RequestNumber::OPEN);
                 due.then_some(ScheduledRequest { name, digest: entry.digest, body })
             });
-            output.execute(sequence, timestamp_ns, requests);
+            output.execute(sequence, self.executed_timestamp_ns, requests);
+            if self.active && sequence > self.carried_last {
+                self.synchroniser.on_progress();
+            }
             self.executed = sequence;
-            self.executed_timestamp_ns = timestamp_ns;
             self.pulse.progressed();
             if self.checkpoints.due_after(sequence) {
                 self.checkpoints.await_digest(sequence);

@@ -1,7 +1,7 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::numbers::{ReplicaId, SequenceNumber, View};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -64,6 +64,20 @@ pub enum Event {
         replica: ReplicaId,
         /// About which number.
         sequence: SequenceNumber,
+    },
+    /// This replica left its view.
+    ViewLeft {
+        /// The view that it wants to enter.
+        wanted: View,
+    },
+    /// It entered a view.
+    ViewEntered(View),
+    /// A primary signed a new view that does not follow from the view changes that it names.
+    NewViewWrong {
+        /// Which replica.
+        replica: ReplicaId,
+        /// Of which view.
+        view: View,
     },
     /// `2f+1` replicas agree on a state that is not this replica's.
     Diverged(SequenceNumber),

@@ -1,7 +1,10 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
-use crate::limits::{FETCH_REFILL_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATUS_ANSWER_NS};
-use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
+use crate::limits::{
+    FETCH_REFILL_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
+    STATUS_ANSWER_NS,
+};
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
@@ -12,6 +15,9 @@ struct Peer {
     stable: SequenceNumber,
     fetched_since_ns: u64,
     fetched_bytes: usize,
+    suspects: Option<View>,
+    statements_ns: Option<u64>,
+    checks_until_ns: u64,
 }
 
 /// The others.
@@ -118,6 +124,37 @@ impl Peers {
     /// A peer was sent bytes of bodies.
     pub(super) fn fetch_spent(&mut self, id: ReplicaId, bytes: usize) {
         self.peers[usize::from(id.0)].fetched_bytes += bytes;
+    }
+
+    /// A peer suspects the primary of a view, or no longer does.
+    pub(super) fn suspects(&mut self, id: ReplicaId, view: Option<View>) {
+        self.peers[usize::from(id.0)].suspects = view;
+    }
+
+    /// How many peers suspect the primary of a view.
+    pub(super) fn suspecting(&self, view: View) -> usize {
+        self.peers.iter().filter(|peer| peer.suspects == Some(view)).count()
+    }
+
+    /// Whether a peer may be sent statements now, once in each `pace_ns`; counts as sent if so.
+    pub(super) fn may_send_statements(&mut self, id: ReplicaId, pace_ns: u64, now_ns: u64) -> bool {
+        let sent = &mut self.peers[usize::from(id.0)].statements_ns;
+        let may = sent.is_none_or(|sent| now_ns.saturating_sub(sent) >= pace_ns);
+        if may {
+            *sent = Some(now_ns);
+        }
+        may
+    }
+
+    /// Whether one more signature of what a peer sent may be checked now: some at once, and then one in each [`STATEMENT_CHECK_NS`].
+    pub(super) fn may_check(&mut self, id: ReplicaId, now_ns: u64) -> bool {
+        let until = &mut self.peers[usize::from(id.0)].checks_until_ns;
+        let next = (*until).max(now_ns) + STATEMENT_CHECK_NS;
+        let may = next <= now_ns + STATEMENT_CHECK_NS * STATEMENT_CHECKS_BURST;
+        if may {
+            *until = next;
+        }
+        may
     }
 
     fn is_live(&self, id: ReplicaId, now_ns: u64) -> bool {

@@ -1,7 +1,7 @@
 //! The primary's part: which requests make the next batch, and when it may be proposed (`protocol.md NC-2`, `BP-1`,
 //! `BP-2`).
 
-use super::log::{Proposal, Stage};
+use super::log::Stage;
 use super::output::Output;
 use super::{Now, Replica};
 use crate::numbers::SequenceNumber;
@@ -11,7 +11,8 @@ impl Replica {
     /// Proposes batches while requests wait and the pipeline has room: at once when it is not full, so that a lone request never waits for
     /// company; of everything that came together when it was.
     pub(super) fn propose(&mut self, now: Now, output: &mut Output) {
-        if !self.is_primary() {
+        // What the view took over comes first: then it is known which requests are proposed already.
+        if !self.is_primary() || !self.active || self.accepted < self.proposed {
             return;
         }
         while self.may_propose(self.proposed.next(), now) && self.propose_next(now, output) {}
@@ -35,30 +36,38 @@ impl Replica {
     fn propose_next(&mut self, now: Now, output: &mut Output) -> bool {
         let sequence = self.proposed.next();
         let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
-        assert!(slot.proposal.is_none() && slot.entries.is_empty(), "a primary proposes once for a number");
+        assert!(slot.proposal.is_none(), "a primary proposes once for a number");
+        self.entries.clear();
+        self.proposing.clear();
         let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
-        while slot.entries.len() < self.config.batch_requests_max {
+        while self.entries.len() < self.config.batch_requests_max {
             let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
             bytes += self.bodies.message(body).len();
             self.bodies.retain(body);
-            slot.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
-            slot.bodies.push(Some(body));
+            self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
+            self.proposing.push(Some(body));
         }
-        if slot.entries.is_empty() {
+        if self.entries.is_empty() {
             return false;
         }
         let timestamp_ns = now.wall_ns.max(self.proposed_timestamp_ns + 1);
-        let digest = batch_digest(timestamp_ns, &slot.entries);
-        slot.proposal = Some(Proposal { view: self.view, timestamp_ns, digest });
+        let digest = batch_digest(timestamp_ns, &self.entries);
+        slot.proposal = Some(digest);
         slot.stage = Stage::PrePrepared;
+        slot.note_pre_prepared(self.view, digest);
+        let batch = slot.batch_or_new(digest);
+        batch.known = true;
+        batch.timestamp_ns = timestamp_ns;
+        std::mem::swap(&mut batch.entries, &mut self.entries);
+        std::mem::swap(&mut batch.bodies, &mut self.proposing);
         let audience = super::others(&self.config);
-        output.send(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &slot.entries));
+        output.send(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
         self.proposed = sequence;
         self.proposed_timestamp_ns = timestamp_ns;
         self.accepted = sequence;
         self.highest_seen = self.highest_seen.max(sequence);
-        self.advance(sequence, output);
+        self.advance(now, sequence, output);
         true
     }
 }

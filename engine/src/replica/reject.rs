@@ -47,6 +47,16 @@ reasons! {
     BatchOutOfBounds => "batch out of bounds",
     /// A checkpoint whose digest differs from this replica's own.
     CheckpointDiffers => "checkpoint differs",
+    /// A part of a view change or new view that is here already, or is past.
+    StatementKnown => "statement known",
+    /// A view change or new view that no correct replica writes.
+    StatementUnsound => "statement unsound",
+    /// A view change or new view that its replica did not sign.
+    SignatureBad => "signature bad",
+    /// A new view that does not follow from the view changes that it names.
+    NewViewWrong => "new view wrong",
+    /// A batch's content that nobody here asked for.
+    BatchUnasked => "batch unasked",
     /// A fetch of what is not here.
     FetchUnknown => "fetch unknown",
     /// A status or fetch beyond the rate at which a peer is answered.

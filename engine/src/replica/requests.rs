@@ -2,7 +2,7 @@
 
 use super::clients::Admission;
 use super::output::Output;
-use super::{Reject, Replica};
+use super::{Now, Reject, Replica};
 use crate::authentication::AuthenticatedPacket;
 use crate::numbers::ClientId;
 use crate::wire::Audience;
@@ -12,6 +12,7 @@ use crate::wire::request::{Request, RequestName};
 impl Replica {
     pub(super) fn on_request(
         &mut self,
+        now: Now,
         from: ClientId,
         request: &Request<'_>,
         packet: &AuthenticatedPacket<'_>,
@@ -37,7 +38,8 @@ impl Replica {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
                 }
-                let Some(body) = self.bodies.store(packet.datagram(), packet.body_range(), name, digest, true) else {
+                let (datagram, range) = (packet.datagram(), packet.body_range());
+                let Some(body) = self.bodies.store(datagram, range, name, digest, true, now.monotonic_ns) else {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
                 };

@@ -10,9 +10,10 @@ use crate::limits::{
 };
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
 use crate::wire::Message;
-use crate::wire::agreement::{Vote, append_pre_prepare};
+use crate::wire::agreement::{Batch, CommitClaim, Vote, append_pre_prepare, batch_digest};
 use crate::wire::request::RequestName;
-use crate::wire::retransmission::{Fetch, Status};
+use crate::wire::retransmission::{Fetch, FetchBatch, Status};
+use logothete_crypto::Digest;
 
 /// When the next status message is due.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub(super) struct Pulse {
     pub(super) stuck_since_ns: Option<u64>,
     sent_ns: u64,
     sent_while_stuck: u32,
+    hastened: bool,
 }
 
 impl Pulse {
@@ -31,7 +33,16 @@ impl Pulse {
         self.sent_while_stuck = 0;
     }
 
+    /// The others are to hear soon how this replica stands.
+    pub(super) fn hasten(&mut self) {
+        self.hastened = true;
+        self.due_ns = 0;
+    }
+
     fn update(&mut self, now_ns: u64, work: bool) {
+        if self.hastened {
+            return;
+        }
         if !work {
             self.progressed();
             self.due_ns = self.sent_ns + STATUS_IDLE_NS;
@@ -47,15 +58,16 @@ impl Pulse {
 impl Replica {
     /// Multicasts a status message when one is due: soon when there is work and no progress, now and then otherwise.
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
-        let work = self.highest_seen > self.executed || self.clients.work_waits(&self.bodies);
+        let work = self.highest_seen > self.executed || self.clients.work_waits(&self.bodies) || !self.active;
         self.pulse.update(now.monotonic_ns, work);
         if now.monotonic_ns < self.pulse.due_ns {
             return;
         }
+        self.pulse.hastened = false;
         self.pulse.sent_ns = now.monotonic_ns;
         self.pulse.sent_while_stuck += u32::from(work);
         self.pulse.update(now.monotonic_ns, work);
-        let mut status = Status::new(self.view, self.stable(), self.executed, self.highest_seen);
+        let mut status = Status::new(self.standing(), self.stable(), self.executed, self.highest_seen);
         for (offset, sequence) in (self.executed.0 + 1..=self.highest_seen.0).enumerate() {
             let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window())
             else {
@@ -67,7 +79,7 @@ impl Replica {
             if slot.stage < Stage::Prepared {
                 status.lacks_prepared.set(offset);
             }
-            if slot.stage < Stage::Committed {
+            if slot.committed.is_none() {
                 status.lacks_committed.set(offset);
             }
         }
@@ -82,27 +94,27 @@ impl Replica {
         status: &Status,
         output: &mut Output,
     ) -> Result<(), Reject> {
-        if status.view() != self.view {
-            return Err(Reject::ViewOther);
-        }
+        let standing = status.standing();
+        self.peers.suspects(from, standing.suspects.then_some(standing.view));
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
         // A peer is further on: there is work that this replica may know nothing of.
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
         self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
+        self.answer_standing(now, from, &standing, output);
         if !self.peers.may_answer(from, now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
         let to = Self::only(from);
-        let mut bytes_left = STATUS_ANSWER_BYTES;
-        for vote in self.checkpoints.own_above(status.stable()) {
+        for vote in self.checkpoints.own_from(status.stable().next()) {
             output.send(to, |bytes| vote.append(bytes));
         }
+        // Votes count in their view only; what committed counts in any.
+        let votes = self.active && standing.view == self.view;
+        let mut bytes_left = STATUS_ANSWER_BYTES;
         for offset in 0..self.log.window() as usize {
             let sequence = SequenceNumber(status.executed().0.saturating_add(1 + offset as u64));
             let Some(slot) = self.log.slot(sequence) else { continue };
-            let Some(proposal) = slot.proposal.filter(|_| slot.stage >= Stage::PrePrepared) else { continue };
-            let vote = Vote::new(proposal.view, sequence, proposal.digest);
             let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
                 output.send(to, |bytes| {
                     let before = bytes.len();
@@ -110,15 +122,22 @@ impl Replica {
                     bytes_left = bytes_left.saturating_sub(bytes.len() - before);
                 });
             };
-            if self.is_primary() && status.lacks(&status.lacks_proposal, offset) {
-                let (view, time) = (proposal.view, proposal.timestamp_ns);
-                send(&|bytes| append_pre_prepare(bytes, view, sequence, time, &slot.entries));
+            if let Some(digest) = slot.committed
+                && status.lacks(&status.lacks_committed, offset)
+            {
+                send(&|bytes| CommitClaim::new(sequence, digest).append(bytes));
             }
-            if !self.is_primary() && status.lacks(&status.lacks_prepared, offset) {
-                send(&|bytes| vote.append_prepare(bytes));
-            }
-            if slot.stage >= Stage::Prepared && status.lacks(&status.lacks_committed, offset) {
-                send(&|bytes| vote.append_commit(bytes));
+            if let Some(batch) = slot.proposed_batch().filter(|_| votes && slot.stage >= Stage::PrePrepared) {
+                let vote = Vote::new(self.view, sequence, batch.digest);
+                if self.is_primary() && !slot.carried && status.lacks(&status.lacks_proposal, offset) {
+                    send(&|bytes| append_pre_prepare(bytes, self.view, sequence, batch.timestamp_ns, &batch.entries));
+                }
+                if !self.is_primary() && status.lacks(&status.lacks_prepared, offset) {
+                    send(&|bytes| vote.append_prepare(bytes));
+                }
+                if slot.stage >= Stage::Prepared && status.lacks(&status.lacks_committed, offset) {
+                    send(&|bytes| vote.append_commit(bytes));
+                }
             }
             if bytes_left == 0 {
                 break;
@@ -138,26 +157,31 @@ impl Replica {
         self.fell_behind = behind;
     }
 
-    /// Asks for the bodies of held proposals: the primary first, then one replica after the other (`RT-3`).
+    /// Asks for what is lacking of the batches that are wanted, content or bodies: the primary first, then one replica after the other
+    /// (`RT-3`).
     pub(super) fn fetch_missing(&mut self, now: Now, output: &mut Output) {
         let replicas = self.config.quorum.replicas() as u32;
-        for at in 0..self.incomplete.len() {
-            let sequence = self.incomplete[at];
-            let primary = u32::from(self.primary().0);
-            let slot = self.log.slot_mut(sequence).expect("what is incomplete is in the window");
-            if slot.fetch_at_ns > now.monotonic_ns {
+        let primary = u32::from(self.primary().0);
+        for (sequence, digest) in &self.incomplete {
+            let slot = self.log.slot_mut(*sequence).expect("what is incomplete is in the window");
+            let batch = slot.batch_mut(digest).expect("what is incomplete is named");
+            if batch.fetch_at_ns > now.monotonic_ns {
                 continue;
             }
-            let proposal = slot.proposal.expect("what is incomplete was proposed");
-            let mut target = ReplicaId(((primary + slot.fetch_tries) % replicas) as u8);
+            let mut target = ReplicaId(((primary + batch.fetch_tries) % replicas) as u8);
             if target == self.config.id {
-                slot.fetch_tries += 1;
-                target = ReplicaId(((primary + slot.fetch_tries) % replicas) as u8);
+                batch.fetch_tries += 1;
+                target = ReplicaId(((primary + batch.fetch_tries) % replicas) as u8);
             }
-            slot.fetch_at_ns = now.monotonic_ns + (FETCH_RETRY_NS << (slot.fetch_tries / replicas).min(6));
-            slot.fetch_tries += 1;
-            let mut fetch = Fetch::new(sequence, proposal.digest);
-            for (index, body) in slot.bodies.iter().enumerate() {
+            batch.fetch_at_ns = now.monotonic_ns + (FETCH_RETRY_NS << (batch.fetch_tries / replicas).min(6));
+            batch.fetch_tries += 1;
+            if !batch.known {
+                let fetch = FetchBatch::new(*sequence, *digest);
+                output.send(Self::only(target), |bytes| fetch.append(bytes));
+                continue;
+            }
+            let mut fetch = Fetch::new(*sequence, *digest);
+            for (index, body) in batch.bodies.iter().enumerate() {
                 if body.is_none() {
                     fetch.set(index);
                 }
@@ -168,8 +192,45 @@ impl Replica {
 
     /// When the next fetch is due.
     pub(super) fn fetch_due_ns(&self) -> u64 {
-        let due = |sequence: &SequenceNumber| self.log.slot(*sequence).map(|slot| slot.fetch_at_ns);
+        let due = |(sequence, digest): &(SequenceNumber, Digest)| {
+            self.log.slot(*sequence)?.batch(digest).map(|batch| batch.fetch_at_ns)
+        };
         self.incomplete.iter().filter_map(due).min().unwrap_or(u64::MAX)
+    }
+
+    /// Sends the content of a batch, by which it proves itself (`RT-4`).
+    pub(super) fn on_fetch_batch(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        fetch: &FetchBatch,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
+        let batch = slot.batch(&fetch.digest).filter(|batch| batch.known && !batch.entries.is_empty());
+        let batch = batch.ok_or(Reject::FetchUnknown)?;
+        let bytes = size_of_val(&batch.entries[..]);
+        if bytes > self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns) {
+            return Err(Reject::RateLimited);
+        }
+        self.peers.fetch_spent(from, bytes);
+        let content = Batch { sequence: fetch.sequence(), timestamp_ns: batch.timestamp_ns, entries: &batch.entries };
+        output.send(Self::only(from), |bytes| content.append(bytes));
+        Ok(())
+    }
+
+    /// Takes the content of a batch that is wanted: its digest says whether it is the one.
+    pub(super) fn on_batch(&mut self, now: Now, content: &Batch<'_>) -> Result<(), Reject> {
+        let digest = batch_digest(content.timestamp_ns, content.entries);
+        if !self.incomplete.contains(&(content.sequence, digest)) {
+            return Err(Reject::BatchUnasked);
+        }
+        let slot = self.log.slot(content.sequence).expect("what is incomplete is in the window");
+        if slot.batch(&digest).is_some_and(|batch| batch.known) {
+            return Err(Reject::Duplicate);
+        }
+        self.learn_batch(now, content.sequence, digest, content.timestamp_ns, content.entries);
+        Ok(())
     }
 
     /// Relays the clients' own packets that a peer lacks, so that it checks its own tag on them (`RT-4`), as far as its
@@ -182,11 +243,9 @@ impl Replica {
         output: &mut Output,
     ) -> Result<(), Reject> {
         let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
-        if slot.proposal.is_none_or(|proposal| proposal.digest != fetch.digest) {
-            return Err(Reject::FetchUnknown);
-        }
+        let batch = slot.batch(&fetch.digest).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
         let mut bytes_left = self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns);
-        for (index, body) in slot.bodies.iter().enumerate() {
+        for (index, body) in batch.bodies.iter().enumerate() {
             let Some(body) = body.filter(|_| fetch.contains(index)) else { continue };
             let bytes = self.bodies.packet_bytes(body);
             if bytes > bytes_left {
@@ -199,9 +258,9 @@ impl Replica {
         Ok(())
     }
 
-    /// A client's packet that a peer relayed: taken only if a held proposal lacks exactly it. Its tag for this replica may be wrong (the client
+    /// A client's packet that a peer relayed: taken only if a wanted batch lacks exactly it. Its tag for this replica may be wrong (the client
     /// had no session here when it sealed it, or lies); then [`Replica::accept_in_order`] waits for others to vouch for it (`RT-4`, `NC-4`).
-    pub(super) fn on_relayed(&mut self, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
+    pub(super) fn on_relayed(&mut self, now: Now, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
         let mut messages = packet.messages();
         let Some(Ok((Message::Request(request), bytes))) = messages.next() else { return Err(Reject::Malformed) };
         if bytes.len() != packet.body_range().len() {
@@ -213,16 +272,18 @@ impl Replica {
             return Err(Reject::SenderMismatch);
         }
         let digest = packet.body_digest();
-        let asked = |sequence: &SequenceNumber| {
+        let asked = |(sequence, wanted): &(SequenceNumber, Digest)| {
             let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
-            let mut lacking = slot.entries.iter().zip(&slot.bodies).filter(|(_, body)| body.is_none());
+            let batch = slot.batch(wanted).expect("what is incomplete is named");
+            let mut lacking = batch.entries.iter().zip(&batch.bodies).filter(|(_, body)| body.is_none());
             lacking.any(|(entry, _)| entry.digest == digest && entry.name() == name)
         };
         if !self.incomplete.iter().any(asked) {
             return Err(Reject::RelayUnasked);
         }
         let (datagram, range) = (packet.datagram(), packet.body_range());
-        let Some(body) = self.bodies.store(datagram, range, name, digest, packet.is_authentic()) else {
+        let authentic = packet.is_authentic();
+        let Some(body) = self.bodies.store(datagram, range, name, digest, authentic, now.monotonic_ns) else {
             return Err(Reject::Overloaded);
         };
         self.bind_body(name, body);
@@ -230,20 +291,21 @@ impl Replica {
         Ok(())
     }
 
-    /// Gives a body to the held proposals that name it.
+    /// Gives a body to the wanted batches that name it.
     pub(super) fn bind_body(&mut self, name: RequestName, body: super::BodyRef) {
         let digest = self.bodies.digest(body);
         let (log, bodies) = (&mut self.log, &mut self.bodies);
-        self.incomplete.retain(|sequence| {
+        self.incomplete.retain(|(sequence, wanted)| {
             let slot = log.slot_mut(*sequence).expect("what is incomplete is in the window");
-            for (entry, place) in slot.entries.iter().zip(&mut slot.bodies) {
+            let batch = slot.batch_mut(wanted).expect("what is incomplete is named");
+            for (entry, place) in batch.entries.iter().zip(&mut batch.bodies) {
                 if place.is_none() && entry.digest == digest && entry.name() == name {
                     bodies.retain(body);
                     *place = Some(body);
-                    slot.bodies_missing -= 1;
+                    batch.bodies_missing -= 1;
                 }
             }
-            slot.bodies_missing > 0
+            !batch.is_complete()
         });
     }
 }

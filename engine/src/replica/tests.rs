@@ -5,7 +5,8 @@ use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MA
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
-use crate::wire::retransmission::Status;
+use crate::wire::retransmission::{Standing, Status};
+use logothete_crypto::Identity;
 
 fn config(datagram_bytes_max: usize) -> ReplicaConfig {
     ReplicaConfig {
@@ -20,7 +21,15 @@ fn config(datagram_bytes_max: usize) -> ReplicaConfig {
         client_window: 32,
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
+        epoch: 1,
+        statement_piece_bytes: 1024,
     }
+}
+
+fn replica(config: ReplicaConfig) -> Replica {
+    let identity = |seed| Identity::from_secret_bytes([seed; 32]);
+    let public = (0..4).map(|seed| identity(seed).public()).collect();
+    Replica::new(config, Signatures::new(identity(config.id.0), public, Digest::default()))
 }
 
 fn now() -> Now {
@@ -41,10 +50,11 @@ fn full_batches_never_fill_the_store() {
 
 #[test]
 fn a_peer_may_claim_any_number() {
-    let mut replica = Replica::new(config(DATAGRAM_BYTES_LOOPBACK));
+    let mut replica = replica(config(DATAGRAM_BYTES_LOOPBACK));
     let mut output = Output::new();
     let everything = SequenceNumber(u64::MAX);
-    let status = Status::new(View(0), everything, everything, everything);
+    let standing = Standing { view: View(0), active: true, suspects: false, view_changes: ReplicaSet::EMPTY };
+    let status = Status::new(standing, everything, everything, everything);
     replica.on_status(now(), ReplicaId(2), &status, &mut output).unwrap();
     replica.on_duty_end(now(), &mut output);
     assert_eq!(replica.executed(), SequenceNumber(0));
@@ -64,6 +74,6 @@ fn a_request_longer_than_its_run_may_be_is_rejected() {
         let mut message = Vec::new();
         request::append(&mut message, name, 1, operations.bytes());
         assert_eq!(message.len(), bytes);
-        assert_eq!(Replica::new(config).admit_size(message.len()), outcome);
+        assert_eq!(replica(config).admit_size(message.len()), outcome);
     }
 }

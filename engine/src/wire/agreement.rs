@@ -2,6 +2,7 @@
 
 use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::request::RequestName;
+use super::view_change::null_batch;
 use crate::limits;
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
 use logothete_crypto::{Digest, DigestWriter};
@@ -61,7 +62,7 @@ pub struct PrePrepare<'a> {
     pub sequence: SequenceNumber,
     /// The primary's clock, nanoseconds since 1970.
     pub timestamp_ns: u64,
-    /// The requests, in the order of execution; at least one.
+    /// The requests, in the order of execution; none in a null batch.
     pub entries: &'a [BatchEntry],
 }
 
@@ -69,7 +70,9 @@ impl<'a> PrePrepare<'a> {
     pub(super) fn decode(layout: &'a [u8]) -> Result<Self, Malformed> {
         let (fields, entries) = PrePrepareLayout::ref_from_prefix(layout).map_err(|_| Malformed::Short)?;
         let count = fields.count.get() as usize;
-        if count == 0 || count > limits::BATCH_REQUESTS_MAX || fields.reserved.get() != 0 {
+        // Without requests it is the null batch, which has no time.
+        let null = count == 0;
+        if null != (fields.timestamp_ns.get() == 0) || count > limits::BATCH_REQUESTS_MAX || fields.reserved.get() != 0 {
             return Err(Malformed::Field);
         }
         let entries = <[BatchEntry]>::ref_from_bytes_with_elems(entries, count).map_err(|_| Malformed::Length)?;
@@ -108,9 +111,85 @@ pub const fn batch_requests_fitting(body_bytes_max: usize) -> usize {
     (body_bytes_max - MESSAGE_HEADER_BYTES - size_of::<PrePrepareLayout>()) / size_of::<BatchEntry>()
 }
 
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BatchLayout {
+    sequence: U64,
+    timestamp_ns: U64,
+    count: U32,
+    reserved: U32,
+}
+
+/// The content of a batch, by itself: whoever asked for it knows its digest, so that it proves itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The place for which it was asked.
+    pub sequence: SequenceNumber,
+    /// The clock of the primary that proposed it first.
+    pub timestamp_ns: u64,
+    /// Its requests.
+    pub entries: &'a [BatchEntry],
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn decode(layout: &'a [u8]) -> Result<Self, Malformed> {
+        let (fields, entries) = BatchLayout::ref_from_prefix(layout).map_err(|_| Malformed::Short)?;
+        let count = fields.count.get() as usize;
+        if count == 0 || count > limits::BATCH_REQUESTS_MAX || fields.reserved.get() != 0 {
+            return Err(Malformed::Field);
+        }
+        let entries = <[BatchEntry]>::ref_from_bytes_with_elems(entries, count).map_err(|_| Malformed::Length)?;
+        if entries.iter().any(|entry| entry.reserved != [0; 6]) {
+            return Err(Malformed::Field);
+        }
+        let sequence = SequenceNumber(fields.sequence.get());
+        Ok(Self { sequence, timestamp_ns: fields.timestamp_ns.get(), entries })
+    }
+
+    /// Appends it.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        let fields = BatchLayout {
+            sequence: self.sequence.0.into(),
+            timestamp_ns: self.timestamp_ns.into(),
+            count: (self.entries.len() as u32).into(),
+            reserved: 0.into(),
+        };
+        framing::append(out, Kind::Batch, &[fields.as_bytes(), self.entries.as_bytes()]);
+    }
+}
+
+/// Committed(s, D): the sender committed the batch at the place, in whatever view.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct CommitClaim {
+    sequence: U64,
+    /// The batch.
+    pub digest: Digest,
+}
+
+impl CommitClaim {
+    /// A claim.
+    pub fn new(sequence: SequenceNumber, digest: Digest) -> Self {
+        Self { sequence: sequence.0.into(), digest }
+    }
+
+    /// The place.
+    pub fn sequence(&self) -> SequenceNumber {
+        SequenceNumber(self.sequence.get())
+    }
+
+    /// Appends it.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        framing::append(out, Kind::CommitClaim, &[self.as_bytes()]);
+    }
+}
+
 /// The digest `D` of a batch (`protocol.md NC-9`). It does not contain the view: a batch keeps its digest when a later
 /// view carries it over.
 pub fn batch_digest(timestamp_ns: u64, entries: &[BatchEntry]) -> Digest {
+    if entries.is_empty() {
+        return null_batch();
+    }
     let mut writer = DigestWriter::new("logothete batch");
     writer.update(&timestamp_ns.to_le_bytes());
     writer.update(entries.as_bytes());
@@ -199,6 +278,7 @@ mod tests {
     proptest! {
         #[test]
         fn pre_prepares_round_trip(view: u64, sequence: u64, timestamp: u64, requests in proptest::collection::vec((any::<u16>(), any::<u64>()), 1..60)) {
+            let timestamp = timestamp.max(1);
             let entries: Vec<_> = requests.iter().map(|&(client, number)| entry(client, number)).collect();
             let mut bytes = Vec::new();
             append_pre_prepare(&mut bytes, View(view), SequenceNumber(sequence), timestamp, &entries);
@@ -230,10 +310,17 @@ mod tests {
         assert_ne!(digest, batch_digest(5, &[a]));
     }
 
+    /// `protocol.md VC-5`: there is one null batch, and it has no time.
     #[test]
-    fn an_empty_batch_is_malformed() {
+    fn an_empty_batch_with_a_time_is_malformed() {
+        for (timestamp_ns, sound) in [(0, true), (5, false)] {
+            let mut bytes = Vec::new();
+            append_pre_prepare(&mut bytes, View(0), SequenceNumber(1), timestamp_ns, &[]);
+            assert_eq!(Message::decode(&bytes, SENDER).is_ok(), sound);
+        }
         let mut bytes = Vec::new();
-        append_pre_prepare(&mut bytes, View(0), SequenceNumber(1), 0, &[]);
+        append_pre_prepare(&mut bytes, View(0), SequenceNumber(1), 0, &[entry(0, 1)]);
         assert_eq!(Message::decode(&bytes, SENDER).unwrap_err(), Malformed::Field);
+        assert_eq!(batch_digest(0, &[]), null_batch());
     }
 }

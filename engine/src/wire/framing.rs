@@ -86,10 +86,18 @@ pub enum Kind {
     ChainQuery = 14,
     /// [`super::subscription::ChainAnswer`]
     ChainAnswer = 15,
+    /// [`super::view_change::Part`]
+    Part = 16,
+    /// [`super::agreement::CommitClaim`]
+    CommitClaim = 17,
+    /// [`super::retransmission::FetchBatch`]
+    FetchBatch = 18,
+    /// [`super::agreement::Batch`]
+    Batch = 19,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Request,
         Self::PrePrepare,
         Self::Prepare,
@@ -105,10 +113,14 @@ impl Kind {
         Self::Runs,
         Self::ChainQuery,
         Self::ChainAnswer,
+        Self::Part,
+        Self::CommitClaim,
+        Self::FetchBatch,
+        Self::Batch,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
+        Self::ALL.iter().find(|kind| **kind as u8 == byte).copied()
     }
 
     /// Whether clients send it; replicas send all others.

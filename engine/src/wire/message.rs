@@ -1,12 +1,13 @@
 //! The messages that a body may hold, decoded: one variant a kind. Their layouts are in the files of their families.
 
-use super::agreement::{CheckpointVote, PrePrepare, Vote};
+use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::reply::{Refusal, Reply};
 use super::report::{ReportQuery, ReportReply};
 use super::request::Request;
-use super::retransmission::{Fetch, Status};
+use super::retransmission::{Fetch, FetchBatch, Status};
 use super::subscription::{ChainAnswer, ChainQuery, Follow, Runs};
+use super::view_change::Part;
 use crate::numbers::Principal;
 use zerocopy::FromBytes;
 
@@ -43,6 +44,14 @@ pub enum Message<'a> {
     ChainQuery(&'a ChainQuery),
     /// What it is.
     ChainAnswer(&'a ChainAnswer),
+    /// A piece of a signed statement.
+    Part(Part<'a>),
+    /// What committed at the sender.
+    CommitClaim(&'a CommitClaim),
+    /// A batch's content that a replica lacks.
+    FetchBatch(&'a FetchBatch),
+    /// A batch's content.
+    Batch(Batch<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -72,6 +81,10 @@ impl<'a> Message<'a> {
             Kind::Runs => Self::Runs(Runs::decode(layout)?),
             Kind::ChainQuery => Self::ChainQuery(ChainQuery::decode(layout)?),
             Kind::ChainAnswer => Self::ChainAnswer(ChainAnswer::decode(layout)?),
+            Kind::Part => Self::Part(Part::decode(layout)?),
+            Kind::CommitClaim => Self::CommitClaim(fixed(layout)?),
+            Kind::FetchBatch => Self::FetchBatch(fixed(layout)?),
+            Kind::Batch => Self::Batch(Batch::decode(layout)?),
         })
     }
 }
@@ -136,7 +149,7 @@ mod tests {
             assert_eq!(Kind::from_byte(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_byte(0), None);
-        assert_eq!(Kind::from_byte(16), None);
+        assert_eq!(Kind::from_byte(255), None);
     }
 
     /// `protocol.md RJ-3`
@@ -150,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..20, exact: bool) {
+        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..40, exact: bool) {
             let mut body = bytes;
             if body.len() >= MESSAGE_HEADER_BYTES {
                 body[0] = kind;

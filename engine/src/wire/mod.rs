@@ -18,6 +18,7 @@ pub mod report;
 pub mod request;
 pub mod retransmission;
 pub mod subscription;
+pub mod view_change;
 
 pub use framing::{Kind, Malformed};
 pub use message::{Message, Messages};

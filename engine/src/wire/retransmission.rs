@@ -2,9 +2,9 @@
 
 use super::framing::{self, Kind};
 use crate::limits;
-use crate::numbers::{SequenceNumber, View};
+use crate::numbers::{ReplicaSet, SequenceNumber, View};
 use logothete_crypto::Digest;
-use zerocopy::little_endian::U64;
+use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A bit for each number of the widest window.
@@ -30,7 +30,25 @@ impl WindowBits {
     }
 }
 
-/// Status(v, h, last executed, highest heard of, what is lacking up to there).
+/// In [`Status`]: the sender is in normal operation in its view.
+const FLAG_ACTIVE: u8 = 1;
+/// In [`Status`]: the sender suspects its view's primary.
+const FLAG_SUSPECTS: u8 = 2;
+
+/// How a replica stands to its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The view that it is in, or wants to enter.
+    pub view: View,
+    /// It has entered it.
+    pub active: bool,
+    /// It suspects the primary of it.
+    pub suspects: bool,
+    /// Whose view changes for it are here; of those that the new view names where that is here.
+    pub view_changes: ReplicaSet,
+}
+
+/// Status(v, h, last executed, highest heard of, what is lacking up to there, and of the view change).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Status {
@@ -38,6 +56,9 @@ pub struct Status {
     stable: U64,
     executed: U64,
     highest: U64,
+    flags: u8,
+    reserved: [u8; 5],
+    view_changes: U16,
     /// Numbers above `executed` whose pre-prepare is missing; bit 0 is `executed + 1`.
     pub lacks_proposal: WindowBits,
     /// Numbers above `executed` that have not prepared here.
@@ -48,10 +69,14 @@ pub struct Status {
 
 impl Status {
     /// A status that lacks nothing up to `highest`, the highest number that the sender has heard of, and everything above it.
-    pub fn new(view: View, stable: SequenceNumber, executed: SequenceNumber, highest: SequenceNumber) -> Self {
+    pub fn new(standing: Standing, stable: SequenceNumber, executed: SequenceNumber, highest: SequenceNumber) -> Self {
         let none = WindowBits::default();
+        let flag = |set, flag| if set { flag } else { 0 };
         Self {
-            view: view.0.into(),
+            view: standing.view.0.into(),
+            flags: flag(standing.active, FLAG_ACTIVE) | flag(standing.suspects, FLAG_SUSPECTS),
+            reserved: [0; 5],
+            view_changes: standing.view_changes.0.into(),
             stable: stable.0.into(),
             executed: executed.0.into(),
             highest: highest.0.into(),
@@ -61,9 +86,19 @@ impl Status {
         }
     }
 
-    /// The sender's view.
-    pub fn view(&self) -> View {
-        View(self.view.get())
+    /// How the sender stands to its view.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            view: View(self.view.get()),
+            active: self.flags & FLAG_ACTIVE != 0,
+            suspects: self.flags & FLAG_SUSPECTS != 0,
+            view_changes: ReplicaSet(self.view_changes.get()),
+        }
+    }
+
+    /// The highest number that the sender has heard of.
+    pub fn highest(&self) -> SequenceNumber {
+        SequenceNumber(self.highest.get())
     }
 
     /// The sender's last stable checkpoint.
@@ -124,6 +159,32 @@ impl Fetch {
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
         framing::append(out, Kind::Fetch, &[self.as_bytes()]);
+    }
+}
+
+/// FetchBatch(s, D): the content of a batch that the sender lacks.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FetchBatch {
+    sequence: U64,
+    /// The batch.
+    pub digest: Digest,
+}
+
+impl FetchBatch {
+    /// Asks for a batch at a place.
+    pub fn new(sequence: SequenceNumber, digest: Digest) -> Self {
+        Self { sequence: sequence.0.into(), digest }
+    }
+
+    /// The place.
+    pub fn sequence(&self) -> SequenceNumber {
+        SequenceNumber(self.sequence.get())
+    }
+
+    /// Appends it.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        framing::append(out, Kind::FetchBatch, &[self.as_bytes()]);
     }
 }
 

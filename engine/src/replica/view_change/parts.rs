@@ -1,0 +1,154 @@
+//! Putting statements together from their parts (`protocol.md VC-2`).
+//!
+//! What one peer sends of one statement is kept apart from what the others send of it, so that a peer that sends wrong pieces spoils nobody's
+//! but its own.
+
+use crate::limits::REPLICAS_MAX;
+use crate::numbers::{ReplicaId, View};
+use crate::wire::view_change::{Part, StatementKind};
+use logothete_crypto::{Digest, digest};
+
+#[derive(Debug)]
+struct Assembly {
+    view: View,
+    digest: Digest,
+    bytes: Vec<u8>,
+    missing: Vec<bool>,
+    missing_count: usize,
+}
+
+/// The statements that are on their way.
+#[derive(Debug)]
+pub struct Parts {
+    piece_bytes: usize,
+    /// By sender, kind and signer.
+    assemblies: Vec<Option<Assembly>>,
+}
+
+impl Parts {
+    /// Nothing yet; pieces are of `piece_bytes` bytes.
+    pub fn new(piece_bytes: usize) -> Self {
+        assert!(piece_bytes > 0);
+        Self { piece_bytes, assemblies: (0..2 * REPLICAS_MAX * REPLICAS_MAX).map(|_| None).collect() }
+    }
+
+    /// Cuts a statement into parts.
+    pub fn cut<'a>(
+        &self,
+        statement: StatementKind,
+        replica: ReplicaId,
+        view: View,
+        whole: Digest,
+        bytes: &'a [u8],
+    ) -> impl Iterator<Item = Part<'a>> + use<'a> {
+        bytes.chunks(self.piece_bytes).enumerate().map(move |(index, piece)| Part {
+            statement,
+            replica,
+            view,
+            digest: whole,
+            total_bytes: bytes.len(),
+            index,
+            bytes: piece,
+        })
+    }
+
+    /// Takes a part; returns the whole when it was the last one missing. A part that fits nothing is ignored.
+    pub fn take(&mut self, from: ReplicaId, part: &Part<'_>) -> Option<Vec<u8>> {
+        let kind = usize::from(part.statement == StatementKind::NewView);
+        let at = (usize::from(from.0) * 2 + kind) * REPLICAS_MAX + usize::from(part.replica.0);
+        let place = &mut self.assemblies[at];
+        let pieces = part.total_bytes.div_ceil(self.piece_bytes);
+        let start = part.index * self.piece_bytes;
+        let expected = part.total_bytes.saturating_sub(start).min(self.piece_bytes);
+        if part.index >= pieces || part.bytes.len() != expected {
+            return None;
+        }
+        let same = |held: &Assembly| held.digest == part.digest && held.bytes.len() == part.total_bytes;
+        // An older view's statement does not displace a newer one's.
+        if place.as_ref().is_some_and(|held| !same(held) && held.view > part.view) {
+            return None;
+        }
+        let assembly = match place {
+            Some(held) if same(held) => held,
+            _ => place.insert(Assembly {
+                view: part.view,
+                digest: part.digest,
+                bytes: vec![0; part.total_bytes],
+                missing: vec![true; pieces],
+                missing_count: pieces,
+            }),
+        };
+        if !std::mem::replace(&mut assembly.missing[part.index], false) {
+            return None;
+        }
+        assembly.bytes[start..start + expected].copy_from_slice(part.bytes);
+        assembly.missing_count -= 1;
+        if assembly.missing_count > 0 {
+            return None;
+        }
+        let whole = place.take().expect("it was just completed");
+        (digest(&whole.bytes) == whole.digest).then_some(whole.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: ReplicaId = ReplicaId(1);
+
+    fn statement(length: usize) -> (Vec<u8>, Digest) {
+        let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        let whole = digest(&bytes);
+        (bytes, whole)
+    }
+
+    /// `protocol.md VC-2`
+    #[test]
+    fn parts_make_the_whole_in_any_order_and_once() {
+        let mut parts = Parts::new(10);
+        for length in [1, 9, 10, 11, 95] {
+            let (bytes, whole) = statement(length);
+            let mut cut: Vec<_> = parts.cut(StatementKind::ViewChange, OWNER, View(2), whole, &bytes).collect();
+            cut.reverse();
+            let last = cut.pop().unwrap();
+            for part in &cut {
+                assert_eq!(parts.take(ReplicaId(3), part), None);
+                assert_eq!(parts.take(ReplicaId(3), part), None, "again");
+            }
+            assert_eq!(parts.take(ReplicaId(3), &last), Some(bytes));
+        }
+    }
+
+    /// `protocol.md VC-2`: a peer's wrong pieces spoil its own copy only, and a whole with another digest is nothing.
+    #[test]
+    fn wrong_pieces_spoil_nobody_elses() {
+        let mut parts = Parts::new(10);
+        let (bytes, whole) = statement(25);
+        let wrong = vec![0xff; 25];
+        let (mut good, mut bad) = (None, None);
+        let cut = parts.cut(StatementKind::NewView, OWNER, View(2), whole, &bytes);
+        for (part, wrong) in cut.zip(wrong.chunks(10)) {
+            bad = parts.take(ReplicaId(2), &Part { bytes: wrong, ..part });
+            good = parts.take(ReplicaId(3), &part);
+        }
+        assert_eq!((good, bad), (Some(bytes), None));
+    }
+
+    /// `protocol.md RJ-1`
+    #[test]
+    fn parts_that_fit_nothing_are_ignored() {
+        let mut parts = Parts::new(10);
+        let (bytes, whole) = statement(25);
+        let part = parts.cut(StatementKind::NewView, OWNER, View(2), whole, &bytes).last().unwrap();
+        for odd in [
+            Part { index: 3, ..part },
+            Part { index: usize::from(u16::MAX), ..part },
+            Part { bytes: &bytes[..6], ..part },
+            Part { total_bytes: 26, ..part },
+            Part { total_bytes: 1, ..part },
+        ] {
+            assert_eq!(parts.take(ReplicaId(0), &odd), None);
+        }
+    }
+}

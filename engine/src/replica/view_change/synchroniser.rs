@@ -1,0 +1,228 @@
+//! The view synchroniser: when a primary is suspected, and how long a new view is waited for (`protocol.md VC-8`, PBFT-99 section 4.5.2).
+//!
+//! It owns the time-outs and nothing else. Two things make a primary suspect while a request waits: *silence*, nothing at all from it for a
+//! short time, and *latency*, the oldest request left waiting for a long one. Both times are learned from what was seen while all went well,
+//! within bounds, and double while views change in vain.
+
+use crate::limits::{
+    DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
+};
+
+/// How many times the largest silence that turned out harmless is borne.
+const SILENCE_FACTOR: u64 = 3;
+
+/// How many times the largest latency that was seen is borne.
+const LATENCY_FACTOR: u64 = 8;
+
+/// A suspicion counts after so many further duty cycles.
+const SUSPICION_CYCLES: u32 = 3;
+
+/// The largest of the figures of the last one to two spans of time.
+#[derive(Debug, Default)]
+struct Largest {
+    since_ns: u64,
+    present: u64,
+    former: u64,
+}
+
+impl Largest {
+    fn learn(&mut self, now_ns: u64, figure: u64) {
+        if now_ns.saturating_sub(self.since_ns) >= LEARNED_NS {
+            (self.since_ns, self.former, self.present) = (now_ns, self.present, 0);
+        }
+        self.present = self.present.max(figure);
+    }
+
+    fn figure(&self) -> u64 {
+        self.present.max(self.former)
+    }
+}
+
+/// The time-outs of one replica.
+#[derive(Debug, Default)]
+pub struct Synchroniser {
+    silence: Largest,
+    latency: Largest,
+    doublings: u32,
+    /// When the primary was last heard from.
+    heard_ns: u64,
+    /// The time-out ran out then, so many duty cycles ago.
+    expired: Option<(u64, u32)>,
+    /// The primary of the present view is suspected.
+    suspects: bool,
+    /// The new view is waited for until then.
+    new_view_due_ns: Option<u64>,
+}
+
+impl Synchroniser {
+    /// Something authentic of the primary arrived; the oldest request waits since `waiting_since_ns`.
+    pub fn on_primary_heard(&mut self, now_ns: u64, waiting_since_ns: Option<u64>) {
+        if let Some(since) = waiting_since_ns {
+            self.silence.learn(now_ns, now_ns.saturating_sub(self.heard_ns.max(since)));
+        }
+        self.heard_ns = now_ns;
+    }
+
+    /// A request was executed that had been the oldest of its client for so long.
+    pub fn on_executed(&mut self, now_ns: u64, waited_ns: u64) {
+        self.latency.learn(now_ns, waited_ns);
+    }
+
+    /// A batch that the present view's primary proposed was executed: the view works.
+    pub fn on_progress(&mut self) {
+        self.doublings = 0;
+    }
+
+    /// Ends a duty cycle in normal operation: whether the primary is suspected, now that the oldest request waits since `waiting_since_ns`.
+    pub fn suspects(&mut self, now_ns: u64, waiting_since_ns: Option<u64>) -> bool {
+        let Some(since) = waiting_since_ns.filter(|since| self.due_ns(*since) <= now_ns) else {
+            self.expired = None;
+            self.suspects = false;
+            return false;
+        };
+        debug_assert!(since <= now_ns);
+        let (first_ns, cycles) = self.expired.get_or_insert((now_ns, 0));
+        *cycles += 1;
+        self.suspects = *cycles > SUSPICION_CYCLES && now_ns - *first_ns >= SUSPICION_CONFIRM_NS;
+        self.suspects
+    }
+
+    /// What [`Synchroniser::suspects`] said last.
+    pub fn is_suspecting(&self) -> bool {
+        self.suspects
+    }
+
+    /// When a request that waits since `since_ns` makes the primary suspect, if nothing more is heard of it.
+    fn due_ns(&self, since_ns: u64) -> u64 {
+        let silent = self.heard_ns.max(since_ns) + self.silence_max_ns();
+        silent.min(since_ns + self.latency_max_ns())
+    }
+
+    /// When the replica is to look again.
+    pub fn deadline_ns(&self, waiting_since_ns: Option<u64>) -> u64 {
+        let new_view = self.new_view_due_ns.unwrap_or(u64::MAX);
+        let suspicion = match (self.expired, waiting_since_ns) {
+            _ if self.suspects => u64::MAX,
+            (Some((first_ns, cycles)), _) => {
+                // Spread the cycles over the time of confirmation.
+                first_ns + SUSPICION_CONFIRM_NS * u64::from(cycles.min(SUSPICION_CYCLES + 1)) / u64::from(SUSPICION_CYCLES)
+            }
+            (None, Some(since)) => self.due_ns(since),
+            (None, None) => u64::MAX,
+        };
+        new_view.min(suspicion)
+    }
+
+    /// The replica left a view.
+    pub fn on_view_left(&mut self) {
+        self.expired = None;
+        self.suspects = false;
+        self.new_view_due_ns = None;
+    }
+
+    /// A quorum wants the view: from now on its new view is waited for.
+    pub fn on_view_wanted(&mut self, now_ns: u64) {
+        if self.new_view_due_ns.is_none() {
+            self.new_view_due_ns = Some(now_ns + self.silence_max_ns());
+        }
+    }
+
+    /// Whether the new view did not come in time; the next one is waited for twice as long.
+    pub fn gives_up(&mut self, now_ns: u64) -> bool {
+        let late = self.new_view_due_ns.is_some_and(|due| due <= now_ns);
+        if late {
+            self.new_view_due_ns = None;
+            self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+        }
+        late
+    }
+
+    /// The replica entered a view.
+    pub fn on_view_entered(&mut self, now_ns: u64) {
+        self.on_view_left();
+        self.heard_ns = now_ns;
+        // Until something of the new primary is executed, the next change waits longer.
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+    }
+
+    fn silence_max_ns(&self) -> u64 {
+        (self.silence.figure() * SILENCE_FACTOR).clamp(SILENCE_MIN_NS, SILENCE_MAX_NS) << self.doublings
+    }
+
+    fn latency_max_ns(&self) -> u64 {
+        (self.latency.figure() * LATENCY_FACTOR).clamp(LATENCY_MIN_NS, LATENCY_MAX_NS) << self.doublings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn confirmed(synchroniser: &mut Synchroniser, from_ns: u64, since: Option<u64>) -> bool {
+        (0..=SUSPICION_CYCLES).any(|cycle| synchroniser.suspects(from_ns + u64::from(cycle) * MS, since))
+    }
+
+    /// `protocol.md VC-8`
+    #[test]
+    fn a_silent_primary_is_suspected_while_a_request_waits_and_only_then() {
+        let mut synchroniser = Synchroniser::default();
+        synchroniser.on_primary_heard(1000 * MS, None);
+        assert!(!confirmed(&mut synchroniser, 9000 * MS, None), "nothing waits");
+        assert_eq!(synchroniser.deadline_ns(None), u64::MAX);
+        let since = Some(9000 * MS);
+        assert_eq!(synchroniser.deadline_ns(since), 9000 * MS + SILENCE_MIN_NS);
+        assert!(!confirmed(&mut synchroniser, 9000 * MS + SILENCE_MIN_NS - 5 * MS, since));
+        assert!(!synchroniser.suspects(9000 * MS + SILENCE_MIN_NS, since), "one look is not enough");
+        assert!(confirmed(&mut synchroniser, 9000 * MS + SILENCE_MIN_NS, since));
+        // It speaks again: no suspicion is left.
+        synchroniser.on_primary_heard(9040 * MS, since);
+        assert!(!synchroniser.suspects(9041 * MS, since) && !synchroniser.is_suspecting());
+    }
+
+    /// `protocol.md VC-8`: who talks and does not serve is suspected too, later.
+    #[test]
+    fn a_primary_that_talks_and_does_not_order_is_suspected() {
+        let mut synchroniser = Synchroniser::default();
+        let since = Some(0);
+        for at in 1..LATENCY_MIN_NS / MS {
+            synchroniser.on_primary_heard(at * MS, since);
+            assert!(!synchroniser.suspects(at * MS, since), "{at}");
+        }
+        synchroniser.on_primary_heard(LATENCY_MIN_NS, since);
+        assert!(confirmed(&mut synchroniser, LATENCY_MIN_NS, since));
+    }
+
+    /// `protocol.md VC-8`
+    #[test]
+    fn what_was_harmless_is_learned_and_forgotten() {
+        let mut synchroniser = Synchroniser::default();
+        synchroniser.on_primary_heard(10_000 * MS, Some(9_900 * MS));
+        assert_eq!(synchroniser.silence_max_ns(), 300 * MS);
+        synchroniser.on_executed(10_000 * MS, 100 * MS);
+        assert_eq!(synchroniser.latency_max_ns(), 800 * MS);
+        for second in 11..22 {
+            synchroniser.on_primary_heard(second * 1000 * MS, Some(second * 1000 * MS - 1));
+        }
+        assert_eq!(synchroniser.silence_max_ns(), SILENCE_MIN_NS);
+    }
+
+    /// `protocol.md VC-8`: doubling while views change in vain, and back to normal after progress.
+    #[test]
+    fn time_outs_double_and_fall_back() {
+        let mut synchroniser = Synchroniser::default();
+        for doublings in 0..20 {
+            let start = doublings * 100_000_000 * MS;
+            synchroniser.on_view_left();
+            assert!(!synchroniser.gives_up(start), "without a quorum nothing is waited for");
+            synchroniser.on_view_wanted(start);
+            let wait = SILENCE_MIN_NS << doublings.min(u64::from(DOUBLINGS_MAX));
+            assert_eq!(synchroniser.deadline_ns(None), start + wait);
+            assert!(!synchroniser.gives_up(start + wait - 1));
+            assert!(synchroniser.gives_up(start + wait));
+        }
+        synchroniser.on_progress();
+        assert_eq!(synchroniser.silence_max_ns(), SILENCE_MIN_NS);
+    }
+}
