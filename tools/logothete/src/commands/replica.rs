@@ -68,6 +68,12 @@ fn text(event: Event) -> Option<String> {
             "replica {} contradicted itself about sequence number {}; it is faulty or its key is used twice",
             replica.0, sequence.0
         )),
+        Event::ViewLeft { wanted } => Some(format!("left its view for view {}", wanted.0)),
+        Event::ViewEntered(view) => Some(format!("entered view {}", view.0)),
+        Event::NewViewWrong { replica, view } => Some(format!(
+            "replica {} signed a new view {} that does not follow from what it is made of; it is faulty",
+            replica.0, view.0
+        )),
         Event::Diverged(sequence) => Some(format!(
             "a quorum has another state at sequence number {} than this replica, which is faulty",
             sequence.0

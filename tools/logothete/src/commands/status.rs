@@ -197,6 +197,7 @@ fn state(progress: Progress) -> &'static str {
         Progress::Normal => "normal",
         Progress::Stalled => "stalled",
         Progress::FellBehind => "fell behind",
+        Progress::ViewChanging => "changing view",
     }
 }
 
