@@ -3,6 +3,7 @@
 use super::Fault;
 use super::agreed::{Cluster, MulticastGroups};
 use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
+use crate::replica::engine_pages::clients_fitting;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,7 @@ impl Cluster {
         within("clock_bound_ms", self.clock_bound_ms, CLOCK_BOUND_MS)?;
         within("retention_bytes", self.retention_bytes, RETENTION_BYTES)?;
         self.check_counts()?;
+        self.check_replies()?;
         self.check_addresses()?;
         self.check_multicast()?;
         self.check_keys()?;
@@ -71,6 +73,24 @@ impl Cluster {
             ));
         }
         Ok(())
+    }
+
+    /// The replies that are kept have their place in the state (`protocol.md SP-2`).
+    fn check_replies(&self) -> Result<(), Fault> {
+        let fits = |window: usize| {
+            clients_fitting(window as u64, self.reply_bytes_max() as u64) >= self.clients.len() as u64
+        };
+        if fits(self.client_window) {
+            return Ok(());
+        }
+        let clients = self.clients.len();
+        let widest = (1..self.client_window).rev().find(|window| fits(*window)).unwrap_or(1);
+        Err(Fault::new(
+            "client_window",
+            self.client_window,
+            format!("keeps more replies of {clients} clients than the state has room for"),
+            format!("write {widest} or less, or make datagram_bytes_max smaller"),
+        ))
     }
 
     fn check_addresses(&self) -> Result<(), Fault> {

@@ -25,7 +25,7 @@ use self::segment::{Boundary, Place, Segment};
 use super::{OrderedRequest, RestoreError, Results, Service};
 use crate::state::{PAGE_BYTES, State};
 use logothete_crypto::Digest;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use thiserror::Error;
 
 /// The smallest segment, so that a run's header and the unused end of a segment stay small beside the entries.
@@ -233,17 +233,15 @@ impl OrderedLog {
     /// Makes the segments' indexes anew from pages that have these bounds.
     fn rescan(&mut self, bounds: &Bounds) -> Result<(), RestoreError> {
         let refused = |page_byte: u64, what| Err(RestoreError { page: page_byte / PAGE_BYTES as u64, what });
-        let mut held: Vec<Segment> = std::mem::take(&mut self.segments).into();
+        let held = std::mem::take(&mut self.segments).into_iter();
+        let mut held: BTreeMap<u64, Segment> = held.map(|segment| (segment.begin(), segment)).collect();
         let (first, used) = bounds.segments;
         (self.segment_first, self.end) = (first, bounds.end);
         let mut at = bounds.oldest;
         for index in 0..used {
             let begin = self.segment_begin(index);
-            let same = held.iter().position(|segment| segment.begins_at(begin));
-            let mut segment = same.map_or_else(
-                || Segment::new(begin, self.settings.segment_bytes),
-                |same| held.swap_remove(same),
-            );
+            let same = held.remove(&begin);
+            let mut segment = same.unwrap_or_else(|| Segment::new(begin, self.settings.segment_bytes));
             at = match segment.rescan(&self.state, at, bounds.end.position) {
                 Ok(end) => end,
                 Err(what) => return refused(begin, what),

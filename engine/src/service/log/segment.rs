@@ -55,9 +55,9 @@ impl Segment {
         segment_bytes.div_ceil(INDEX_STRIDE_BYTES) * size_of::<IndexEntry>()
     }
 
-    /// Whether it is this piece of the state.
-    pub(super) fn begins_at(&self, begin: u64) -> bool {
-        self.begin == begin
+    /// Where it begins in the state, in bytes.
+    pub(super) fn begin(&self) -> u64 {
+        self.begin
     }
 
     /// How many bytes a further run may have.

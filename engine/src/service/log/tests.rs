@@ -307,16 +307,14 @@ fn pages_that_are_no_log_are_refused() {
         .chain([(0, 8), (48, 4), (52, 4)].map(|(at, bytes)| (begin + at, bytes)))
     {
         for value in [0xff, 0x01] {
-            let mut log = OrderedLog::new(settings);
-            log.state_mut().restore(&snapshot);
-            log.restored().unwrap();
             let mut fresh = OrderedLog::new(settings);
             fresh.state_mut().restore(&snapshot);
             fresh.state_mut().write(offset, &vec![value; bytes]);
             assert!(fresh.restored().is_err(), "{value:#x} in {bytes} bytes at {offset}");
         }
     }
-    let mut others = OrderedLog::new(LogSettings { segments_max: 4, ..settings });
+    // As many pages, but less of each used.
+    let mut others = OrderedLog::new(LogSettings { segment_bytes: PAGE_BYTES - 1, ..settings });
     others.state_mut().restore(&snapshot);
     assert_eq!(others.restored().unwrap_err().page, crate::state::ENGINE_PAGES);
 }
