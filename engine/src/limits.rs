@@ -102,6 +102,9 @@ pub const STATEMENT_CHECK_NS: u64 = 1_000_000;
 /// Checks that may follow each other at once: a whole new view with its view changes, twice.
 pub const STATEMENT_CHECKS_BURST: u64 = 2 * (REPLICAS_MAX as u64 + 1);
 
+/// A state that is being fetched gives way to a later one no sooner than this: what was fetched of it serves for the later one too.
+pub const STATE_RETARGET_NS: u64 = 50_000_000;
+
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;
 

@@ -16,6 +16,7 @@
 //!
 //! Arrangement `shared` runs both boxes in turn on one thread, `split` each on its own.
 
+mod checkpoints;
 mod clock;
 mod counters;
 mod idle;

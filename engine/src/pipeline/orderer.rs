@@ -1,6 +1,7 @@
 //! The agents that order and execute: the replica's state machine, and the service behind it. They share a thread in every
 //! arrangement so far, because an executed batch is what lets the next one be proposed.
 
+use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
 use super::outbox::Outbox;
 use super::reader::Reader;
@@ -19,6 +20,7 @@ const EVENTS_MAX: usize = 256;
 pub struct Orderer {
     replica: Replica,
     executor: Executor,
+    checkpoints: Checkpoints,
     reader: Reader,
     output: Output,
     doing: Output,
@@ -35,9 +37,13 @@ impl Orderer {
         reply_bytes_max: usize,
         counters: OrdererCounters,
     ) -> Self {
+        let replica = Replica::new(config, signatures);
+        let mut executor = Executor::new(service, reply_bytes_max);
+        let initial = executor.checkpoint(|state| replica.write_engine_pages(state));
         Self {
-            replica: Replica::new(config, signatures),
-            executor: Executor::new(service, reply_bytes_max),
+            checkpoints: Checkpoints::new(replica.executed(), initial),
+            replica,
+            executor,
             reader: Reader::new(),
             output: Output::new(),
             doing: Output::new(),
@@ -65,10 +71,17 @@ impl Orderer {
                         self.replica.on_executed(*sequence, request, results, &mut self.output);
                     }
                 }
-                Action::Checkpoint { .. } => {
-                    let checkpoint = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
-                    self.replica.on_state_digest(now, checkpoint.digest(), &mut self.output);
+                Action::Checkpoint { sequence } => {
+                    let snapshot = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
+                    self.checkpoints.take(*sequence, snapshot);
+                    self.replica.on_checkpoint_taken(now, &mut self.output);
                 }
+                Action::Restore { checkpoint } => {
+                    self.executor.restore(self.checkpoints.go_back(*checkpoint));
+                    let state = self.executor.service.state();
+                    self.replica.on_restored(now, state, &mut self.output).expect("the pages are this replica's own");
+                }
+                Action::FetchState { .. } => {}
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
                         self.events.push(*event);
@@ -94,6 +107,9 @@ impl Core for Orderer {
     }
 
     fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        if let Some((sequence, digest)) = self.checkpoints.hash() {
+            self.replica.on_state_digest(sequence, digest, &mut self.output);
+        }
         loop {
             self.replica.on_duty_end(now, &mut self.output);
             if self.output.actions().is_empty() {
@@ -101,6 +117,7 @@ impl Core for Orderer {
             }
             self.do_actions(now, outbox);
         }
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
         if self.reader.has_questions() {
             let replica = &self.replica;
             let (oldest, end) = self.executor.log_bounds();
@@ -117,7 +134,7 @@ impl Core for Orderer {
     }
 
     fn deadline_ns(&self) -> u64 {
-        self.replica.deadline_ns()
+        if self.checkpoints.has_work() { 0 } else { self.replica.deadline_ns() }
     }
 
     fn take_events(&mut self, take: &mut dyn FnMut(Event)) {
@@ -152,6 +169,12 @@ impl Executor {
         let state = self.service.state_mut();
         write(state);
         state.snapshot()
+    }
+
+    /// Goes back to a state that was the service's own.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.service.state_mut().restore(snapshot);
+        self.service.restored().expect("the pages are the service's own");
     }
 
     /// Executes a request; `message` is `None` for one that opens an incarnation, which has no results.

@@ -76,6 +76,8 @@ pub struct ReplicaConfig {
     pub clock_bound_ns: u64,
     /// The most bytes of request bodies held.
     pub bodies_bytes_max: usize,
+    /// Whether a batch is executed when it has prepared, and undone should it not commit (`protocol.md EX-1`).
+    pub tentative: bool,
     /// This replica's epoch, which what it signs names.
     pub epoch: u64,
     /// The bytes of a statement that one packet carries.
@@ -154,6 +156,12 @@ pub struct Replica {
     accepted: SequenceNumber,
     /// The last number handed to execution.
     executed: SequenceNumber,
+    /// The last number executed, and its batch, while that is prepared only.
+    tentative: Option<(SequenceNumber, Digest)>,
+    /// The host goes back to a checkpoint: nothing is executed until it has.
+    restoring: bool,
+    /// The state that is being fetched, and since when.
+    fetching: Option<(SequenceNumber, u64)>,
     /// The time given to the service with `executed`.
     executed_timestamp_ns: u64,
     /// The highest number that any authentic message of the window named.
@@ -211,6 +219,9 @@ impl Replica {
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
+            tentative: None,
+            restoring: false,
+            fetching: None,
             executed_timestamp_ns: 0,
             highest_seen: SequenceNumber(0),
             proposed: SequenceNumber(0),

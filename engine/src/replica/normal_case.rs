@@ -218,7 +218,9 @@ impl Replica {
             slot.commits.record(self.config.id, digest);
             let vote = Vote::new(self.view, sequence, digest);
             output.send(others, |bytes| vote.append_commit(bytes));
+            self.execute_committed(now, output);
         }
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
         if slot.stage == Stage::Prepared && slot.commits.matching(&digest) >= quorum.strong() {
             slot.stage = Stage::Committed;
             self.commit(now, sequence, digest, output);
@@ -272,18 +274,39 @@ impl Replica {
             self.incomplete.push((sequence, digest));
         }
         self.highest_seen = self.highest_seen.max(sequence);
+        if let Some(tentative) = self.tentative.take_if(|tentative| tentative.0 == sequence) {
+            if tentative.1 == digest {
+                self.release_checkpoint(output);
+            } else {
+                self.tentative = Some(tentative);
+                self.undo_tentative(output);
+            }
+        }
         self.execute_committed(now, output);
     }
 
-    /// Hands committed batches to execution, in order (`NC-7`). Stops at a checkpoint until its digest is taken, so that the digest is of the state
-    /// after exactly that number.
+    /// What is to be executed next: what committed, or one batch that prepared where everything below committed (`EX-1`).
+    fn next_to_execute(&self) -> Option<(SequenceNumber, Digest)> {
+        if self.checkpoints.is_taking() || self.restoring {
+            return None;
+        }
+        let sequence = self.executed.next();
+        let slot = self.log.slot(sequence)?;
+        let prepared = self.config.tentative && self.active && slot.stage >= Stage::Prepared;
+        // Nothing is executed on top of what may be undone.
+        let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
+        slot.batch(&digest).filter(|batch| batch.is_complete())?;
+        Some((sequence, digest))
+    }
+
+    /// Hands batches to execution, in order (`NC-7`). Stops at a checkpoint until the host has taken it, so that it is of the state after
+    /// exactly that number.
     pub(super) fn execute_committed(&mut self, now: Now, output: &mut Output) {
-        while !self.checkpoints.digest_pending() {
-            let sequence = self.executed.next();
-            let Some(slot) = self.log.slot(sequence) else { return };
-            let Some(batch) = slot.committed.and_then(|digest| slot.batch(&digest)) else { return };
-            if !batch.is_complete() {
-                return;
+        while let Some((sequence, digest)) = self.next_to_execute() {
+            let slot = self.log.slot(sequence).expect("it was just looked at");
+            let batch = slot.batch(&digest).expect("it was just looked at");
+            if slot.committed.is_none() {
+                self.tentative = Some((sequence, digest));
             }
             // Strictly later than the batch before, whatever the primary wrote (`NC-8`). A null batch executes nothing, and has no time.
             if !batch.entries.is_empty() {
@@ -307,7 +330,7 @@ impl Replica {
             self.executed = sequence;
             self.pulse.progressed();
             if self.checkpoints.due_after(sequence) {
-                self.checkpoints.await_digest(sequence);
+                self.checkpoints.take(sequence);
                 output.checkpoint(sequence);
             }
         }

@@ -1,7 +1,7 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
-use crate::numbers::{ReplicaId, SequenceNumber, View};
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -33,11 +33,25 @@ pub enum Action {
         /// Its requests.
         requests: Range<usize>,
     },
-    /// Take the digest of the state as it is now, the engine's pages brought up to it with `Replica::write_engine_pages`, and return it
-    /// with `Replica::on_state_digest`.
+    /// Keep the state as it is now, and say so with `Replica::on_checkpoint_taken`; its digest follows with `Replica::on_state_digest`.
     Checkpoint {
         /// The number just executed.
         sequence: SequenceNumber,
+    },
+    /// Go back to the state of a checkpoint that was taken, and say so with `Replica::on_restored`; what was taken above it is void.
+    Restore {
+        /// The checkpoint's number.
+        checkpoint: SequenceNumber,
+    },
+    /// Fetch the state of a checkpoint from other replicas, instead of one that is being fetched, and give it with
+    /// `Replica::on_state_fetched`.
+    FetchState {
+        /// The checkpoint's number.
+        sequence: SequenceNumber,
+        /// The digest of its state.
+        digest: Digest,
+        /// Who has it.
+        sources: ReplicaSet,
     },
     /// Something that a person may want to know.
     Event(Event),
@@ -66,6 +80,15 @@ pub enum Event {
         /// About which number.
         sequence: SequenceNumber,
     },
+    /// Something executed tentatively did not commit, and was undone.
+    RolledBack {
+        /// What was undone.
+        from: SequenceNumber,
+        /// The checkpoint from which committed batches are executed again.
+        to: SequenceNumber,
+    },
+    /// The state of a checkpoint was fetched from others.
+    StateFetched(SequenceNumber),
     /// This replica left its view.
     ViewLeft {
         /// The view that it wants to enter.
@@ -153,6 +176,14 @@ impl Output {
 
     pub(super) fn checkpoint(&mut self, sequence: SequenceNumber) {
         self.actions.push(Action::Checkpoint { sequence });
+    }
+
+    pub(super) fn restore(&mut self, checkpoint: SequenceNumber) {
+        self.actions.push(Action::Restore { checkpoint });
+    }
+
+    pub(super) fn fetch_state(&mut self, (sequence, digest): (SequenceNumber, Digest), sources: ReplicaSet) {
+        self.actions.push(Action::FetchState { sequence, digest, sources });
     }
 
     pub(super) fn event(&mut self, event: Event) {

@@ -5,6 +5,10 @@ use crate::limits::{
     STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use logothete_crypto::Digest;
+
+/// How many of a peer's votes on checkpoints are remembered: those of two windows.
+const CHECKPOINTS_REMEMBERED: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
@@ -18,6 +22,8 @@ struct Peer {
     suspects: Option<View>,
     statements_ns: Option<u64>,
     checks_until_ns: u64,
+    /// Its last votes on checkpoints, wherever they are.
+    checkpoints: [(SequenceNumber, Digest); CHECKPOINTS_REMEMBERED],
 }
 
 /// The others.
@@ -124,6 +130,29 @@ impl Peers {
     /// A peer was sent bytes of bodies.
     pub(super) fn fetch_spent(&mut self, id: ReplicaId, bytes: usize) {
         self.peers[usize::from(id.0)].fetched_bytes += bytes;
+    }
+
+    /// A peer voted on a checkpoint; its latest are remembered.
+    pub(super) fn checkpointed(&mut self, id: ReplicaId, sequence: SequenceNumber, digest: Digest) {
+        let held = &mut self.peers[usize::from(id.0)].checkpoints;
+        if sequence > held[0].0 && held.iter().all(|(held, _)| *held != sequence) {
+            held[0] = (sequence, digest);
+            held.sort_unstable_by_key(|(held, _)| *held);
+        }
+    }
+
+    /// The highest checkpoint that `weak` peers voted for alike, so that it is right, and who they are.
+    pub(super) fn vouched_checkpoint(&self, weak: usize) -> Option<((SequenceNumber, Digest), ReplicaSet)> {
+        let voters = |checkpoint: &(SequenceNumber, Digest)| {
+            let mut set = ReplicaSet::EMPTY;
+            for id in self.ids().filter(|id| self.peers[usize::from(id.0)].checkpoints.contains(checkpoint)) {
+                set.insert(id);
+            }
+            set
+        };
+        let candidates = self.peers.iter().flat_map(|peer| &peer.checkpoints).filter(|(sequence, _)| sequence.0 > 0);
+        let vouched = candidates.map(|candidate| (*candidate, voters(candidate)));
+        vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
     }
 
     /// A peer suspects the primary of a view, or no longer does.

@@ -21,6 +21,7 @@ fn config(datagram_bytes_max: usize) -> ReplicaConfig {
         client_window: 32,
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
+        tentative: true,
         epoch: 1,
         statement_piece_bytes: 1024,
     }

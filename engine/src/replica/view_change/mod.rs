@@ -89,6 +89,18 @@ impl ViewChanges {
         latest.into_iter().chain(&self.relayed).find(|held| held.digest == named.digest && held.replica == named.replica())
     }
 
+    /// Whose view changes, of those that the new view names, say that they hold a checkpoint.
+    fn holders(&self, checkpoint: (SequenceNumber, Digest)) -> ReplicaSet {
+        let mut set = ReplicaSet::EMPTY;
+        for named in &self.named {
+            let mut held = named.view_change().checkpoints.iter();
+            if held.any(|held| (held.sequence(), held.digest) == checkpoint) {
+                set.insert(named.replica);
+            }
+        }
+        set
+    }
+
     /// Whose view changes are here for a view: of those that its new view names, where that is here.
     fn held_for(&self, view: View) -> ReplicaSet {
         let mut set = ReplicaSet::EMPTY;
@@ -409,7 +421,8 @@ impl Replica {
     pub(super) fn enter_view(&mut self, now: Now, output: &mut Output) {
         let Some(selection) = self.view_changes.selection.as_ref().filter(|_| !self.active) else { return };
         let checkpoint = selection.checkpoint;
-        if checkpoint.0 > self.stable() && !self.reach_checkpoint(checkpoint, output) {
+        let holders = self.view_changes.holders(checkpoint).without(self.config.id);
+        if checkpoint.0 > self.stable() && !self.reach_checkpoint(now, checkpoint, holders, output) {
             return;
         }
         let selection = self.view_changes.selection.take().expect("it was looked at above");
@@ -431,6 +444,12 @@ impl Replica {
             return;
         }
         drop(window);
+        if let Some((sequence, digest)) = self.tentative {
+            let selected = sequence.0.checked_sub(first).and_then(|at| selection.batches.get(at as usize));
+            if sequence.0 >= first && selected != Some(&digest) {
+                self.undo_tentative(output);
+            }
+        }
         self.active = true;
         self.entered_ns = now.monotonic_ns;
         self.synchroniser.on_view_entered(now.monotonic_ns);

@@ -68,6 +68,10 @@ fn text(event: Event) -> Option<String> {
             "replica {} contradicted itself about sequence number {}; it is faulty or its key is used twice",
             replica.0, sequence.0
         )),
+        Event::RolledBack { .. } => None,
+        Event::StateFetched(sequence) => {
+            Some(format!("fetched the state after sequence number {} from other replicas", sequence.0))
+        }
         Event::ViewLeft { wanted } => Some(format!("left its view for view {}", wanted.0)),
         Event::ViewEntered(view) => Some(format!("entered view {}", view.0)),
         Event::NewViewWrong { replica, view } => Some(format!(
