@@ -6,7 +6,8 @@ use crate::limits::REPLICAS_MAX;
 use crate::numbers::Principal;
 use crate::reasons::reasons;
 use crate::wire::packet::{HEADER_BYTES, PacketParts};
-use crate::wire::{Malformed, Messages};
+use crate::wire::framing::kinds;
+use crate::wire::{Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
 use std::ops::Range;
 
@@ -136,6 +137,11 @@ impl<'a> AuthenticatedPacket<'a> {
     /// The messages, decoded one by one.
     pub fn messages(&self) -> Messages<'a> {
         Messages::new(self.body(), self.facts.sender)
+    }
+
+    /// Whether it holds a message of such a kind; cheaper than decoding them all.
+    pub fn holds(&self, of: impl Fn(Kind) -> bool) -> bool {
+        kinds(self.body()).any(of)
     }
 }
 

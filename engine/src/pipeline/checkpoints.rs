@@ -1,8 +1,9 @@
 //! The checkpoints of one replica's state: taken in no time, hashed a few pages a duty cycle, kept while anybody may need them
 //! (`protocol.md CK-1`, `CK-6`).
 
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::numbers::SequenceNumber;
 use crate::state::Snapshot;
+use crate::state::transfer::CheckpointName;
 use logothete_crypto::Digest;
 use std::collections::VecDeque;
 
@@ -82,15 +83,22 @@ impl Checkpoints {
         self.held.retain(|held| held.sequence >= stable || wanted(held.asked_ns));
     }
 
-    /// The newest checkpoint at most at a number.
-    pub(super) fn newest(&self, at_most: SequenceNumber) -> Option<(SequenceNumber, &Snapshot)> {
-        let held = self.held.iter().rev().find(|held| held.sequence <= at_most)?;
-        Some((held.sequence, &held.snapshot))
+    /// The newest checkpoint whose digest is known, else the oldest held: what a transfer starts from.
+    pub(super) fn base(&self) -> Snapshot {
+        let known = self.held.iter().rev().find(|held| held.digest.is_some());
+        known.or(self.held.front()).expect("the stable checkpoint is always held").snapshot.clone()
+    }
+
+    /// The name of the stable checkpoint; none while it is the state from the beginning, which nobody needs to ask for.
+    pub(super) fn stable_name(&self) -> Option<CheckpointName> {
+        let held = self.held.iter().find(|held| held.sequence == self.stable)?;
+        Some(CheckpointName { sequence: held.sequence, digest: held.digest? })
     }
 
     /// A checkpoint that a peer asks for.
-    pub(super) fn ask(&mut self, _by: ReplicaId, sequence: SequenceNumber, now_ns: u64) -> Option<&Snapshot> {
-        let held = self.held.iter_mut().find(|held| held.sequence == sequence && held.digest.is_some())?;
+    pub(super) fn ask(&mut self, name: CheckpointName, now_ns: u64) -> Option<&Snapshot> {
+        let named = |held: &&mut Held| held.sequence == name.sequence && held.digest == Some(name.digest);
+        let held = self.held.iter_mut().find(named)?;
         held.asked_ns = Some(now_ns);
         Some(&held.snapshot)
     }

@@ -28,6 +28,7 @@ mod outbox;
 mod process;
 mod reader;
 mod split;
+mod state_transfer;
 mod unreplicated;
 
 pub use clock::Clock;

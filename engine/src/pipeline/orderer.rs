@@ -5,13 +5,16 @@ use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
 use super::outbox::Outbox;
 use super::reader::Reader;
+use super::state_transfer::StateTransfer;
 use super::{Core, ReplicaFacts};
-use crate::authentication::{Incoming, Signatures};
-use crate::numbers::{Principal, SequenceNumber};
+use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
+use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, Results, Service};
+use crate::state::transfer::CheckpointName;
 use crate::state::{Snapshot, State};
-use crate::wire::Message;
+use crate::wire::packet::body_bytes_max;
+use crate::wire::{Audience, Kind, Message};
 
 /// Events kept for whoever asks; older ones are dropped.
 const EVENTS_MAX: usize = 256;
@@ -21,6 +24,7 @@ pub struct Orderer {
     replica: Replica,
     executor: Executor,
     checkpoints: Checkpoints,
+    transfer: StateTransfer,
     reader: Reader,
     output: Output,
     doing: Output,
@@ -29,12 +33,14 @@ pub struct Orderer {
 }
 
 impl Orderer {
-    /// In the initial state. `reply_bytes_max`: the room for the results of one request.
+    /// In the initial state. `reply_bytes_max`: the room for the results of one request; `datagram_bytes_max`: the longest datagram.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
     pub fn new(
         config: ReplicaConfig,
         signatures: Signatures,
         service: Box<dyn Service>,
         reply_bytes_max: usize,
+        datagram_bytes_max: usize,
         counters: OrdererCounters,
     ) -> Self {
         let replica = Replica::new(config, signatures);
@@ -42,6 +48,7 @@ impl Orderer {
         let initial = executor.checkpoint(|state| replica.write_engine_pages(state));
         Self {
             checkpoints: Checkpoints::new(replica.executed(), initial),
+            transfer: StateTransfer::new(body_bytes_max(datagram_bytes_max, Audience::Replicas(ReplicaSet::first(1)))),
             replica,
             executor,
             reader: Reader::new(),
@@ -55,6 +62,31 @@ impl Orderer {
     /// The replica.
     pub fn replica(&self) -> &Replica {
         &self.replica
+    }
+
+    /// Takes what a replica says of states.
+    fn on_states(&mut self, now: Now, from: ReplicaId, packet: &AuthenticatedPacket<'_>) {
+        if !packet.holds(|kind| matches!(kind, Kind::StateQuery | Kind::StateNodes | Kind::StatePages)) {
+            return;
+        }
+        for (message, _) in packet.messages().flatten() {
+            self.transfer.on_message(now.monotonic_ns, from, &message, &mut self.checkpoints, &mut self.output);
+        }
+    }
+
+    /// Installs a state that was fetched, if it is still of use.
+    fn drive_transfer(&mut self, now: Now) {
+        self.transfer.give_up_below(self.replica.executed());
+        let Some((target, snapshot)) = self.transfer.on_duty_end(now.monotonic_ns, &mut self.output) else { return };
+        if !self.replica.wants_state(target.sequence) {
+            return;
+        }
+        self.executor.restore(&snapshot);
+        self.checkpoints.replace(target.sequence, target.digest, snapshot);
+        let (name, state) = ((target.sequence, target.digest), self.executor.service.state());
+        self.replica
+            .on_state_fetched(now, name, state, &mut self.output)
+            .expect("f+1 replicas vouch for the state: it is of another version, or more than f are faulty");
     }
 
     /// Does what the replica asked for; what follows from that waits in `output`.
@@ -81,7 +113,10 @@ impl Orderer {
                     let state = self.executor.service.state();
                     self.replica.on_restored(now, state, &mut self.output).expect("the pages are this replica's own");
                 }
-                Action::FetchState { .. } => {}
+                Action::FetchState { sequence, digest, sources } => {
+                    let target = CheckpointName { sequence: *sequence, digest: *digest };
+                    self.transfer.fetch(target, *sources, || self.checkpoints.base());
+                }
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
                         self.events.push(*event);
@@ -98,8 +133,9 @@ impl Core for Orderer {
         match incoming {
             Incoming::Packet(packet) => {
                 self.replica.on_packet(now, packet, &mut self.output);
-                if let Principal::Client(_) = packet.sender() {
-                    self.reader.on_packet(packet);
+                match packet.sender() {
+                    Principal::Client(_) => self.reader.on_packet(packet),
+                    Principal::Replica(from) => self.on_states(now, from, packet),
                 }
             }
             Incoming::Relayed(packet) => self.replica.on_relayed_packet(now, packet),
@@ -110,6 +146,7 @@ impl Core for Orderer {
         if let Some((sequence, digest)) = self.checkpoints.hash() {
             self.replica.on_state_digest(sequence, digest, &mut self.output);
         }
+        self.drive_transfer(now);
         loop {
             self.replica.on_duty_end(now, &mut self.output);
             if self.output.actions().is_empty() {
@@ -134,7 +171,7 @@ impl Core for Orderer {
     }
 
     fn deadline_ns(&self) -> u64 {
-        if self.checkpoints.has_work() { 0 } else { self.replica.deadline_ns() }
+        if self.checkpoints.has_work() { 0 } else { self.replica.deadline_ns().min(self.transfer.deadline_ns()) }
     }
 
     fn take_events(&mut self, take: &mut dyn FnMut(Event)) {

@@ -61,7 +61,8 @@ pub fn run_replica(
         epoch: opened.network.epoch(),
         statement_piece_bytes: statement_piece_bytes(cluster.datagram_bytes_max, cluster.replica_count()),
     };
-    let core = Orderer::new(config, signatures, service(cluster), reply_bytes_max(cluster), gauges);
+    let (replies, datagrams) = (reply_bytes_max(cluster), cluster.datagram_bytes_max);
+    let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
     run(cluster, local, opened, core, counters, stop, announce, event)
 }
 

@@ -95,10 +95,16 @@ pub enum Kind {
     FetchBatch = 18,
     /// [`super::agreement::Batch`]
     Batch = 19,
+    /// [`super::state::StateQuery`]
+    StateQuery = 20,
+    /// [`super::state::StateNodes`]
+    StateNodes = 21,
+    /// [`super::state::StatePages`]
+    StatePages = 22,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: &[Self] = &[
         Self::Request,
         Self::PrePrepare,
         Self::Prepare,
@@ -118,6 +124,9 @@ impl Kind {
         Self::CommitClaim,
         Self::FetchBatch,
         Self::Batch,
+        Self::StateQuery,
+        Self::StateNodes,
+        Self::StatePages,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
@@ -151,6 +160,17 @@ pub(super) fn append_with(out: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut
     write(out);
     let length = U32::new((out.len() - start) as u32);
     out[start + offset_of!(MessageHeader, length)..start + MESSAGE_HEADER_BYTES].copy_from_slice(length.as_bytes());
+}
+
+/// The kinds of the messages of a body, by their headers alone.
+pub fn kinds(body: &[u8]) -> impl Iterator<Item = Kind> + use<'_> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let (header, _) = MessageHeader::ref_from_prefix(rest).ok()?;
+        rest = rest.get((header.length.get() as usize).max(MESSAGE_HEADER_BYTES)..).unwrap_or(&[]);
+        Some(header.kind)
+    })
+    .filter_map(Kind::from_byte)
 }
 
 /// How many messages a body holds, by their lengths alone; `None` if the lengths do not add up.

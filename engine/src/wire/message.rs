@@ -6,6 +6,7 @@ use super::reply::{Refusal, Reply};
 use super::report::{ReportQuery, ReportReply};
 use super::request::Request;
 use super::retransmission::{Fetch, FetchBatch, Status};
+use super::state::{StateNodes, StatePages, StateQuery};
 use super::subscription::{ChainAnswer, ChainQuery, Follow, Runs};
 use super::view_change::Part;
 use crate::numbers::Principal;
@@ -52,6 +53,12 @@ pub enum Message<'a> {
     FetchBatch(&'a FetchBatch),
     /// A batch's content.
     Batch(Batch<'a>),
+    /// What a replica lacks of a checkpoint's state.
+    StateQuery(StateQuery<'a>),
+    /// Nodes of its digest tree.
+    StateNodes(StateNodes<'a>),
+    /// Pieces of its pages.
+    StatePages(StatePages<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -85,6 +92,9 @@ impl<'a> Message<'a> {
             Kind::CommitClaim => Self::CommitClaim(fixed(layout)?),
             Kind::FetchBatch => Self::FetchBatch(fixed(layout)?),
             Kind::Batch => Self::Batch(Batch::decode(layout)?),
+            Kind::StateQuery => Self::StateQuery(StateQuery::decode(layout)?),
+            Kind::StateNodes => Self::StateNodes(StateNodes::decode(layout)?),
+            Kind::StatePages => Self::StatePages(StatePages::decode(layout)?),
         })
     }
 }
@@ -145,7 +155,7 @@ mod tests {
 
     #[test]
     fn kinds_are_their_bytes() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             assert_eq!(Kind::from_byte(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_byte(0), None);
