@@ -5,6 +5,7 @@ use crate::limits::{
     STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::retransmission::Standing;
 use logothete_crypto::Digest;
 
 /// How many of a peer's votes on checkpoints are remembered: those of two windows.
@@ -19,7 +20,7 @@ struct Peer {
     stable: SequenceNumber,
     fetched_since_ns: u64,
     fetched_bytes: usize,
-    suspects: Option<View>,
+    standing: Option<Standing>,
     statements_ns: Option<u64>,
     checks_until_ns: u64,
     /// Its last votes on checkpoints, wherever they are.
@@ -155,14 +156,15 @@ impl Peers {
         vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
     }
 
-    /// A peer suspects the primary of a view, or no longer does.
-    pub(super) fn suspects(&mut self, id: ReplicaId, view: Option<View>) {
-        self.peers[usize::from(id.0)].suspects = view;
+    /// A peer stands so to its view.
+    pub(super) fn stands(&mut self, id: ReplicaId, standing: &Standing) {
+        self.peers[usize::from(id.0)].standing = Some(*standing);
     }
 
-    /// How many peers suspect the primary of a view.
+    /// How many peers suspect the primary of a view, or have left the view.
     pub(super) fn suspecting(&self, view: View) -> usize {
-        self.peers.iter().filter(|peer| peer.suspects == Some(view)).count()
+        let suspects = |standing: &&Standing| standing.view > view || (standing.view == view && standing.suspects);
+        self.peers.iter().filter_map(|peer| peer.standing.as_ref()).filter(suspects).count()
     }
 
     /// Whether a peer may be sent statements now, once in each `pace_ns`; counts as sent if so.
