@@ -4,6 +4,7 @@ use super::Fault;
 use super::agreed::{Cluster, MulticastGroups};
 use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
 use crate::replica::engine_pages::clients_fitting;
+use crate::service::RESULT_HEADER_BYTES;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -77,9 +78,8 @@ impl Cluster {
 
     /// The replies that are kept have their place in the state (`protocol.md SP-2`).
     fn check_replies(&self) -> Result<(), Fault> {
-        let fits = |window: usize| {
-            clients_fitting(window as u64, self.reply_bytes_max() as u64) >= self.clients.len() as u64
-        };
+        let reply_bytes_max = (self.result_bytes_max() + RESULT_HEADER_BYTES) as u64;
+        let fits = |window: usize| clients_fitting(window as u64, reply_bytes_max) >= self.clients.len() as u64;
         if fits(self.client_window) {
             return Ok(());
         }
