@@ -91,7 +91,8 @@ impl Clients {
             proposed: (Incarnation(0), RequestNumber(0)),
             advanced_ns: 0,
         };
-        let table = Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max };
+        let table =
+            Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max };
         table.assert_fits();
         table
     }

@@ -20,8 +20,8 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-pub use self::command::{Command, CommandError, Outcome};
 use self::bucket::{Item, Place};
+pub use self::command::{Command, CommandError, Outcome};
 use self::pages::{BUCKET_BYTES_MEAN, Pages};
 use super::{OrderedRequest, QueryError, RestoreError, Results, Service};
 use crate::state::State;

@@ -9,7 +9,7 @@
 //!
 //! Chain pages are numbered from 1; 0 is none. The free list is a stack of the numbers of those that were given back. A page is
 //! taken from its top, and one that was never used if it is empty: so which page is taken follows from what was executed
-//! alone. What is not in use is all zeros.
+//! alone (`protocol.md SP-1`, `SP-4`). What is not in use is all zeros.
 
 use super::super::RestoreError;
 use crate::state::{ENGINE_PAGES, PAGE_BYTES, State};

@@ -76,17 +76,25 @@ fn run(service: &mut KeyValue, steps: &[Step]) -> Vec<Vec<u8>> {
 
 /// As many keys as make buckets split, and values of all the places that a value can have: in its bucket, behind it, outside.
 fn wide_step() -> impl Strategy<Value = Step> {
-    let key = || (0_u16..400, prop_oneof![8 => Just(0_usize), 1 => Just(INSIDE_BYTES_MAX)]).prop_map(|(number, more)| {
-        let mut key = number.to_le_bytes().to_vec();
-        key.resize(2 + more, 9);
-        key
-    });
-    let value = || (any::<u8>(), prop_oneof![
-        4 => 0_usize..100,
-        2 => 1000..INSIDE_BYTES_MAX + 2,
-        1 => PAGE_BYTES - 8..2 * PAGE_BYTES + 8,
-        1 => 20_000..50_000_usize,
-    ]).prop_map(|(byte, length)| vec![byte; length]);
+    let key = || {
+        (0_u16..400, prop_oneof![8 => Just(0_usize), 1 => Just(INSIDE_BYTES_MAX)]).prop_map(|(number, more)| {
+            let mut key = number.to_le_bytes().to_vec();
+            key.resize(2 + more, 9);
+            key
+        })
+    };
+    let value = || {
+        (
+            any::<u8>(),
+            prop_oneof![
+                4 => 0_usize..100,
+                2 => 1000..INSIDE_BYTES_MAX + 2,
+                1 => PAGE_BYTES - 8..2 * PAGE_BYTES + 8,
+                1 => 20_000..50_000_usize,
+            ],
+        )
+            .prop_map(|(byte, length)| vec![byte; length])
+    };
     prop_oneof![
         5 => (key(), value()).prop_map(|(key, value)| Step::Put(key, value)),
         3 => key().prop_map(Step::Delete),
@@ -197,7 +205,8 @@ fn a_table_of_many_small_items_has_short_buckets() {
     let counts = service.pages.counts;
     assert_eq!(counts.item_bytes, 20_000 * (8 + 4 + 9));
     assert_eq!(counts.buckets, counts.item_bytes.div_ceil(BUCKET_BYTES_MEAN));
-    let longest = (0..counts.buckets).map(|number| bucket::content(&service.pages, number, &mut Vec::new()).len()).max();
+    let longest =
+        (0..counts.buckets).map(|number| bucket::content(&service.pages, number, &mut Vec::new()).len()).max();
     assert!(longest < Some(3 * PAGE_BYTES), "{longest:?}");
 }
 
@@ -235,7 +244,7 @@ fn a_value_too_long_for_the_reply_is_answered_so() {
     assert_eq!(Outcome::decode(&results[2]), Ok(Outcome::Absent));
 }
 
-/// The limit is reached before the pages are used up, whatever the sizes; and what was deleted can be stored again.
+/// `protocol.md SP-4`: the limit is reached before the pages are used up, whatever the sizes; and what was deleted can be stored again.
 #[test]
 fn pages_never_run_out_before_the_limit_is_reached() {
     for value_bytes in [0, 40, 1000, INSIDE_BYTES_MAX, INSIDE_BYTES_MAX + 1, PAGE_BYTES, 20_000] {

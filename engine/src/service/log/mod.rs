@@ -17,11 +17,11 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use self::run::{CHAIN_INITIAL, Entries, Entry, Run, chain_after, verify_run};
-pub use self::stored::StoredBytes;
 use self::pages::Bounds;
+pub use self::run::{CHAIN_INITIAL, Entries, Entry, Run, chain_after, verify_run};
 use self::run::{RUN_HEADER_BYTES, RunHeader};
 use self::segment::{Boundary, Place, Segment};
+pub use self::stored::StoredBytes;
 use super::{OrderedRequest, RestoreError, Results, Service};
 use crate::state::{PAGE_BYTES, State};
 use logothete_crypto::Digest;

@@ -7,8 +7,9 @@
 //! +--------------+-------------------------+-------------------------+---
 //! ```
 //!
-//! The segments are a ring: those in use are `segments_used` from `segment_first` on. One that is not in use is all zeros, and so
-//! is the rest of one behind its last run. A segment's runs fill `segment_bytes` of its pages at most.
+//! Which segment is next follows from the ring (`protocol.md SP-4`): those in use are `segments_used` from `segment_first` on.
+//! One that is not in use is all zeros, and so is the rest of one behind its last run. A segment's runs fill `segment_bytes` of
+//! its pages at most.
 
 use super::super::RestoreError;
 use super::LogSettings;
@@ -108,7 +109,8 @@ pub(super) fn read_header(state: &State, settings: LogSettings) -> Result<Bounds
     let (first, used) = (header.segment_first.get(), header.segments_used.get());
     let oldest = Boundary { position: header.oldest.get(), chain: header.chain_oldest };
     let end = Boundary { position: header.end.get(), chain: header.chain };
-    if first >= segments_max || used > segments_max || oldest.position > end.position || (used == 0) != (oldest == end) {
+    if first >= segments_max || used > segments_max || oldest.position > end.position || (used == 0) != (oldest == end)
+    {
         return refused("the log's bounds contradict each other");
     }
     Ok(Bounds { segments: (first as usize, used as usize), oldest, end })

@@ -218,11 +218,14 @@ fn every_position_is_found_in_large_segments() {
         let sequence = firsts.partition_point(|&first| first <= position) - 1;
         let run = log.run_containing(position).unwrap();
         assert_eq!((run.position_first, run.timestamp_ns), (firsts[sequence], sequence as u64));
-        assert_eq!(verify_run(&run.chain_before, run.position_first, run.timestamp_ns, &run.message.to_vec()), run.chain);
+        assert_eq!(
+            verify_run(&run.chain_before, run.position_first, run.timestamp_ns, &run.message.to_vec()),
+            run.chain
+        );
     }
 }
 
-/// Runs of one size stand in the same few pages for ever: what was trimmed is zeros again before it is used again.
+/// `protocol.md SP-4`: runs of one size stand in the same few pages for ever: what was trimmed is zeros again before it is used again.
 #[test]
 fn pages_are_used_again_once_retention_is_reached() {
     let settings = LogSettings { segment_bytes: 2 * PAGE_BYTES, segments_max: 3 };
