@@ -31,12 +31,15 @@ pub const BODIES_BYTES_MAX: usize = 256 << 20;
 /// The widest window `L`: a status message has a bit for each number of it.
 pub const WINDOW_MAX: u64 = 512;
 
-/// A backup that was not heard from for this long no longer holds the primary back.
+/// A replica that was not heard from for this long is not reachable: shown by `status`.
 pub const PEER_SILENT_NS: u64 = 1_000_000_000;
+
+/// A backup that was not heard from for this long no longer holds the primary back: it is dead, or will fetch the state.
+pub const PEER_QUIET_NS: u64 = 20_000_000;
 
 /// A backup that is behind and made no progress for this long no longer holds the primary back, however much it talks: otherwise one
 /// faulty backup could stop the cluster.
-pub const PEER_STAGNANT_NS: u64 = 2_000_000_000;
+pub const PEER_STAGNANT_NS: u64 = 50_000_000;
 
 /// Status messages while there is nothing to complain about: a heartbeat, four in [`PEER_SILENT_NS`].
 pub const STATUS_IDLE_NS: u64 = 250_000_000;

@@ -236,6 +236,10 @@ impl Clients {
             return true;
         }
         if name.incarnation != state.incarnation || name.number != state.last.next() {
+            // Void. If it came too early, whoever took it over as proposed has to propose it, and what it skipped, again.
+            if (name.incarnation, name.number) > (state.incarnation, state.last) {
+                state.proposed = (state.incarnation, state.last);
+            }
             return false;
         }
         state.last = name.number;

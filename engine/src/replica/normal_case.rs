@@ -6,6 +6,7 @@ use super::{Now, Reject, Replica};
 use crate::limits::HELD_RETRY_NS;
 use crate::numbers::{ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
+use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
 
 impl Replica {
@@ -141,9 +142,12 @@ impl Replica {
         slot.note_pre_prepared(self.view, digest);
         self.accepted = sequence;
         if primary {
-            // Carried over: its requests are not to be proposed again.
+            // Carried over: its requests are not to be proposed again. Of what is executed the client table tells better: it knows what was
+            // void.
             let batch = slot.proposed_batch().expect("it was just accepted");
-            batch.entries.iter().for_each(|entry| self.clients.mark_proposed(entry.name()));
+            if sequence > self.executed {
+                batch.entries.iter().for_each(|entry| self.clients.mark_proposed(entry.name()));
+            }
             self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(batch.timestamp_ns);
             return;
         }
@@ -268,7 +272,7 @@ impl Replica {
             }
         }
         let batch = slot.batch_or_new(digest);
-        batch.known |= digest == batch_digest(0, &[]);
+        batch.known |= digest == null_batch();
         if !batch.is_complete() && !self.incomplete.contains(&(sequence, digest)) {
             batch.fetch_at_ns = now.monotonic_ns;
             self.incomplete.push((sequence, digest));

@@ -1,7 +1,7 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
 use crate::limits::{
-    FETCH_REFILL_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
+    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
     STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
@@ -42,7 +42,7 @@ impl Peers {
     /// An authentic packet of a peer arrived.
     pub(super) fn heard(&mut self, id: ReplicaId, now_ns: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
-        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_SILENT_NS) {
+        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_QUIET_NS) {
             // It is new, or back: its time to make progress begins now.
             peer.progress_ns = now_ns;
         }
@@ -78,8 +78,8 @@ impl Peers {
         now_ns: u64,
     ) -> Option<SequenceNumber> {
         self.ids()
-            .filter(|id| self.is_live(*id, now_ns))
             .map(|id| &self.peers[usize::from(id.0)])
+            .filter(|peer| peer.heard_ns.is_some_and(|heard| now_ns.saturating_sub(heard) < PEER_QUIET_NS))
             .filter(|peer| peer.executed >= beyond_help)
             .filter(|peer| peer.executed >= own || now_ns.saturating_sub(peer.progress_ns) < PEER_STAGNANT_NS)
             .map(|peer| peer.executed)
@@ -202,8 +202,6 @@ impl Peers {
 mod tests {
     use super::*;
 
-    const SECOND: u64 = 1_000_000_000;
-
     /// `protocol.md BP-1`, both halves: a live backup holds the primary back, a silent or a stagnant one does not.
     #[test]
     fn only_live_peers_that_progress_hold_back() {
@@ -214,23 +212,25 @@ mod tests {
         peers.heard(ReplicaId(2), 0);
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), SECOND / 2), Some(SequenceNumber(40)));
-        // Silent: forgotten after a second.
-        peers.heard(ReplicaId(1), SECOND);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), SECOND), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
+        assert_eq!(peers.slowest(own, SequenceNumber(41), PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
+        // Quiet: not waited for.
+        peers.heard(ReplicaId(1), PEER_QUIET_NS);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), PEER_QUIET_NS), Some(SequenceNumber(100)));
         // Back, and talking without moving: waited for, but not for ever.
-        peers.heard(ReplicaId(2), 2 * SECOND);
-        peers.heard(ReplicaId(1), 2 * SECOND);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 2 * SECOND), Some(SequenceNumber(40)));
-        for step in 4..10 {
-            peers.heard(ReplicaId(2), step * SECOND / 2);
-            peers.heard(ReplicaId(1), step * SECOND / 2);
+        let back = 2 * PEER_QUIET_NS;
+        peers.heard(ReplicaId(2), back);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), back), Some(SequenceNumber(40)));
+        let end = back + PEER_STAGNANT_NS;
+        for now in (back..=end).step_by(PEER_QUIET_NS as usize / 4).chain([end]) {
+            peers.heard(ReplicaId(2), now);
+            peers.heard(ReplicaId(1), now);
         }
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 9 * SECOND / 2), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), end), Some(SequenceNumber(100)));
         // Moving again.
-        peers.progressed(ReplicaId(2), SequenceNumber(41), own, 9 * SECOND / 2);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 9 * SECOND / 2), Some(SequenceNumber(41)));
-        assert_eq!(peers.live(9 * SECOND / 2).count(), 2);
+        peers.progressed(ReplicaId(2), SequenceNumber(41), own, end);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), end), Some(SequenceNumber(41)));
+        assert_eq!(peers.live(end).count(), 2);
     }
 
     /// `protocol.md RT-2`

@@ -107,7 +107,7 @@ impl Replica {
             return Err(Reject::RateLimited);
         }
         let to = Self::only(from);
-        for vote in self.checkpoints.own_from(status.stable().next()) {
+        for vote in self.checkpoints.own_from(SequenceNumber(status.stable().0.saturating_add(1))) {
             output.send(to, |bytes| vote.append(bytes));
         }
         // Votes count in their view only; what committed counts in any.

@@ -2,11 +2,14 @@
 //! clients accepted. Nothing here asks a replica for its opinion of the agreement.
 
 use super::hosts::Settings;
+use super::judge::judge;
+use super::statements::Statements;
 use super::witness::{Appended, Executed};
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::agreement::{Vote, batch_digest};
 use logothete_engine::wire::report::ReportReply;
+use logothete_engine::wire::view_change::{Part, ViewChange};
 use logothete_engine::wire::{Message, Messages};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +22,15 @@ struct Witnessed {
     said: BTreeMap<Claim, Digest>,
     checkpoints_said: BTreeMap<u64, Digest>,
     told: BTreeMap<(Claim, Digest), ReplicaSet>,
+    /// Who claims to have committed what.
+    claims: BTreeMap<(u64, Digest), ReplicaSet>,
     executed: u64,
     operations: BTreeSet<(u64, u64)>,
+    /// The highest view that it voted in or asked for, before this duty cycle and with it.
+    view: u64,
+    view_now: u64,
+    /// The view that it reports.
+    view_reported: u64,
 }
 
 /// What stands at one sequence number.
@@ -42,6 +52,10 @@ pub struct Checks {
     requests: BTreeMap<u64, Ordered>,
     states: BTreeMap<u64, (Digest, ReplicaId)>,
     log: Vec<Appended>,
+    /// Signed statements, whoever sent them.
+    statements: Statements,
+    /// What correct replicas' new views, and those that named a quorum, carry over: which batch for a number of a view.
+    carried: BTreeSet<(u64, u64, Digest)>,
     /// The digests of all requests that clients made.
     requested: BTreeSet<Digest>,
     violations: Vec<String>,
@@ -57,6 +71,8 @@ impl Checks {
             requests: BTreeMap::new(),
             states: BTreeMap::new(),
             log: Vec::new(),
+            statements: Statements::default(),
+            carried: BTreeSet::new(),
             requested: BTreeSet::new(),
             violations: Vec::new(),
         }
@@ -83,10 +99,18 @@ impl Checks {
     /// An authentic packet reached a correct replica.
     pub fn on_arrived(&mut self, at: ReplicaId, from: Principal, body: &[u8]) {
         let Principal::Replica(id) = from else { return };
-        let told = &mut self.replicas[usize::from(at.0)].told;
         for (message, _) in Messages::new(body, from).flatten() {
+            let witnessed = &mut self.replicas[usize::from(at.0)];
             if let Some((claim, digest)) = claim(&message) {
-                told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(id);
+                witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(id);
+            }
+            match message {
+                Message::CommitClaim(claim) => {
+                    let place = (claim.sequence().0, claim.digest);
+                    witnessed.claims.entry(place).or_insert(ReplicaSet::EMPTY).insert(id);
+                }
+                Message::Part(part) => self.on_part(&part),
+                _ => {}
             }
         }
     }
@@ -96,6 +120,17 @@ impl Checks {
         for (message, _) in Messages::new(body, Principal::Replica(by)).flatten() {
             if let Some((claim, digest)) = claim(&message) {
                 self.on_claimed(by, claim, digest);
+            }
+            if let Message::Part(part) = &message {
+                self.on_part(part);
+                if part.replica == by {
+                    let witnessed = &mut self.replicas[usize::from(by.0)];
+                    witnessed.view_now = witnessed.view_now.max(part.view.0);
+                    self.on_own_new_view(by, part);
+                }
+            }
+            if let Message::CommitClaim(claim) = &message {
+                self.on_decided(by, claim.sequence().0, claim.digest);
             }
             if let Message::Checkpoint(vote) = message {
                 let said = &mut self.replicas[usize::from(by.0)].checkpoints_said;
@@ -108,7 +143,59 @@ impl Checks {
         }
     }
 
-    /// No two votes in conflict, and no commit without a quorum of prepares.
+    /// A correct replica's duty cycle is over: what it said in it binds it from now on.
+    pub fn on_cycle_end(&mut self, by: ReplicaId) {
+        let witnessed = &mut self.replicas[usize::from(by.0)];
+        witnessed.view = witnessed.view_now;
+    }
+
+    /// A correct replica found that its state is not the others'.
+    pub fn on_diverged(&mut self, by: ReplicaId, sequence: u64) {
+        self.violations.push(format!("{by} says that it diverged at s{sequence}"));
+    }
+
+    fn on_part(&mut self, part: &Part<'_>) {
+        if !self.statements.take(part) {
+            return;
+        }
+        let seen = self.statements.get(&part.digest).expect("it was just completed");
+        let Some(content) = seen.new_view() else { return };
+        if content.view.0 % self.settings.replicas as u64 != u64::from(content.replica.0) {
+            return;
+        }
+        let first = content.checkpoint.0.0 + 1;
+        for (sequence, digest) in (first..).zip(content.selection) {
+            self.carried.insert((content.view.0, sequence, *digest));
+        }
+    }
+
+    /// The new view of a correct primary follows from the view changes that it names.
+    fn on_own_new_view(&mut self, by: ReplicaId, part: &Part<'_>) {
+        let Some(content) = self.statements.get(&part.digest).and_then(|seen| seen.new_view()) else { return };
+        let named: Option<Vec<ViewChange<'_>>> =
+            content.named.iter().map(|named| self.statements.get(&named.digest)?.view_change()).collect();
+        let view = content.view;
+        let Some(named) = named else {
+            self.violations.push(format!("{by} made the new view v{view} of view changes that nobody sent"));
+            return;
+        };
+        let of_view = named.iter().all(|message| message.view == view) && named.len() > 2 * self.faults();
+        let made = ((content.checkpoint.0.0, content.checkpoint.1), content.selection.to_vec());
+        let verdict = judge(&named, self.faults(), self.settings.window());
+        if !of_view || verdict.as_ref() != Some(&made) {
+            self.violations.push(format!("{by} made the new view v{view} of {made:?}, and it should be {verdict:?}"));
+        }
+    }
+
+    /// One batch a number, whatever the view.
+    fn on_decided(&mut self, by: ReplicaId, sequence: u64, batch: Digest) {
+        let (held, first) = *self.batches.entry(sequence).or_insert((batch, by));
+        if held != batch {
+            self.violations.push(format!("{first} and {by} committed different batches at s{sequence}"));
+        }
+    }
+
+    /// No two votes in conflict, no commit without a quorum of prepares, and none in a view that was left.
     fn on_claimed(&mut self, by: ReplicaId, claim: Claim, digest: Digest) {
         let prepares = 2 * self.faults();
         let primary = ReplicaId((claim.2 % self.settings.replicas as u64) as u8);
@@ -116,13 +203,18 @@ impl Checks {
         let first = *witnessed.said.entry(claim).or_insert(digest);
         witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(by);
         let (kind, sequence, view) = claim;
+        if view < witnessed.view {
+            let (higher, text) = (witnessed.view, "after it had asked for or voted in");
+            self.violations.push(format!("{by} sent a {kind} in view {view} for s{sequence} {text} view {higher}"));
+        }
+        witnessed.view_now = witnessed.view_now.max(view);
         if first != digest {
             self.violations.push(format!("{by} sent two {kind}s in view {view} for s{sequence}"));
         }
         let told = |kind| witnessed.told.get(&((kind, sequence, view), digest)).copied().unwrap_or(ReplicaSet::EMPTY);
-        let proposed = told("pre-prepare").contains(primary);
+        let proposed = told("pre-prepare").contains(primary) || self.carried.contains(&(view, sequence, digest));
         if !proposed {
-            self.violations.push(format!("{by} sent a {kind} for s{sequence} without a pre-prepare of the primary"));
+            self.violations.push(format!("{by} sent a {kind} for s{sequence} that the primary has not proposed"));
         }
         if kind == "commit" && told("prepare").without(primary).count() < prepares {
             self.violations.push(format!("{by} sent a commit for s{sequence} that is not prepared there"));
@@ -174,16 +266,15 @@ impl Checks {
             self.violations.push(format!("{by} executed s{sequence}, which it has not committed"));
             return;
         };
-        let (held, first) = *self.batches.entry(sequence).or_insert((batch, by));
-        if held != batch {
-            self.violations.push(format!("{first} and {by} executed different batches at s{sequence}"));
-        }
+        self.on_decided(by, sequence, batch);
+        let claims = &self.replicas[usize::from(by.0)].claims;
+        let claimed = claims.get(&(sequence, batch)).is_some_and(|from| from.count() > self.faults());
         let told = &self.replicas[usize::from(by.0)].told;
         let in_any_view =
             (("commit", sequence, 0), Digest::ZERO)..=(("commit", sequence, u64::MAX), Digest([0xff; 32]));
         let mut commits = told.range(in_any_view).filter(|((_, digest), _)| *digest == batch);
-        if !commits.any(|(_, from)| from.count() > 2 * self.faults()) {
-            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits"));
+        if !claimed && !commits.any(|(_, from)| from.count() > 2 * self.faults()) {
+            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
         }
     }
 
@@ -191,6 +282,11 @@ impl Checks {
     pub fn on_report(&mut self, by: ReplicaId, report: &ReportReply) {
         let (executed, stable) = (report.executed.get(), report.checkpoint_stable.get());
         self.on_state(by, executed, report.state_digest);
+        let witnessed = &mut self.replicas[usize::from(by.0)];
+        let before = std::mem::replace(&mut witnessed.view_reported, report.view.get());
+        if before > report.view.get() {
+            self.violations.push(format!("{by} went back from view {before} to view {}", report.view));
+        }
         let interval = self.settings.checkpoint_interval;
         if stable > executed || executed - stable > self.settings.window() || !stable.is_multiple_of(interval) {
             self.violations.push(format!("{by} has executed s{executed} with a stable checkpoint at s{stable}"));

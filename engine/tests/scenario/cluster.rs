@@ -16,6 +16,7 @@ use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, S
 use logothete_engine::pipeline::{Core, ReplicaFacts};
 use logothete_engine::replica::{Event, Reject, RejectCounters};
 use logothete_engine::wire::agreement::BatchEntry;
+use logothete_engine::wire::view_change::null_batch;
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -212,7 +213,7 @@ impl Cluster {
     }
 
     fn deadline_ns(&self) -> u64 {
-        let replicas = self.replicas.iter().map(|host| host.orderer.deadline_ns());
+        let replicas = self.replicas.iter().map(ReplicaHost::deadline_ns);
         let clients = self.clients.iter().map(ClientHost::deadline_ns);
         replicas.chain(clients).min().expect("a cluster has replicas")
     }
@@ -221,7 +222,7 @@ impl Cluster {
     pub(super) fn run_due(&mut self) -> Result<(), String> {
         for _ in 0..SPINS_MAX {
             let now_ns = self.now_ns;
-            let replicas = self.replicas.iter().filter(|host| host.orderer.deadline_ns() <= now_ns);
+            let replicas = self.replicas.iter().filter(|host| host.deadline_ns() <= now_ns);
             let clients = self.clients.iter().filter(|host| host.deadline_ns() <= now_ns);
             let due: Vec<_> = replicas
                 .map(|host| Principal::Replica(host.id))
@@ -247,6 +248,9 @@ impl Cluster {
     }
 
     fn turn_replica(&mut self, at: usize, packets: &[Packet]) {
+        if self.replicas[at].is_crashed() {
+            return;
+        }
         for packet in packets {
             self.take_packet(at, packet);
         }
@@ -266,6 +270,7 @@ impl Cluster {
                 self.words.learn(body, own);
                 self.checks.on_sent(ReplicaId(at as u8), body);
             }
+            self.checks.on_cycle_end(ReplicaId(at as u8));
             self.on_progress(at, &departed, &events);
             let report = facts.expect("the operator's question is answered in the cycle in which it is put");
             self.checks.on_report(ReplicaId(at as u8), &report);
@@ -342,7 +347,7 @@ impl Cluster {
             for (message, _) in Messages::new(body, own).flatten() {
                 if let Message::Commit(vote) = message
                     && to_all
-                    && host.prepared.insert(vote.sequence().0)
+                    && host.prepared.insert((vote.view().0, vote.sequence().0))
                 {
                     steps.push(format!("prepared s{}", vote.sequence()));
                 }
@@ -360,7 +365,8 @@ impl Cluster {
             }
         }
         for sequence in host.executed + 1..=executed {
-            let entries = words.entries_of(&batch_of(sequence).unwrap_or_default()).to_vec();
+            let batch = batch_of(sequence).unwrap_or_default();
+            let entries = words.entries_of(&batch).to_vec();
             let mut done = record.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
                 let opens = entry.name().number == RequestNumber::OPEN;
@@ -369,15 +375,26 @@ impl Cluster {
             };
             let texts: Vec<String> = entries.iter().map(text).collect();
             let committed = if host.committed.contains(&sequence) { "" } else { "committed and " };
-            steps.push(format!("{committed}executed s{sequence} [{}]", texts.join(" ")));
+            let content = if batch == null_batch() { "null".to_owned() } else { format!("[{}]", texts.join(" ")) };
+            steps.push(format!("{committed}executed s{sequence} {content}"));
         }
         for event in events {
             match event {
                 Event::Stable(sequence) => steps.push(format!("stable s{sequence}: the log below is let go")),
+                Event::RolledBack { from, to } => {
+                    outcomes.push(format!("undoes s{from}: back to the checkpoint s{to}"));
+                }
+                Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
                 Event::Contradiction { replica, sequence } => {
                     outcomes.push(format!("caught {replica} contradicting itself about s{sequence}"));
                 }
+                Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
+                Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),
+                Event::NewViewWrong { replica, view } => {
+                    outcomes.push(format!("refuses the new view v{view} of {replica}: it does not follow from what it names"));
+                }
                 Event::Diverged(sequence) => {
+                    self.checks.on_diverged(host.id, sequence.0);
                     outcomes.push(format!("has another state than 2f+1 others after s{sequence}"));
                 }
                 Event::FellBehind { checkpoint } => {

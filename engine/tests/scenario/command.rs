@@ -17,13 +17,18 @@
 //! hold FILTER | release        from now on matching packets wait; they go on
 //! block FILTER | unblock       from now on matching packets are lost
 //! partition 0,1 2,3            packets between the two sides are lost
+//! isolate 3                    it hears nothing and is not heard
 //! lose 20% | double 10%        from now on, by chance
 //! clock 2 -600ms               a replica's wall clock is off by so much
 //! faulty 3 silent | garbage-tags | forges-entries | scripted | equivocates to=1,2
+//! crash 0                      it does nothing any more, and stays down
 //! correct 3                    it was silent, and speaks again
 //! send 3 -> 0,1: prepare v0 s2 D1                     a faulty replica's own words, with its own keys
 //! send c1 -> 0,1,2,3 spoilt=2: request c1#1 "a"       the same of a client; the tags for some are wrong
-//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
+//! send 3 -> 0: view change v1 h=0 P=[s2 v0 D2] Q=[]   signed by it; `forged` behind it spoils the signature, C=[s8 S1] adds checkpoints
+//! send 1 -> 0: new view v1 from s0 of 0,1,2' [D2 null]   names view changes that were seen, 2' the second one of 2
+//! send 3 -> 0: pass on new view v1 of 1 as v9         repeats what was seen; its parts say that it is of another view
+//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
 //! state                        how far everybody is
 //! ```
 //!
@@ -34,15 +39,9 @@ use super::faults::{Behaviour, Fault};
 use super::hosts::Settings;
 use super::network::Filter;
 use super::report::{Detail, packets};
+use super::say::send;
 use super::words::list;
-use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
-use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
-use logothete_engine::wire::Audience;
-use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare};
-use logothete_engine::wire::operation::OperationsWriter;
-use logothete_engine::wire::reply::{Refusal, RefusalReason, Reply};
-use logothete_engine::wire::request;
-use logothete_engine::wire::retransmission::{Fetch, Status};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber};
 
 /// Runs the commands of one script.
 #[derive(Default)]
@@ -90,6 +89,7 @@ impl Interpreter {
                 Some(("window", value)) => settings.client_window = number(value)?,
                 Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
+                Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
                 Some(("seed", value)) => settings.seed = number(value)?,
                 _ if argument == "unopened" => unopened = true,
                 _ => return Err(format!("a cluster has no `{argument}`")),
@@ -134,13 +134,22 @@ fn execute(cluster: &mut Cluster, line: &str) -> Result<String, String> {
         "block" => cluster.network.block(filter(rest)?),
         "unblock" => cluster.network.unblock(),
         "partition" => partition(cluster, rest)?,
+        "isolate" => {
+            let one = Some(principals(rest)?);
+            cluster.network.block(Filter { from: one.clone(), ..Filter::default() });
+            cluster.network.block(Filter { to: one, ..Filter::default() });
+        }
         "lose" => cluster.network.loss_percent = percent(rest)?,
         "double" => cluster.network.duplicate_percent = percent(rest)?,
         "clock" => {
             let (id, skew) = rest.split_once(' ').ok_or("a clock is off by something")?;
             cluster.replicas[replica_index(id)?].skew_ns = signed_duration(skew)?;
         }
-        "faulty" => faulty(cluster, rest)?,
+        "faulty" => {
+            let (id, how) = rest.split_once(' ').ok_or("a faulty replica does something")?;
+            faulty(cluster, id, how)?;
+        }
+        "crash" => faulty(cluster, rest, "crashed")?,
         "correct" => correct(cluster, rest)?,
         "send" => send(cluster, rest)?,
         "expect" => expect(cluster, rest)?,
@@ -190,8 +199,7 @@ fn partition(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn faulty(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
-    let (id, how) = rest.split_once(' ').ok_or("a faulty replica does something")?;
+fn faulty(cluster: &mut Cluster, id: &str, how: &str) -> Result<(), String> {
     let behaviour = match how.split_once(" to=") {
         Some(("equivocates", to)) => Behaviour::Equivocates(replicas(&principals(to)?)?),
         _ => match how {
@@ -199,6 +207,7 @@ fn faulty(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
             "garbage-tags" => Behaviour::GarbageTags,
             "forges-entries" => Behaviour::ForgesEntries,
             "scripted" => Behaviour::Scripted,
+            "crashed" => Behaviour::Crashed,
             _ => return Err(format!("no replica {how}")),
         },
     };
@@ -219,103 +228,6 @@ fn correct(cluster: &mut Cluster, id: &str) -> Result<(), String> {
         false => return Err(format!("{id} has said what cannot be taken back")),
     }
     Ok(())
-}
-
-/// `3 -> 0,1 [spoilt=1]: MESSAGE`
-fn send(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
-    let (route, message) = rest.split_once(": ").ok_or("what is sent stands behind a colon")?;
-    let (from, to) = route.split_once(" -> ").ok_or("a message goes from -> to")?;
-    let (to, spoilt) =
-        to.split_once(" spoilt=").map_or((to, Vec::new()), |(to, of)| (to, principals(of).unwrap_or_default()));
-    let (from, to) = (principal(from)?, principals(to)?);
-    if let Principal::Replica(id) = from
-        && cluster.replicas[usize::from(id.0)].is_correct()
-    {
-        return Err(format!("{id} is correct: it says what the protocol says"));
-    }
-    let audience = match to[..] {
-        [Principal::Client(id)] => Audience::Client(id),
-        _ => Audience::Replicas(replicas(&to)?),
-    };
-    let body = message_body(cluster, from, message)?;
-    cluster.send_scripted(from, audience, &body, &spoilt);
-    Ok(())
-}
-
-fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Vec<u8>, String> {
-    let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    let mut body = Vec::new();
-    match (kind, &words[..]) {
-        ("request", [name, ..]) => {
-            let (client, incarnation, number, _) = request_name(name)?;
-            let name = cluster.words.name(client, incarnation, number);
-            let operations = rest.split_once(' ').map_or(Ok(Vec::new()), |(_, operations)| quoted(operations))?;
-            let mut writer = OperationsWriter::new(REQUEST_OPERATIONS_MAX);
-            for (at, bytes) in operations.iter().enumerate() {
-                // Far from the numbers that clients give their operations themselves.
-                writer.try_push(u64::from(client.0), 1_000_000 + number.0 * 100 + at as u64, bytes);
-            }
-            request::append(&mut body, name, writer.count(), writer.bytes());
-        }
-        ("pre-prepare", [view, sequence, entries @ ..]) => {
-            let mut batch: Vec<BatchEntry> = Vec::new();
-            let mut later_ns = 0;
-            for word in entries {
-                if let Some(time) = word.strip_prefix("time=") {
-                    later_ns = signed_duration(time)?;
-                    continue;
-                }
-                let (client, incarnation, number, body) = request_name(word.trim_matches(['[', ']']))?;
-                batch.push(cluster.words.entry(client, incarnation, number, body));
-            }
-            let time = cluster.wall_ns().saturating_add_signed(later_ns);
-            append_pre_prepare(
-                &mut body,
-                View(numbered('v', view)?),
-                SequenceNumber(numbered('s', sequence)?),
-                time,
-                &batch,
-            );
-        }
-        ("prepare" | "commit", [view, sequence, batch]) => {
-            let digest = cluster.words.batch_named(batch);
-            let vote = Vote::new(View(numbered('v', view)?), SequenceNumber(numbered('s', sequence)?), digest);
-            if kind == "prepare" { vote.append_prepare(&mut body) } else { vote.append_commit(&mut body) }
-        }
-        ("checkpoint", [sequence, state]) => {
-            let digest = cluster.words.state_named(state);
-            CheckpointVote::new(SequenceNumber(numbered('s', sequence)?), digest).append(&mut body);
-        }
-        ("status", [view, "stable", stable, "executed", executed, "seen", seen]) => {
-            let sequence = |text| numbered('s', text).map(SequenceNumber);
-            let (view, stable, executed) = (View(numbered('v', view)?), sequence(stable)?, sequence(executed)?);
-            Status::new(view, stable, executed, sequence(seen)?).append(&mut body);
-        }
-        ("fetch", [sequence, batch]) => {
-            let digest = cluster.words.batch_named(batch);
-            let mut fetch = Fetch::new(SequenceNumber(numbered('s', sequence)?), digest);
-            fetch.set(0);
-            fetch.append(&mut body);
-        }
-        ("reply", [name, sequence, "at", position]) => {
-            let (client, incarnation, number, _) = request_name(name)?;
-            let name = cluster.words.name(client, incarnation, number);
-            let sequence = SequenceNumber(numbered('s', sequence)?);
-            let position: u64 = self::number(position)?;
-            let results = [&8u32.to_le_bytes()[..], &position.to_le_bytes()].concat();
-            let reply = Reply { view: View(0), sequence, incarnation: name.incarnation, number, results: &results };
-            reply.append(&mut body);
-        }
-        ("refusal", [name, "superseded", "by", incarnation]) => {
-            let (client, named, number, _) = request_name(name)?;
-            let name = cluster.words.name(client, named, number);
-            let (reason, detail) = (RefusalReason::Superseded, self::number(incarnation)?);
-            Refusal::new(name.incarnation, number, reason, detail).append(&mut body);
-        }
-        _ => return Err(format!("{from:?} cannot say `{text}`")),
-    }
-    Ok(body)
 }
 
 fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
@@ -340,7 +252,14 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
             for host in cluster.replicas.iter().filter(|host| host.is_correct()) {
                 let own = Principal::Replica(host.id);
                 if among.as_ref().is_none_or(|among| among.contains(&own)) {
-                    let found = if what == "stable" { host.stable } else { host.executed };
+                    let replica = host.orderer.replica();
+                    let found = match what {
+                        "executed" => host.executed,
+                        "stable" => host.stable,
+                        "view" if replica.is_active() => replica.view().0,
+                        "view" => return Err(format!("{} has not entered v{}", host.id, replica.view())),
+                        _ => return Err(format!("a replica has no `{what}`")),
+                    };
                     met(format!("what {} has {what}", host.id), found, wanted)?;
                 }
             }
@@ -353,8 +272,14 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
 fn state(cluster: &Cluster) -> String {
     let mut groups: Vec<(String, Vec<Principal>)> = Vec::new();
     for host in &cluster.replicas {
+        let replica = host.orderer.replica();
+        let view = match (replica.is_active(), replica.view().0) {
+            (true, 0) => String::new(),
+            (true, view) => format!("in v{view}, "),
+            (false, view) => format!("wants v{view}, "),
+        };
         let text = match host.is_correct() {
-            true => format!("executed s{}, stable s{}", host.executed, host.stable),
+            true => format!("{view}executed s{}, stable s{}", host.executed, host.stable),
             false => "faulty".to_owned(),
         };
         let own = Principal::Replica(host.id);
@@ -388,18 +313,18 @@ fn filter(text: &str) -> Result<Filter, String> {
     Ok(filter)
 }
 
-fn principals(text: &str) -> Result<Vec<Principal>, String> {
+pub(super) fn principals(text: &str) -> Result<Vec<Principal>, String> {
     text.split(',').map(principal).collect()
 }
 
-fn principal(text: &str) -> Result<Principal, String> {
+pub(super) fn principal(text: &str) -> Result<Principal, String> {
     match text.strip_prefix('c') {
         Some(id) => Ok(Principal::Client(ClientId(number(id)?))),
         None => Ok(Principal::Replica(ReplicaId(number(text)?))),
     }
 }
 
-fn replicas(principals: &[Principal]) -> Result<ReplicaSet, String> {
+pub(super) fn replicas(principals: &[Principal]) -> Result<ReplicaSet, String> {
     let mut set = ReplicaSet::EMPTY;
     for principal in principals {
         match principal {
@@ -415,7 +340,7 @@ fn replica_index(text: &str) -> Result<usize, String> {
 }
 
 /// `c0#1`, `c0/2#open`, `c0#1'`: client, incarnation, number, body.
-fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber, usize), String> {
+pub(super) fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber, usize), String> {
     let unknown = || format!("`{text}` names no request");
     let body = text.matches('\'').count();
     let (client, number) =
@@ -426,11 +351,11 @@ fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber, usize), S
 }
 
 /// `s4`, `v0`.
-fn numbered(prefix: char, text: &str) -> Result<u64, String> {
+pub(super) fn numbered(prefix: char, text: &str) -> Result<u64, String> {
     number(text.strip_prefix(prefix).ok_or_else(|| format!("`{text}` does not begin with `{prefix}`"))?)
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
@@ -438,7 +363,7 @@ fn percent(text: &str) -> Result<u32, String> {
     number(text.trim_end_matches('%'))
 }
 
-fn signed_duration(text: &str) -> Result<i64, String> {
+pub(super) fn signed_duration(text: &str) -> Result<i64, String> {
     let (sign, text) = match text.strip_prefix('-') {
         Some(text) => (-1, text),
         None => (1, text.trim_start_matches('+')),
@@ -459,7 +384,7 @@ fn duration(text: &str) -> Result<u64, String> {
 }
 
 /// `"a" "b"`.
-fn quoted(text: &str) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn quoted(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let parts: Vec<&str> = text.split('"').collect();
     if parts.len() < 3 || parts.len().is_multiple_of(2) {
         return Err(format!("`{text}` is not quoted"));

@@ -23,6 +23,8 @@ pub enum Behaviour {
     ForgesEntries,
     /// Behaves well, apart from what the script sends in its name.
     Scripted,
+    /// Does nothing any more; what the script sends in its name apart.
+    Crashed,
 }
 
 /// A faulty replica's memory.
@@ -48,7 +50,7 @@ impl Fault {
     /// What leaves in place of what the correct replica inside would have said.
     pub fn speak(&mut self, own: ReplicaId, spoken: Spoken) -> Vec<Spoken> {
         match (self.behaviour, spoken.audience) {
-            (Behaviour::Silent, _) => Vec::new(),
+            (Behaviour::Silent | Behaviour::Crashed, _) => Vec::new(),
             (Behaviour::GarbageTags | Behaviour::Scripted, _) => vec![spoken],
             (Behaviour::Equivocates(told), Audience::Replicas(all)) => {
                 let lied_to = ReplicaSet(all.0 & told.0);
@@ -68,7 +70,7 @@ impl Fault {
 
     /// Whether it answers those who lack a client's packet.
     pub fn relays(&self) -> bool {
-        !matches!(self.behaviour, Behaviour::Silent | Behaviour::Equivocates(_))
+        !matches!(self.behaviour, Behaviour::Silent | Behaviour::Crashed | Behaviour::Equivocates(_))
     }
 
     /// Whether its tags are wrong.
@@ -102,7 +104,7 @@ impl Fault {
                 Message::Status(status) => {
                     let far = |number: SequenceNumber| SequenceNumber(number.0 + 64);
                     let (stable, executed) = (far(status.stable()), far(status.executed()));
-                    Status::new(status.view(), stable, executed, executed).append(&mut out);
+                    Status::new(status.standing(), stable, executed, executed).append(&mut out);
                 }
                 Message::Reply(reply) => {
                     let sequence = SequenceNumber(reply.sequence.0 + 1);

@@ -8,13 +8,14 @@ use super::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower};
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
-use logothete_engine::pipeline::{Departures, Orderer, OrdererCounters, Outbox, Outgoing};
+use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
 use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
 use logothete_engine::wire::report::{ReportQuery, ReportReply};
 use logothete_engine::wire::request::request_bytes_max;
+use logothete_engine::wire::view_change::statement_piece_bytes;
 use logothete_engine::wire::{Audience, Message, Messages};
 use logothete_transport::pool::{Frame, Pool, PoolConfig};
 use std::collections::{BTreeSet, VecDeque};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub client_window: u64,
     pub datagram_bytes_max: usize,
     pub retention_bytes: u64,
+    /// Whether batches are executed when they have prepared.
+    pub tentative: bool,
     pub seed: u64,
 }
 
@@ -52,6 +55,7 @@ impl Default for Settings {
             client_window: 8,
             datagram_bytes_max: 1472,
             retention_bytes: 1 << 20,
+            tentative: false,
             seed: 1,
         }
     }
@@ -71,6 +75,11 @@ impl Settings {
         ClientId(self.clients as u16)
     }
 
+    /// The bytes of a signed statement that one packet carries.
+    pub fn piece_bytes(&self) -> usize {
+        statement_piece_bytes(self.datagram_bytes_max, self.replicas)
+    }
+
     /// The width of the window, `L = 2K`.
     pub fn window(&self) -> u64 {
         2 * self.checkpoint_interval
@@ -87,6 +96,11 @@ fn pool() -> Pool {
 /// The time as a host with a clock that is off by `skew_ns` sees it.
 pub fn now(monotonic_ns: u64, skew_ns: i64) -> Now {
     Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(skew_ns) }
+}
+
+/// The epoch that a replica's statements name.
+pub fn epoch_of(id: ReplicaId) -> u64 {
+    u64::from(id.0) + 1
 }
 
 /// What a replica's duty cycle sends.
@@ -128,8 +142,8 @@ pub struct ReplicaHost {
     pub record: Record,
     pub fault: Option<Fault>,
     pub skew_ns: i64,
-    /// Numbers said to be prepared, and committed, so far.
-    pub prepared: BTreeSet<u64>,
+    /// Numbers said to be prepared in a view, and committed, so far.
+    pub prepared: BTreeSet<(u64, u64)>,
     pub committed: BTreeSet<u64>,
     /// The last number executed, and the last stable one, when it was last looked at.
     pub executed: u64,
@@ -151,6 +165,9 @@ impl ReplicaHost {
             client_window: settings.client_window,
             clock_bound_ns: 500_000_000,
             bodies_bytes_max: 1 << 20,
+            tentative: settings.tentative,
+            epoch: epoch_of(id),
+            statement_piece_bytes: settings.piece_bytes(),
         };
         let service = ServiceSettings {
             state_bytes_max: settings.retention_bytes,
@@ -163,7 +180,14 @@ impl ReplicaHost {
         Self {
             id,
             seat: Seat::new(Principal::Replica(id), settings.register(), random),
-            orderer: Orderer::new(config, Box::new(witness), reply_bytes_max, OrdererCounters::private()),
+            orderer: Orderer::new(
+                config,
+                settings.register().signatures(id),
+                Box::new(witness),
+                reply_bytes_max,
+                settings.datagram_bytes_max,
+                OrdererCounters::private(),
+            ),
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
             fault: None,
@@ -189,6 +213,16 @@ impl ReplicaHost {
     /// Whether it is one of those that the protocol promises something about.
     pub fn is_correct(&self) -> bool {
         self.fault.is_none()
+    }
+
+    /// When it has something to do at the latest.
+    pub fn deadline_ns(&self) -> u64 {
+        if self.is_crashed() { u64::MAX } else { self.orderer.deadline_ns() }
+    }
+
+    /// Whether it does nothing any more.
+    pub fn is_crashed(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.behaviour == Behaviour::Crashed)
     }
 
     /// Whether what it does inside is that of a correct replica, whether or not it says so.

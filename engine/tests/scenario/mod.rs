@@ -5,7 +5,8 @@
 //! a seed.
 //!
 //! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns (`clients` has the clients'), [`network`] what is
-//! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told, [`checks`] what must hold whatever happens. [`chance`] puts seeds in
+//! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told (`statements` puts signed ones together), [`checks`] what must hold whatever happens (`judge` decides
+//! view changes once more), `say` what scripts put in the mouths of the faulty. [`chance`] puts seeds in
 //! place of scripts.
 
 pub mod chance;
@@ -15,10 +16,13 @@ pub mod cluster;
 pub mod command;
 pub mod faults;
 pub mod hosts;
+mod judge;
 pub mod network;
 pub mod random;
 pub mod report;
 pub mod script;
 pub mod seat;
+mod say;
+mod statements;
 pub mod witness;
 pub mod words;

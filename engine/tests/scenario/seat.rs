@@ -2,13 +2,16 @@
 
 use super::random::Random;
 use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
-use logothete_engine::authentication::{Incoming, Refused, Sealer, Verifier};
+use logothete_engine::authentication::{Incoming, Refused, Sealer, Signatures, Verifier};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 
 /// The number of the cluster in all scenarios.
 const CLUSTER: u64 = 0x5ce7_a210;
+
+/// The digest of its configuration.
+const CONTEXT: Digest = Digest([7; 32]);
 
 /// Everybody who has keys.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,12 @@ impl Register {
     fn public(self, of: Principal) -> PublicIdentity {
         self.identity(of).public()
     }
+
+    /// With what a replica signs.
+    pub fn signatures(self, of: ReplicaId) -> Signatures {
+        let public = self.replicas().map(|replica| self.public(replica)).collect();
+        Signatures::new(self.identity(Principal::Replica(of)), public, CONTEXT)
+    }
 }
 
 /// One process at the network.
@@ -50,7 +59,7 @@ impl Seat {
         let peers = register.everybody().filter(|peer| *peer != own);
         let peers = peers.filter(|peer| !client || matches!(peer, Principal::Replica(_)));
         let config = KeyRingConfig {
-            context: Digest([7; 32]),
+            context: CONTEXT,
             algorithm: MacAlgorithm::Blake3,
             own: own.code(),
             identity: register.identity(own),

@@ -2,22 +2,27 @@
 //! first state, `C1` the first chain digest.
 
 use super::random::Random;
+use super::statements::{Seen, Statements};
 use logothete_crypto::Digest;
 use logothete_engine::limits::WINDOW_MAX;
-use logothete_engine::numbers::{ClientId, Incarnation, Principal, RequestNumber};
-use logothete_engine::wire::agreement::{BatchEntry, PrePrepare, batch_digest};
+use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, View};
+use logothete_engine::wire::agreement::{BatchEntry, Vote, batch_digest};
 use logothete_engine::wire::operation::Operations;
 use logothete_engine::wire::reply::{RefusalReason, Reply};
 use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::retransmission::{Fetch, Status, WindowBits};
+use logothete_engine::wire::view_change::{NewView, Part, StatementKind, ViewChange, null_batch};
 use logothete_engine::wire::{Message, Messages};
 use std::collections::BTreeMap;
 
 /// Messages of one packet that are spelt out; of more the first are, and the rest counted.
 const MESSAGES_SHOWN: usize = 4;
 
+/// Entries of a view change's sets that are spelt out.
+const VOTES_SHOWN: usize = 8;
+
 /// What digests and incarnations are called.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Words {
     batches: Names,
     states: Names,
@@ -25,6 +30,26 @@ pub struct Words {
     entries: BTreeMap<Digest, Vec<BatchEntry>>,
     requests: BTreeMap<RequestName, Vec<Digest>>,
     incarnations: BTreeMap<ClientId, Vec<Incarnation>>,
+    statements: Statements,
+    /// Statements of one kind, view and signer, in the order in which they were seen whole.
+    spoken: BTreeMap<(StatementKind, View, ReplicaId), Vec<Digest>>,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        let mut batches = Names::default();
+        batches.known.insert(null_batch(), "null".to_owned());
+        Self {
+            batches,
+            states: Names::default(),
+            chains: Names::default(),
+            entries: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
+            statements: Statements::default(),
+            spoken: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +131,11 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::StateQuery(_) => "state-query",
         Message::StateNodes(_) => "state-nodes",
         Message::StatePages(_) => "state-pages",
+        Message::Part(Part { statement: StatementKind::ViewChange, .. }) => "view-change",
+        Message::Part(Part { statement: StatementKind::NewView, .. }) => "new-view",
+        Message::CommitClaim(_) => "claim",
+        Message::FetchBatch(_) => "fetch-batch",
+        Message::Batch(_) => "batch",
     }
 }
 
@@ -135,13 +165,25 @@ impl Words {
                     self.request(request.name, logothete_crypto::digest(bytes));
                 }
                 Message::PrePrepare(proposal) => {
-                    self.batch(&proposal);
+                    self.batch(proposal.timestamp_ns, proposal.entries);
                 }
                 Message::Prepare(vote) | Message::Commit(vote) => {
                     self.batches.name('D', vote.digest);
                 }
                 Message::Checkpoint(vote) => {
                     self.states.name('S', vote.digest);
+                }
+                Message::Part(part) if self.statements.take(&part) => {
+                    let seen = self.statements.get(&part.digest).expect("it was just completed");
+                    self.spoken.entry((seen.kind, seen.view, seen.replica)).or_default().push(part.digest);
+                    let selection = seen.new_view().into_iter().flat_map(|content| content.selection);
+                    let votes = seen.view_change().into_iter().flat_map(|content| [content.prepared, content.pre_prepared]);
+                    for digest in votes.flatten().map(|vote| &vote.digest).chain(selection) {
+                        self.batches.name('D', *digest);
+                    }
+                }
+                Message::Batch(content) => {
+                    self.batch(content.timestamp_ns, content.entries);
                 }
                 _ => {}
             }
@@ -158,7 +200,7 @@ impl Words {
                 format!("request {name}{}{remark}", operations(request.operations))
             }
             Message::PrePrepare(proposal) => {
-                let name = self.batch(proposal);
+                let name = self.batch(proposal.timestamp_ns, proposal.entries);
                 format!(
                     "pre-prepare v{} s{} {name} {}",
                     proposal.view,
@@ -204,6 +246,17 @@ impl Words {
             Message::StateNodes(nodes) => format!("state-nodes s{}: {}", nodes.checkpoint.sequence, nodes.nodes.len()),
             Message::StatePages(pages) => {
                 format!("state-pages s{}: {}", pages.checkpoint.sequence, pages.iter().count())
+            }
+            Message::Part(part) => self.part(part, sender),
+            Message::CommitClaim(claim) => {
+                format!("claim s{} {}", claim.sequence(), self.batches.name('D', claim.digest))
+            }
+            Message::FetchBatch(fetch) => {
+                format!("fetch-batch s{} {}", fetch.sequence(), self.batches.name('D', fetch.digest))
+            }
+            Message::Batch(content) => {
+                let name = self.batch(content.timestamp_ns, content.entries);
+                format!("batch s{} {name} {}", content.sequence, self.entries(content.entries))
             }
         }
     }
@@ -258,9 +311,9 @@ impl Words {
         RequestName { client, incarnation, number }
     }
 
-    fn batch(&mut self, proposal: &PrePrepare<'_>) -> String {
-        let digest = batch_digest(proposal.timestamp_ns, proposal.entries);
-        self.entries.entry(digest).or_insert_with(|| proposal.entries.to_vec());
+    fn batch(&mut self, timestamp_ns: u64, entries: &[BatchEntry]) -> String {
+        let digest = batch_digest(timestamp_ns, entries);
+        self.entries.entry(digest).or_insert_with(|| entries.to_vec());
         self.batches.name('D', digest)
     }
 
@@ -282,6 +335,79 @@ impl Words {
     /// A state by its name.
     pub fn state_named(&mut self, name: &str) -> Digest {
         self.states.digest(name)
+    }
+
+    /// A statement that is here whole stands under its first part; `view change v1 (h=s0 P=[s2 v0 D2] Q=[s2 v0 D2])`, with `of 2` where
+    /// another passes it on.
+    fn part(&mut self, part: &Part<'_>, sender: Principal) -> String {
+        let what = match part.statement {
+            StatementKind::ViewChange => "view change",
+            StatementKind::NewView => "new view",
+        };
+        let of = if sender == Principal::Replica(part.replica) { String::new() } else { format!(" of {}", part.replica) };
+        let Some(seen) = self.statements.get(&part.digest).filter(|_| part.index == 0).cloned() else {
+            return format!("part {} of {what} v{}{of}", part.index, part.view);
+        };
+        let tick = "'".repeat(self.spoken_at(part.statement, seen.view, seen.replica, &part.digest));
+        let label = if seen.view == part.view { String::new() } else { format!(" as v{}", part.view) };
+        let content = match (seen.view_change(), seen.new_view()) {
+            (Some(content), _) => self.view_change(&content),
+            (_, Some(content)) => self.new_view(&content),
+            _ => "garbage".to_owned(),
+        };
+        format!("{what}{tick} v{}{label}{of} {content}", seen.view)
+    }
+
+    fn view_change(&mut self, content: &ViewChange<'_>) -> String {
+        let mut text = format!("(h=s{}", content.stable);
+        if content.checkpoints.len() > 1 {
+            let held: Vec<String> = content.checkpoints[1..]
+                .iter()
+                .map(|held| format!("s{} {}", held.sequence(), self.states.name('S', held.digest)))
+                .collect();
+            text += &format!(" C=[{}]", held.join(", "));
+        }
+        let (prepared, pre_prepared) = (self.votes(content.prepared), self.votes(content.pre_prepared));
+        match prepared == pre_prepared {
+            true => text + &format!(" P=Q=[{prepared}])"),
+            false => text + &format!(" P=[{prepared}] Q=[{pre_prepared}])"),
+        }
+    }
+
+    fn votes(&mut self, votes: &[Vote]) -> String {
+        let shown = votes.iter().take(VOTES_SHOWN);
+        let mut texts: Vec<String> = shown
+            .map(|vote| format!("s{} v{} {}", vote.sequence(), vote.view(), self.batches.name('D', vote.digest)))
+            .collect();
+        if votes.len() > VOTES_SHOWN {
+            texts.push(format!("and {} more", votes.len() - VOTES_SHOWN));
+        }
+        texts.join(", ")
+    }
+
+    fn new_view(&mut self, content: &NewView<'_>) -> String {
+        let named: Vec<String> = content
+            .named
+            .iter()
+            .map(|named| {
+                let which = self.spoken_at(StatementKind::ViewChange, content.view, named.replica(), &named.digest);
+                format!("{}{}", named.replica(), "'".repeat(which))
+            })
+            .collect();
+        let selection: Vec<String> = content.selection.iter().map(|digest| self.batches.name('D', *digest)).collect();
+        format!("of {} from s{}: [{}]", named.join(","), content.checkpoint.0, selection.join(" "))
+    }
+
+    /// Which of the statements of one kind, view and signer it is.
+    fn spoken_at(&self, kind: StatementKind, view: View, replica: ReplicaId, digest: &Digest) -> usize {
+        let spoken = self.spoken.get(&(kind, view, replica)).map_or(&[][..], |spoken| spoken);
+        spoken.iter().position(|known| known == digest).unwrap_or(0)
+    }
+
+    /// The statement that a script calls by kind, view, signer and which.
+    pub fn statement(&self, kind: StatementKind, view: View, replica: ReplicaId, which: usize) -> Option<(Digest, Seen)> {
+        let digest = *self.spoken.get(&(kind, view, replica))?.get(which)?;
+        Some((digest, self.statements.get(&digest)?.clone()))
     }
 
     fn chain(&mut self, digest: Digest) -> String {
@@ -344,11 +470,17 @@ fn reply_text(reply: &Reply<'_>) -> String {
 }
 
 fn status_text(status: &Status) -> String {
-    let (view, stable, executed) = (status.view(), status.stable(), status.executed());
+    let (standing, stable, executed) = (status.standing(), status.stable(), status.executed());
     // Where nothing is said to be lacking, the first number that lacks is the first that the sender has not seen.
     let unseen = (0..WINDOW_MAX as usize).find(|offset| status.lacks(&WindowBits::default(), *offset));
     let seen = executed.0 + unseen.unwrap_or(WINDOW_MAX as usize) as u64;
-    let mut text = format!("status v{view} stable s{stable} executed s{executed} seen s{seen}");
+    let has: Vec<String> = standing.view_changes.iter().map(|id| id.to_string()).collect();
+    let state = match (standing.active, standing.suspects) {
+        (true, false) => String::new(),
+        (true, true) => " (suspects)".to_owned(),
+        (false, _) => format!(" (changing, has {})", has.join(",")),
+    };
+    let mut text = format!("status v{}{state} stable s{stable} executed s{executed} seen s{seen}", standing.view);
     let lacks = [
         ("pre-prepare", &status.lacks_proposal),
         ("prepared", &status.lacks_prepared),

@@ -15,7 +15,7 @@ use logothete_crypto::Digest;
 pub struct Selection {
     /// The checkpoint, and the digest of its state.
     pub checkpoint: (SequenceNumber, Digest),
-    /// The batches of the numbers after it, without gaps; the last one is no null batch.
+    /// The batches of the numbers after it, without gaps.
     pub batches: Vec<Digest>,
 }
 
@@ -26,13 +26,17 @@ pub fn decide(set: &[ViewChange<'_>], quorum: Quorum, window: u64) -> Option<Sel
     let highest = set.iter().map(named).max().unwrap_or_default();
     let last = highest.0.min(checkpoint.0.0.saturating_add(window));
     let mut batches = Vec::new();
+    let mut end = 0;
     for sequence in checkpoint.0.0 + 1..=last {
-        batches.push(decide_number(set, quorum, SequenceNumber(sequence))?);
+        let found = decide_number(set, quorum, SequenceNumber(sequence))?;
+        batches.push(found.unwrap_or_else(null_batch));
+        if found.is_some() {
+            end = batches.len();
+        }
     }
-    // Nulls at the end are left out: each of them satisfied B, so nothing committed there, and the new primary may propose there.
-    while batches.last() == Some(&null_batch()) {
-        batches.pop();
-    }
+    // Where nothing can have committed and nothing follows, the new primary may propose. A null batch that prepared is not nothing: it may
+    // have committed like any other.
+    batches.truncate(end);
     Some(Selection { checkpoint, batches })
 }
 
@@ -50,8 +54,8 @@ fn starting_checkpoint(set: &[ViewChange<'_>], quorum: Quorum) -> Option<(Sequen
     sound.map(|candidate| (candidate.sequence(), candidate.digest)).max()
 }
 
-/// The batch of one number: by A1 and A2, or null by B.
-fn decide_number(set: &[ViewChange<'_>], quorum: Quorum, sequence: SequenceNumber) -> Option<Digest> {
+/// The batch of one number by A1 and A2; `Some(None)` by B: none can have committed. `None` while it takes more view changes.
+fn decide_number(set: &[ViewChange<'_>], quorum: Quorum, sequence: SequenceNumber) -> Option<Option<Digest>> {
     let prepared = |view_change: &ViewChange<'_>| entry(view_change.prepared, sequence);
     let begins_below = |view_change: &&ViewChange<'_>| view_change.stable < sequence;
     let undisputed = |view: View, digest: Digest| {
@@ -68,16 +72,15 @@ fn decide_number(set: &[ViewChange<'_>], quorum: Quorum, sequence: SequenceNumbe
         };
         set.iter().filter(vouches).count() >= quorum.weak()
     };
-    let qualified = set.iter().filter_map(prepared).filter(|(view, digest)| {
-        undisputed(*view, *digest) && vouched(*view, *digest)
-    });
+    let qualified =
+        set.iter().filter_map(prepared).filter(|(view, digest)| undisputed(*view, *digest) && vouched(*view, *digest));
     // All must choose alike: a batch before null, then the highest view, then the smallest digest.
     let order = |(view, digest): &(View, Digest)| (*digest != null_batch(), *view, std::cmp::Reverse(*digest));
     if let Some((_, digest)) = qualified.max_by_key(order) {
-        return Some(digest);
+        return Some(Some(digest));
     }
     let empty = set.iter().filter(begins_below).filter(|view_change| prepared(view_change).is_none()).count();
-    (empty >= quorum.strong()).then(null_batch)
+    (empty >= quorum.strong()).then_some(None)
 }
 
 /// The entries of a number in a set that ascends by number.
@@ -186,8 +189,20 @@ mod tests {
     fn gaps_are_filled_and_the_end_is_cut() {
         let one = told(0, &[(3, 0, A)], &[(3, 0, A)]);
         assert_eq!(batches(&vec![one; 3]), Some(vec![null_batch(), null_batch(), A]));
+        let cut = told(0, &[(1, 0, A)], &[(1, 0, A), (2, 0, B)]);
+        assert_eq!(batches(&vec![cut; 3]), Some(vec![A]), "pre-prepared only");
+    }
+
+    /// `protocol.md VC-5`: a null batch that prepared may have committed; its place is not free.
+    #[test]
+    fn a_null_batch_is_carried_over_like_any_other() {
         let null = told(0, &[(1, 2, null_batch())], &[(1, 2, null_batch())]);
-        assert_eq!(batches(&vec![null; 3]), Some(vec![]));
+        assert_eq!(batches(&vec![null.clone(); 3]), Some(vec![null_batch()]));
+        // What stood behind it in the view that made it null is no longer in any view change that is here.
+        let and_more = told(0, &[(1, 2, null_batch()), (2, 0, A)], &[(1, 2, null_batch()), (2, 2, A)]);
+        let pre_prepared = told(0, &[(1, 2, null_batch())], &[(1, 2, null_batch()), (2, 2, A)]);
+        assert_eq!(batches(&[null.clone(), pre_prepared.clone(), and_more]), Some(vec![null_batch(), A]));
+        assert_eq!(batches(&[null, pre_prepared.clone(), pre_prepared]), Some(vec![null_batch()]));
     }
 
     /// `protocol.md VC-5`: the counts for the checkpoint range over the whole set.
@@ -197,7 +212,11 @@ mod tests {
         let ahead = told(8, &[], &[]);
         let chosen = |set: &[Told]| decide_on(set).map(|selection| selection.checkpoint.0.0);
         assert_eq!(chosen(&[behind.clone(), ahead.clone(), ahead.clone()]), Some(8));
-        assert_eq!(chosen(&[behind.clone(), behind.clone(), ahead.clone()]), None, "8 is held once, 0 begins too low for one");
+        assert_eq!(
+            chosen(&[behind.clone(), behind.clone(), ahead.clone()]),
+            None,
+            "8 is held once, 0 begins too low for one"
+        );
         assert_eq!(chosen(&[behind.clone(), behind.clone(), ahead, behind]), Some(0));
     }
 
@@ -207,7 +226,11 @@ mod tests {
         let ahead = told(8, &[], &[]);
         let mut holds = told(0, &[(9, 0, A)], &[(9, 0, A)]);
         holds.checkpoints.push(CheckpointVote::new(SequenceNumber(8), STATE));
-        assert_eq!(decide_on(&[ahead.clone(), ahead, holds.clone()]), None, "one alone vouches for the batch, and it is disputed");
+        assert_eq!(
+            decide_on(&[ahead.clone(), ahead, holds.clone()]),
+            None,
+            "one alone vouches for the batch, and it is disputed"
+        );
         let vouching = told(8, &[], &[(9, 0, A)]);
         let selection = decide_on(&[vouching.clone(), vouching, holds]).unwrap();
         assert_eq!(selection, Selection { checkpoint: (SequenceNumber(8), STATE), batches: vec![A] });

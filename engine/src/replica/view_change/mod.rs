@@ -53,16 +53,28 @@ impl Statement {
     }
 }
 
+/// A new view that is signed by its primary and not yet compared with the decision; what it names may still be missing.
+#[derive(Clone, Debug)]
+struct Claimed {
+    statement: Statement,
+    /// View changes that it names and that are not their replicas' latest.
+    relayed: Vec<Statement>,
+}
+
+impl Claimed {
+    fn names(&self, named: &Named) -> bool {
+        self.statement.new_view().named.contains(named)
+    }
+}
+
 /// What a replica keeps of view changes.
 #[derive(Debug)]
 pub(super) struct ViewChanges {
     parts: Parts,
     /// Each replica's view change for the highest view, this replica's own included.
     latest: Vec<Option<Statement>>,
-    /// A new view that is signed by its primary and not yet compared with the decision; what it names may still be missing.
-    claimed: Option<Statement>,
-    /// View changes that `claimed` names and that are not among `latest`.
-    relayed: Vec<Statement>,
+    /// New views that are not yet compared, of each replica the one for the highest view: what a faulty one claims displaces no other's.
+    claimed: Vec<Option<Claimed>>,
     /// The new view of the present view, once it was found right, and the view changes that it names.
     new_view: Option<Statement>,
     named: Vec<Statement>,
@@ -75,8 +87,7 @@ impl ViewChanges {
         Self {
             parts: Parts::new(piece_bytes),
             latest: vec![None; replicas],
-            claimed: None,
-            relayed: Vec::new(),
+            claimed: vec![None; replicas],
             new_view: None,
             named: Vec::new(),
             selection: None,
@@ -86,7 +97,8 @@ impl ViewChanges {
     /// A view change that is held, by its digest.
     fn held(&self, named: &Named) -> Option<&Statement> {
         let latest = self.latest.get(usize::from(named.replica().0)).and_then(Option::as_ref);
-        latest.into_iter().chain(&self.relayed).find(|held| held.digest == named.digest && held.replica == named.replica())
+        let relayed = self.claimed.iter().flatten().flat_map(|claimed| &claimed.relayed);
+        latest.into_iter().chain(relayed).find(|held| held.digest == named.digest && held.replica == named.replica())
     }
 
     /// Whose view changes, of those that the new view names, say that they hold a checkpoint.
@@ -101,12 +113,13 @@ impl ViewChanges {
         set
     }
 
-    /// Whose view changes are here for a view: of those that its new view names, where that is here.
-    fn held_for(&self, view: View) -> ReplicaSet {
+    /// Whose view changes are here for a view: of those that the new view of its primary names, where that is here.
+    fn held_for(&self, view: View, primary: ReplicaId) -> ReplicaSet {
         let mut set = ReplicaSet::EMPTY;
-        match &self.claimed {
-            Some(claimed) if claimed.view >= view => {
-                for named in claimed.new_view().named.iter().filter(|named| self.held(named).is_some()) {
+        match &self.claimed[usize::from(primary.0)] {
+            Some(claimed) if claimed.statement.view == view => {
+                let named = claimed.statement.new_view().named;
+                for named in named.iter().filter(|named| self.held(named).is_some()) {
                     set.insert(named.replica());
                 }
             }
@@ -127,7 +140,7 @@ impl Replica {
             view: self.view,
             active: self.active,
             suspects: self.synchroniser.is_suspecting(),
-            view_changes: self.view_changes.held_for(self.view),
+            view_changes: self.view_changes.held_for(self.view, self.primary()),
         }
     }
 
@@ -211,7 +224,9 @@ impl Replica {
         changes.new_view = None;
         changes.selection = None;
         changes.named.clear();
-        changes.claimed.take_if(|claimed| claimed.view < target);
+        for claimed in &mut changes.claimed {
+            claimed.take_if(|claimed| claimed.statement.view < target);
+        }
     }
 
     /// Takes a part of a statement; the last one makes it count.
@@ -228,17 +243,18 @@ impl Replica {
         let known = match part.statement {
             StatementKind::ViewChange => {
                 let named = Named::new(part.replica, part.digest);
-                let wanted = |claimed: &Statement| claimed.new_view().named.contains(&named);
                 let latest = self.view_changes.latest[usize::from(part.replica.0)].as_ref();
                 let newer = latest.is_none_or(|latest| part.view > latest.view);
                 let past = part.view < self.view || (part.view == self.view && self.active);
-                let missing = self.view_changes.claimed.as_ref().is_some_and(wanted);
+                let missing = self.view_changes.claimed.iter().flatten().any(|claimed| claimed.names(&named));
                 past || !(newer || missing) || self.view_changes.held(&named).is_some()
             }
             StatementKind::NewView => {
-                let claimed = self.view_changes.claimed.as_ref().map(|claimed| claimed.view);
+                let claimed = self.view_changes.claimed[usize::from(part.replica.0)].as_ref();
                 let decided = self.active || self.view_changes.new_view.is_some();
-                part.view < self.view || (part.view == self.view && decided) || claimed.is_some_and(|view| view >= part.view)
+                part.view < self.view
+                    || (part.view == self.view && decided)
+                    || claimed.is_some_and(|claimed| claimed.statement.view >= part.view)
             }
         };
         if known {
@@ -249,21 +265,17 @@ impl Replica {
             return Err(Reject::RateLimited);
         }
         match part.statement {
-            StatementKind::ViewChange => self.on_view_change(now, part.replica, bytes, output),
-            StatementKind::NewView => self.on_new_view(now, part.replica, bytes, output),
+            StatementKind::ViewChange => self.on_view_change(now, part, bytes, output),
+            StatementKind::NewView => self.on_new_view(now, part, bytes, output),
         }
     }
 
     /// Keeps a sound view change (`VC-4`). An unsound one is dropped alone.
-    fn on_view_change(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        bytes: Vec<u8>,
-        output: &mut Output,
-    ) -> Result<(), Reject> {
+    fn on_view_change(&mut self, now: Now, part: &Part<'_>, bytes: Vec<u8>, output: &mut Output) -> Result<(), Reject> {
         let (content, body, signature) = ViewChange::decode(&bytes).map_err(|_| Reject::StatementUnsound)?;
-        if content.replica != replica || !self.is_sound(&content) {
+        let replica = part.replica;
+        // Anybody may have written the part: what it says must be what the signer says.
+        if (content.replica, content.view) != (replica, part.view) || !self.is_sound(&content) {
             return Err(Reject::StatementUnsound);
         }
         if !self.signatures.verify(replica, StatementKind::ViewChange, body, signature) {
@@ -279,9 +291,10 @@ impl Replica {
             _ => *latest = Some(statement.clone()),
         }
         let named = Named::new(replica, statement.digest);
-        let wanted = self.view_changes.claimed.as_ref().is_some_and(|claimed| claimed.new_view().named.contains(&named));
-        if wanted && self.view_changes.held(&named).is_none() {
-            self.view_changes.relayed.push(statement);
+        if self.view_changes.held(&named).is_none()
+            && let Some(wanting) = self.view_changes.claimed.iter_mut().flatten().find(|claimed| claimed.names(&named))
+        {
+            wanting.relayed.push(statement);
         }
         if contradicts {
             output.event(Event::Contradiction { replica, sequence: SequenceNumber(view.0) });
@@ -324,7 +337,7 @@ impl Replica {
             }
             self.decide_new_view(output);
         }
-        self.compare_new_view(now, output);
+        self.compare_new_views(now, output);
         self.enter_view(now, output);
     }
 
@@ -355,16 +368,10 @@ impl Replica {
     }
 
     /// Keeps the first new view that a view's primary signed (`VC-6`).
-    fn on_new_view(
-        &mut self,
-        now: Now,
-        replica: ReplicaId,
-        bytes: Vec<u8>,
-        output: &mut Output,
-    ) -> Result<(), Reject> {
+    fn on_new_view(&mut self, now: Now, part: &Part<'_>, bytes: Vec<u8>, output: &mut Output) -> Result<(), Reject> {
         let (content, body, signature) = NewView::decode(&bytes).map_err(|_| Reject::StatementUnsound)?;
-        let replicas = self.config.quorum.replicas();
-        let sound = content.replica == replica
+        let (replica, replicas) = (part.replica, self.config.quorum.replicas());
+        let sound = (content.replica, content.view) == (replica, part.view)
             && self.config.primary_of(content.view) == replica
             && content.named.len() >= self.config.quorum.strong()
             && content.named.iter().all(|named| usize::from(named.replica().0) < replicas);
@@ -374,18 +381,24 @@ impl Replica {
         if !self.signatures.verify(replica, StatementKind::NewView, body, signature) {
             return Err(Reject::SignatureBad);
         }
-        let view = content.view;
-        self.view_changes.claimed = Some(Statement::new(view, replica, bytes));
-        self.view_changes.relayed.clear();
-        self.compare_new_view(now, output);
+        let statement = Statement::new(part.view, replica, bytes);
+        self.view_changes.claimed[usize::from(replica.0)] = Some(Claimed { statement, relayed: Vec::new() });
+        self.compare_new_views(now, output);
         self.enter_view(now, output);
         Ok(())
     }
 
     /// Decides as the new primary did, on the same view changes, once they are all here, and takes the new view if the decision is the
     /// same (`VC-6`).
-    fn compare_new_view(&mut self, now: Now, output: &mut Output) {
-        let Some(claimed) = self.view_changes.claimed.clone() else { return };
+    fn compare_new_views(&mut self, now: Now, output: &mut Output) {
+        for signer in 0..self.config.quorum.replicas() {
+            if let Some(claimed) = self.view_changes.claimed[signer].clone() {
+                self.compare_new_view(now, claimed.statement, output);
+            }
+        }
+    }
+
+    fn compare_new_view(&mut self, now: Now, claimed: Statement, output: &mut Output) {
         let content = claimed.new_view();
         let held: Option<Vec<Statement>> =
             content.named.iter().map(|named| self.view_changes.held(named).cloned()).collect();
@@ -393,18 +406,15 @@ impl Replica {
         let set: Vec<ViewChange<'_>> = held.iter().map(Statement::view_change).collect();
         let of_view = set.iter().all(|view_change| view_change.view == content.view);
         let decided = decision::decide(&set, self.config.quorum, self.log.window()).filter(|_| of_view);
-        self.view_changes.claimed = None;
-        self.view_changes.relayed.clear();
+        self.view_changes.claimed[usize::from(claimed.replica.0)] = None;
         match decided {
-            Some(selection)
-                if selection.checkpoint == content.checkpoint && selection.batches == content.selection =>
-            {
+            Some(selection) if selection.checkpoint == content.checkpoint && selection.batches == content.selection => {
                 if content.view > self.view {
                     // A quorum went there without this replica.
                     self.leave_for(content.view);
                 }
-                self.view_changes.new_view = Some(claimed.clone());
                 self.view_changes.named = held.clone();
+                self.view_changes.new_view = Some(claimed.clone());
                 self.view_changes.selection = Some(selection);
             }
             _ => {

@@ -105,7 +105,8 @@ impl Synchroniser {
             _ if self.suspects => u64::MAX,
             (Some((first_ns, cycles)), _) => {
                 // Spread the cycles over the time of confirmation.
-                first_ns + SUSPICION_CONFIRM_NS * u64::from(cycles.min(SUSPICION_CYCLES + 1)) / u64::from(SUSPICION_CYCLES)
+                first_ns
+                    + SUSPICION_CONFIRM_NS * u64::from(cycles.min(SUSPICION_CYCLES + 1)) / u64::from(SUSPICION_CYCLES)
             }
             (None, Some(since)) => self.due_ns(since),
             (None, None) => u64::MAX,

@@ -64,7 +64,7 @@ fn run(table: &mut Clients, state: &mut State, steps: &[Step], sequence: &mut u6
             }
         };
         if name.incarnation > Incarnation(0) {
-            assert!(table.schedule(name, &mut bodies));
+            assert!(table.schedule(name, &mut bodies, 0));
             table.keep_reply(name, SequenceNumber(*sequence), &vec![*sequence as u8 | 1; bytes]);
         }
     }
@@ -109,10 +109,10 @@ fn the_pages_have_replies_and_numbers_but_not_what_waits() {
     let digest = |table: &Clients| digest_of(&state_of(table));
     let empty = digest(&table);
     let opens = name(0, 5, 0);
-    let body = bodies.store(&[0; 128], 48..100, opens, Digest([1; 32]), true).unwrap();
+    let body = bodies.store(&[0; 128], 48..100, opens, Digest([1; 32]), true, 0).unwrap();
     table.hold(opens, body, &mut bodies);
     assert_eq!(digest(&table), empty);
-    assert!(table.schedule(opens, &mut bodies));
+    assert!(table.schedule(opens, &mut bodies, 0));
     let opened = digest(&table);
     assert_ne!(opened, empty);
     table.keep_reply(opens, SequenceNumber(1), b"");
@@ -127,10 +127,10 @@ fn the_pages_have_replies_and_numbers_but_not_what_waits() {
 fn what_was_executed_elsewhere_no_longer_waits() {
     let (mut ahead, mut behind, mut bodies) = (table(), table(), bodies());
     for number in 0..=2 {
-        assert!(ahead.schedule(name(0, 5, number), &mut bodies));
+        assert!(ahead.schedule(name(0, 5, number), &mut bodies, 0));
     }
     let mut hold = |table: &mut Clients, name: RequestName| {
-        let body = bodies.store(&[0; 128], 48..100, name, Digest([1; 32]), true).unwrap();
+        let body = bodies.store(&[0; 128], 48..100, name, Digest([1; 32]), true, 0).unwrap();
         table.hold(name, body, &mut bodies);
         body
     };
