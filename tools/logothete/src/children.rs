@@ -274,7 +274,8 @@ impl Children {
 
     /// The last lines of standard error of every child, also of those that have ended: a block each, under its name.
     pub fn last_lines(&self) -> String {
-        let block = |child: &Running| format!("{} (process {}){}\n", child.name, child.process.id(), joined(&child.lines()));
+        let block =
+            |child: &Running| format!("{} (process {}){}\n", child.name, child.process.id(), joined(&child.lines()));
         self.running.iter().map(block).collect()
     }
 

@@ -159,7 +159,13 @@ fn drill_once(
     stop: &AtomicBool,
 ) -> Result<(Outcome, Option<PathBuf>), Failure> {
     let mut run = Run::start(plan, label, stop)?;
-    match conduct(&mut run, drill, settings).and_then(|()| run.finish()) {
+    if let Err(failure) = conduct(&mut run, drill, settings) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(failure);
+        }
+        run.give_up(&failure);
+    }
+    match run.finish() {
         Ok(outcome) if outcome.problems.is_empty() => Ok((outcome, None)),
         Ok(outcome) => {
             let place = run.keep(&outcome.story, &outcome.problems);
@@ -248,7 +254,7 @@ impl Arguments {
             outstanding: plan.load.outstanding,
             payload_bytes: plan.load.payload_bytes,
             view_kept: self.drill.keeps_the_view(),
-            undisturbed: self.drill.keeps_the_view(),
+            undisturbed: self.drill.keeps_sessions(),
         }
     }
 }

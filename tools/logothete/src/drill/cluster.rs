@@ -192,6 +192,28 @@ impl DrillCluster {
         self.await_ends()
     }
 
+    /// Kills the driver, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end.
+    pub fn kill_driver(&mut self) -> Result<(), Failure> {
+        self.ending.push(self.driver);
+        self.children.signal_one(self.driver, Signal::KILL);
+        self.await_ends()
+    }
+
+    /// Starts the driver again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub fn restart_driver(&mut self, stop: &AtomicBool) -> Result<(), Failure> {
+        let config = self.config();
+        self.driver = spawn_driver(&mut self.children, &config, &Overrides::default())?;
+        self.await_ready(stop)
+    }
+
     /// Empties the data directory of a replica that is down.
     ///
     /// # Errors

@@ -66,8 +66,10 @@ pub struct LoadFigures {
     pub latencies: PhaseLatencies,
     /// From the begin of the measured time to the end of sending.
     pub measured_ns: u64,
-    /// Operations that ended without a position.
+    /// Operations that ended without a position, and may be in the order all the same.
     pub failed: u64,
+    /// Operations that the cluster refused for lack of capacity. The checker does not take its word for it.
+    pub refused: u64,
     /// Sessions that ended, and were opened again.
     pub reconnections: u64,
     /// How long sessions had one operation in flight only, for the subscribers' sake.
@@ -316,7 +318,10 @@ impl<'a> Load<'a> {
                     }
                 }
                 (None, result) => {
-                    figures.failed += 1;
+                    match result {
+                        Err(OperationError::Overloaded) => figures.refused += 1,
+                        _ => figures.failed += 1,
+                    }
                     unknown.push(counter);
                     if let Err(error @ (OperationError::TooLarge { .. } | OperationError::Unsupported)) = result {
                         figures.misuse.get_or_insert_with(|| format!("the cluster takes no entries: {error}"));

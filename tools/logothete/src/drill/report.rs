@@ -138,6 +138,7 @@ impl Report {
             "latency_ns": phases,
             "operations_acknowledged": latencies.count(),
             "operations_failed": self.sum(|run| run.failed),
+            "operations_refused": self.sum(|run| run.refused),
             "reconnections": self.sum(|run| run.reconnections),
             "entries_checked": self.sum(|run| run.entries_checked),
             "load_held_back_ns": self.sum(|run| run.held_back_ns),

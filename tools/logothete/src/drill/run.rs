@@ -103,8 +103,10 @@ pub struct Outcome {
     pub latencies: PhaseLatencies,
     /// Measured time.
     pub measured_ns: u64,
-    /// Operations that ended without a position.
+    /// Operations that ended without a position, and may be in the order all the same.
     pub failed: u64,
+    /// Operations that the cluster refused for lack of capacity.
+    pub refused: u64,
     /// Sessions that had to be opened again.
     pub reconnections: u64,
     /// How long the load waited for the subscribers.
@@ -190,7 +192,13 @@ impl<'a> Run<'a> {
         self.outcome.problems.push(what);
     }
 
-    /// What is wrong so far: nothing that the threads found, which is heard at the end.
+    /// The drill cannot go on: what is left is to look at what there is, without waiting for more.
+    pub fn give_up(&mut self, failure: &Failure) {
+        self.problem(failure.to_string());
+        self.stuck = true;
+    }
+
+    /// Whether going on makes no sense. What the threads found is heard at the end.
     pub fn is_broken(&self) -> bool {
         self.stuck || !self.outcome.problems.is_empty() || self.threads.any_ended()
     }
@@ -329,6 +337,15 @@ impl<'a> Run<'a> {
         self.cluster.start_all(self.stop)
     }
 
+    /// Starts the driver again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn restart_driver(&mut self) -> Result<(), Failure> {
+        self.cluster.restart_driver(self.stop)
+    }
+
     /// Starts a replica again.
     ///
     /// # Errors
@@ -373,6 +390,7 @@ impl<'a> Run<'a> {
         outcome.latencies = figures.latencies;
         outcome.measured_ns = figures.measured_ns;
         outcome.failed = figures.failed;
+        outcome.refused = figures.refused;
         outcome.reconnections = figures.reconnections;
         outcome.held_back_ns = figures.held_back_ns;
         Ok(outcome)
@@ -443,15 +461,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What happened so far, where no outcome has it.
+    pub fn story(&self) -> Story {
+        self.outcome.story.clone()
+    }
+
     /// Ends everything and keeps the cluster's directory, with what happened. Returns where.
     pub fn keep(self, story: &Story, problems: &[String]) -> PathBuf {
         drop(self.threads);
         self.cluster.keep(&format!("{}\n{}\n", story.text(), problems.join("\n")))
-    }
-
-    /// What happened so far.
-    pub fn story(&self) -> Story {
-        self.outcome.story.clone()
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Drill {
     KillBackup,
     /// SIGSTOP of a backup, and SIGCONT after --pause; it must catch up
     StopBackup,
+    /// SIGKILL of the driver, and a new start; sessions must go on
+    KillDriver,
     /// SIGKILL of all replicas and the driver at once, and a start on what their directories hold
     PowerCut,
     /// SIGTERM and a new start of each replica in turn
@@ -48,6 +50,7 @@ impl Drill {
             Self::StopPrimary => "stop-primary",
             Self::KillBackup => "kill-backup",
             Self::StopBackup => "stop-backup",
+            Self::KillDriver => "kill-driver",
             Self::PowerCut => "power-cut",
             Self::RollingRestart => "rolling-restart",
             Self::LostDisk => "lost-disk",
@@ -61,7 +64,12 @@ impl Drill {
         match self {
             Self::KillPrimary => Some(10),
             Self::PowerCut => Some(20),
-            Self::StopPrimary | Self::KillBackup | Self::StopBackup | Self::RollingRestart | Self::LostDisk => Some(1),
+            Self::StopPrimary
+            | Self::KillBackup
+            | Self::StopBackup
+            | Self::KillDriver
+            | Self::RollingRestart
+            | Self::LostDisk => Some(1),
             Self::Soak | Self::Quiet => None,
         }
     }
@@ -92,7 +100,12 @@ impl Drill {
 
     /// Faults that a primary does not see must change no view.
     pub fn keeps_the_view(self) -> bool {
-        matches!(self, Self::KillBackup | Self::StopBackup | Self::Quiet)
+        matches!(self, Self::KillBackup | Self::StopBackup | Self::KillDriver | Self::Quiet)
+    }
+
+    /// No operation fails and no session ends: clients notice nothing but time.
+    pub fn keeps_sessions(self) -> bool {
+        !matches!(self, Self::KillDriver | Self::PowerCut)
     }
 }
 
@@ -129,6 +142,7 @@ pub fn conduct(run: &mut Run<'_>, drill: Drill, settings: &Settings) -> Result<(
         Drill::KillBackup => kill(run, settings, false),
         Drill::StopPrimary => stop(run, settings, true),
         Drill::StopBackup => stop(run, settings, false),
+        Drill::KillDriver => kill_driver(run, settings),
         Drill::PowerCut => power_cut(run, settings),
         Drill::RollingRestart => rolling_restart(run, settings),
         Drill::LostDisk => lost_disk(run, settings),
@@ -155,6 +169,18 @@ fn kill(run: &mut Run<'_>, settings: &Settings, primary_wanted: bool) -> Result<
     run.tell(format!("SIGKILL of {name}"));
     run.cluster.kill(id)?;
     run.await_progress(&format!("SIGKILL of {name}"))?;
+    run.set_phase(Phase::After);
+    run.pass(settings.settle)
+}
+
+fn kill_driver(run: &mut Run<'_>, settings: &Settings) -> Result<(), Failure> {
+    run.pass(settings.settle)?;
+    run.set_phase(Phase::During);
+    run.tell("SIGKILL of the driver");
+    run.cluster.kill_driver()?;
+    run.restart_driver()?;
+    run.tell("the driver runs again");
+    run.await_progress("the restart of the driver")?;
     run.set_phase(Phase::After);
     run.pass(settings.settle)
 }
