@@ -22,3 +22,6 @@ pub mod run;
 pub mod scenario;
 pub mod shared;
 pub mod story;
+
+#[cfg(test)]
+mod tests;

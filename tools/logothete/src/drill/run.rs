@@ -188,7 +188,8 @@ impl<'a> Run<'a> {
 
     /// Something is wrong.
     pub fn problem(&mut self, what: String) {
-        self.tell(what.clone());
+        // The last words of a process are not for the story.
+        self.tell(what.lines().next().unwrap_or_default());
         self.outcome.problems.push(what);
     }
 
