@@ -30,7 +30,7 @@ failed=0
 number() { sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9.]*\).*/\1/p" "$results/report" | head -n 1; }
 
 # list FIELD: the numbers of a list, one a line.
-list() { sed -n "/\"$1\": \[/,/\]/p" "$results/report" | sed -n 's/^ *\([0-9.]*\),\{0,1\}$/\1/p'; }
+list() { sed -n "/\"$1\": \[\$/,/\]/p" "$results/report" | sed -n 's/^ *\([0-9.]*\),\{0,1\}$/\1/p'; }
 
 # most < NUMBERS: the largest, or nothing.
 most() { sort -g | tail -n 1; }
