@@ -4,11 +4,12 @@ use super::cluster::{DrillCluster, check_stop};
 use super::figures::{Gaps, PhaseLatencies};
 use super::history::Violations;
 use super::ledger::Ledger;
-use super::load::{Load, LoadFigures, LoadPlan};
+use super::load::{LoadFigures, LoadPlan};
 use super::memory::Memory;
-use super::readers::{Reading, accompany, check, lock, read_again};
+use super::readers::{Reading, lock, read_again};
 use super::shared::{Phase, Shared};
 use super::story::{Story, seconds};
+use super::threads::{Threads, start_threads};
 use crate::failure::Failure;
 use crate::output::Progress;
 use crate::trial::local_cluster::own_process;
@@ -18,7 +19,7 @@ use logothete_client::record::message_footprint_bytes;
 use logothete_engine::cluster::init::Plan;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -68,28 +69,6 @@ pub struct RunPlan {
     /// How long the cluster may take for anything: to go on after a fault, to have a replica back, to answer the last
     /// operation.
     pub patience: Duration,
-}
-
-/// The threads beside a run. Dropping it ends them.
-struct Threads {
-    shared: Arc<Shared>,
-    load: Option<JoinHandle<LoadFigures>>,
-    readers: Vec<JoinHandle<Reading>>,
-}
-
-impl Threads {
-    fn any_ended(&self) -> bool {
-        self.load.as_ref().is_none_or(JoinHandle::is_finished) || self.readers.iter().any(JoinHandle::is_finished)
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        self.shared.end_now();
-        // A thread that panicked has said so on standard error.
-        self.load.take().map(JoinHandle::join);
-        self.readers.drain(..).for_each(|reader| drop(reader.join()));
-    }
 }
 
 /// What a run found.
@@ -199,9 +178,12 @@ impl<'a> Run<'a> {
         self.stuck = true;
     }
 
-    /// Whether going on makes no sense. What the threads found is heard at the end.
+    /// Whether going on makes no sense. What the checker found is heard at the end.
     pub fn is_broken(&self) -> bool {
-        self.stuck || !self.outcome.problems.is_empty() || self.threads.any_ended()
+        self.stuck
+            || !self.outcome.problems.is_empty()
+            || self.threads.any_ended()
+            || lock(&self.ledger).verdict().is_some()
     }
 
     /// Which phase latencies count for from now on.
@@ -472,24 +454,6 @@ impl<'a> Run<'a> {
         drop(self.threads);
         self.cluster.keep(&format!("{}\n{}\n", story.text(), problems.join("\n")))
     }
-}
-
-/// Starts the load and the two subscribers.
-fn start_threads(plan: LoadPlan, shared: &Arc<Shared>, ledger: &Arc<Mutex<Ledger>>) -> Result<Threads, Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("no thread for the drill: {error}"));
-    let mut threads = Threads { shared: Arc::clone(shared), load: None, readers: Vec::new() };
-    let (teller, notes) = mpsc::channel();
-    let context = || (plan.driver.clone(), Arc::clone(shared), Arc::clone(ledger));
-    let (driver, own_shared, own_ledger) = context();
-    let checker = move || check(&driver, &own_shared, &own_ledger, &notes);
-    threads.readers.push(std::thread::Builder::new().name("checker".to_owned()).spawn(checker).map_err(failed)?);
-    let (driver, own_shared, own_ledger) = context();
-    let companion = move || accompany(&driver, &own_shared, &own_ledger);
-    threads.readers.push(std::thread::Builder::new().name("subscriber".to_owned()).spawn(companion).map_err(failed)?);
-    let own_shared = Arc::clone(shared);
-    let load = move || Load::new(&plan, &own_shared, teller).run();
-    threads.load = Some(std::thread::Builder::new().name("load".to_owned()).spawn(load).map_err(failed)?);
-    Ok(threads)
 }
 
 fn load_plan(plan: &RunPlan, driver: PathBuf) -> LoadPlan {
