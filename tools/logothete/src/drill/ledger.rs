@@ -12,9 +12,6 @@ use std::ops::Range;
 /// Entries of a block.
 const BLOCK_ENTRIES: u64 = 256;
 
-/// Blocks that are kept: 67 million entries in 6 MiB, more than a cluster of a drill retains.
-const BLOCKS_MAX: usize = 1 << 18;
-
 /// The fingerprint of some consecutive entries of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -63,8 +60,9 @@ impl Block {
 }
 
 /// The blocks told so far, and where readers differ.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    blocks_max: usize,
     first: u64,
     blocks: VecDeque<Block>,
     differences: u64,
@@ -72,6 +70,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Nothing told yet. Of the last `entries` entries the blocks are kept, which should be as many as the cluster
+    /// retains: nobody can read more again.
+    pub fn keeping(entries: u64) -> Self {
+        // Two more for the blocks at both ends.
+        let blocks_max = (entries / BLOCK_ENTRIES) as usize + 2;
+        Self { blocks_max, first: 0, blocks: VecDeque::new(), differences: 0, difference_first: None }
+    }
+
     /// One reader tells of one block.
     pub fn tell(&mut self, block: Block) {
         let Some(place) = block.index.checked_sub(self.first) else {
@@ -101,7 +107,7 @@ impl Ledger {
         if self.blocks.is_empty() {
             self.first = block.index;
         }
-        if self.blocks.len() == BLOCKS_MAX {
+        if self.blocks.len() == self.blocks_max {
             self.blocks.pop_front();
             self.first += 1;
         }
@@ -146,7 +152,7 @@ mod tests {
 
     #[test]
     fn readers_of_one_order_agree_wherever_they_begin_and_end() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10_000);
         read(&mut ledger, 0..1000, None);
         read(&mut ledger, 0..1000, None);
         read(&mut ledger, 300..900, None);
@@ -159,13 +165,13 @@ mod tests {
     #[test]
     fn every_difference_is_found() {
         for other in [entry(600, 8, 1, b"entry"), entry(600, 7, 2, b"entry"), entry(600, 7, 1, b"other")] {
-            let mut ledger = Ledger::default();
+            let mut ledger = Ledger::keeping(10_000);
             read(&mut ledger, 0..1000, None);
             read(&mut ledger, 100..1000, Some(other));
             let verdict = ledger.verdict().expect("a difference");
             assert!(verdict.contains("1 blocks differ, the first at positions 512 to 767"), "{verdict}");
         }
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::keeping(10_000);
         read(&mut ledger, 0..1000, None);
         read(&mut ledger, 0..1000, Some(entry(999, 7, 1, b"other")));
         assert!(ledger.verdict().expect("the last block counts").contains("positions 768 to 999"));
@@ -173,11 +179,11 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut ledger = Ledger::default();
-        for index in 0..BLOCKS_MAX as u64 + 10 {
+        let mut ledger = Ledger::keeping(98 * BLOCK_ENTRIES);
+        for index in 0..110 {
             ledger.tell(Block { index, entries: BLOCK_ENTRIES, fingerprint: index });
         }
-        assert_eq!((ledger.blocks.len(), ledger.first), (BLOCKS_MAX, 10));
+        assert_eq!((ledger.blocks.len(), ledger.first), (100, 10));
         ledger.tell(Block { index: 3, entries: BLOCK_ENTRIES, fingerprint: 0 });
         assert_eq!(ledger.verdict(), None, "what is no longer kept is not compared");
         ledger.tell(Block { index: 10, entries: BLOCK_ENTRIES, fingerprint: 0 });

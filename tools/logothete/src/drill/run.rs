@@ -137,7 +137,8 @@ impl<'a> Run<'a> {
         let cluster = DrillCluster::start(&plan.cluster, stop)?;
         let driver = cluster.session()?;
         let shared = Arc::new(Shared::start());
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let ledger =
+            Arc::new(Mutex::new(Ledger::keeping(plan.cluster.retention_bytes / plan.load.payload_bytes as u64)));
         let threads = start_threads(load_plan(plan, driver.clone()), &shared, &ledger)?;
         let mut run = Self {
             cluster,

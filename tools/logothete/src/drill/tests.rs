@@ -22,7 +22,7 @@ struct Found {
 /// Runs a load of two sessions until a thousand entries are acknowledged, and reads the order to its end.
 fn drill(script: Script) -> Found {
     let driver = ScriptedDriver::start(script);
-    let (path, shared, ledger) = (driver.path(), Shared::start(), Mutex::new(Ledger::default()));
+    let (path, shared, ledger) = (driver.path(), Shared::start(), Mutex::new(Ledger::keeping(10_000)));
     let plan = LoadPlan {
         driver: path.clone(),
         options: Options::default(),
