@@ -166,6 +166,11 @@ fn wrong_usage_has_status_2_and_names_what_is_wrong() {
         (&["bench", "--journal", "sync"], "\"sync\" is not built yet"),
         (&["bench", "--reply", "8"], "--reply is for --service null"),
         (&["replica", "--config", new, "--id", "0", "--rejoin"], "--rejoin is not built yet"),
+        (&["drill"], "<DRILL>"),
+        (&["drill", "quiet", "--pause", "1s"], "--pause is not for the drill quiet"),
+        (&["drill", "power-cut", "--journal", "off"], "only --journal sync promises"),
+        (&["drill", "quiet", "--payload", "8"], "has at least 16 bytes"),
+        (&["drill", "quiet", "--replicas", "5"], "n = 3f+1"),
         (&["generals"], "unrecognized subcommand"),
         (&[], "Usage"),
     ] {
@@ -196,7 +201,9 @@ fn every_command_explains_itself() {
     let help = logothete(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for command in ["demo", "init", "replica", "driver", "local", "publish", "subscribe", "bench", "status", "doctor"] {
+    for command in
+        ["demo", "init", "replica", "driver", "local", "publish", "subscribe", "bench", "drill", "status", "doctor"]
+    {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let own = logothete(&[command, "--help"]);
         assert!(own.status.success() && text(&own.stdout).contains(&format!("logothete {command}")), "{command}");
@@ -347,4 +354,70 @@ fn a_load_on_a_running_cluster_writes_its_files() {
     let history = std::fs::read_to_string(history).unwrap();
     assert_eq!(history.lines().filter(|line| line.contains("\"call\"")).count(), 300);
     assert_eq!(history.lines().filter(|line| line.contains("\"answer\"")).count(), 300);
+}
+
+/// Runs a drill with `place` for temporary files; returns its outcome and its report.
+fn drill(place: &Path, arguments: &[&str]) -> (Output, serde_json::Value) {
+    let report = place.join("report.json");
+    let temporary = place.join("temporary");
+    std::fs::create_dir_all(&temporary).unwrap();
+    let output = Command::new(PROGRAM)
+        .arg("drill")
+        .args(arguments)
+        .arg("--json")
+        .arg(&report)
+        .env("TMPDIR", &temporary)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let report = std::fs::read(report).unwrap_or_else(|_| panic!("no report: {}", text(&output.stderr)));
+    (output, serde_json::from_slice(&report).unwrap())
+}
+
+#[test]
+fn drills_check_everything_and_leave_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["quiet", "--duration", "2s"][..],
+        &["kill-driver", "--settle", "500ms", "--sessions", "2"],
+        &["stop-backup", "--pause", "300ms", "--settle", "500ms", "--rate", "5000", "--payload", "100"],
+    ] {
+        let (output, report) = drill(place.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(report["drill"], arguments[0]);
+        assert_eq!((&report["passed"], &report["orders_agree"]), (&true.into(), &true.into()), "{arguments:?}");
+        for field in ["lost", "duplicated", "out_of_order", "invented", "view_changes"] {
+            assert_eq!(report[field], 0, "{arguments:?}: {field}");
+        }
+        let acknowledged = report["operations_acknowledged"].as_u64().unwrap();
+        assert!(acknowledged > 0 && report["entries_checked"].as_u64().unwrap() >= acknowledged, "{arguments:?}");
+        let stopped = arguments[0] == "stop-backup";
+        assert_eq!(report["catch_up_ns"].as_array().unwrap().len(), usize::from(stopped), "{arguments:?}");
+        assert_eq!(report["reconnections"].as_u64().unwrap() > 0, arguments[0] == "kill-driver", "{arguments:?}");
+        assert!(text(&output.stdout).contains("the same at all replicas"), "{}", text(&output.stdout));
+        let temporary = place.path().join("temporary");
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "{arguments:?}");
+        assert!(!anything_runs_in(&temporary), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_drill_that_fails_says_why_and_keeps_the_cluster() {
+    let place = tempfile::tempdir().unwrap();
+    // No cluster does anything in no time.
+    let (output, report) = drill(
+        place.path(),
+        &["stop-backup", "--pause", "1ms", "--settle", "100ms", "--patience", "0s", "--sessions", "1"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("drill stop-backup failed") && errors.contains("within 0 s"), "{errors}");
+    assert_eq!(report["passed"], false);
+    assert!(!report["problems"].as_array().unwrap().is_empty());
+    let kept: Vec<_> = std::fs::read_dir(place.path().join("temporary")).unwrap().collect();
+    let kept = kept.into_iter().next().expect("the cluster is kept").unwrap().path();
+    assert!(errors.contains(&format!("the cluster's directory is kept: {}", kept.display())), "{errors}");
+    let story = std::fs::read_to_string(kept.join("drill.txt")).unwrap();
+    assert!(story.contains("SIGCONT of replica") && story.contains("replica 0 (process"), "{story}");
+    assert!(!anything_runs_in(&kept));
 }

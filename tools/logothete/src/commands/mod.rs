@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 pub mod doctor;
+pub mod drill;
 pub mod driver;
 pub mod init;
 pub mod local;

@@ -236,8 +236,17 @@ fn progress_text(label: &str, progress: &load::Progress, open: bool) -> String {
 ///
 /// When the key is refused, or the host refuses a socket.
 pub fn ask(config: &Path, cluster: &Cluster) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
+    ask_within(config, cluster, QUERY_WAIT)
+}
+
+/// The same, with `wait` for those that do not answer.
+///
+/// # Errors
+///
+/// When the key is refused, or the host refuses a socket.
+pub fn ask_within(config: &Path, cluster: &Cluster, wait: Duration) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
     let operator = init::operator_identity(config, cluster)?;
-    query(cluster, operator, QUERY_WAIT).map_err(|error| Failure::Failed(error.to_string()))
+    query(cluster, operator, wait).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Asks until all replicas report the same sequence number and state, or the time is over: the last to execute may be
