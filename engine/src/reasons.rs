@@ -33,12 +33,23 @@ macro_rules! reasons {
         }
 
         $(#[$of_counters])*
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Copy, Debug)]
         pub struct $counters([u64; $reason::ALL.len()]);
+
+        impl Default for $counters {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
 
         impl $counters {
             pub(crate) fn new() -> Self {
                 Self([0; $reason::ALL.len()])
+            }
+
+            #[allow(dead_code, reason = "not every list of reasons crosses threads")]
+            pub(crate) fn from_counts(count: impl Fn(usize) -> u64) -> Self {
+                Self(std::array::from_fn(count))
             }
 
             pub(crate) fn count(&mut self, reason: $reason) {

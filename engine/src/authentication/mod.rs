@@ -6,6 +6,8 @@
 
 mod replay;
 mod sealer;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub use sealer::Sealer;

@@ -185,7 +185,7 @@ pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now,
     report.state_digest = digest;
     report.datagrams_sent = facts.datagrams_sent.into();
     report.datagrams_received = facts.datagrams_received.into();
-    report.rejects = (facts.refused + replica.rejects().total()).into();
+    report.rejects = (facts.refused.total() + replica.rejects().total()).into();
     report.peers_reachable = replica.peers_reachable(now).0.into();
     report.progress = replica.progress(now) as u8;
 }

@@ -113,7 +113,7 @@ impl Core for Unreplicated {
                 report.state_digest = digest;
                 report.datagrams_sent = facts.datagrams_sent.into();
                 report.datagrams_received = facts.datagrams_received.into();
-                report.rejects = facts.refused.into();
+                report.rejects = facts.refused.total().into();
                 report.peers_reachable = 1.into();
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });

@@ -232,6 +232,9 @@ impl Replica {
             (Principal::Replica(from), Message::Checkpoint(vote)) => self.on_checkpoint(now, from, vote, output),
             (Principal::Replica(from), Message::Status(status)) => self.on_status(now, from, status, output),
             (Principal::Replica(from), Message::Fetch(fetch)) => self.on_fetch(now, from, fetch, output),
+            // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
+            (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
+            (_, Message::Probe(_) | Message::ProbeHeard(_)) => Err(Reject::NotAlone),
             // Everything else is for readers of the state or for clients, not for the agreement.
             _ => Ok(()),
         }

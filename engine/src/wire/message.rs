@@ -2,8 +2,10 @@
 
 use super::agreement::{CheckpointVote, PrePrepare, Vote};
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
+use super::keys::{KeyReport, RotateKeys};
+use super::probe::{Probe, ProbeHeard};
 use super::reply::{Refusal, Reply};
-use super::report::{ReportQuery, ReportReply};
+use super::report::{RejectsQuery, RejectsReport, ReportQuery, ReportReply};
 use super::request::Request;
 use super::retransmission::{Fetch, Status};
 use super::subscription::{ChainAnswer, ChainQuery, Follow, Runs};
@@ -43,6 +45,18 @@ pub enum Message<'a> {
     ChainQuery(&'a ChainQuery),
     /// What it is.
     ChainAnswer(&'a ChainAnswer),
+    /// The operator wants new session keys.
+    RotateKeys(&'a RotateKeys),
+    /// Which generation of its key a replica uses.
+    KeyReport(&'a KeyReport),
+    /// The operator asks whom a replica rejects for what.
+    RejectsQuery(&'a RejectsQuery),
+    /// Whom it rejects for what.
+    RejectsReport(RejectsReport<'a>),
+    /// Tries out the multicast path.
+    Probe(&'a Probe),
+    /// The probe arrived.
+    ProbeHeard(&'a ProbeHeard),
 }
 
 impl<'a> Message<'a> {
@@ -50,7 +64,7 @@ impl<'a> Message<'a> {
     pub fn decode(bytes: &'a [u8], sender: Principal) -> Result<Self, Malformed> {
         let (header, layout) = MessageHeader::ref_from_prefix(bytes).map_err(|_| Malformed::Short)?;
         let kind = Kind::from_byte(header.kind).ok_or(Malformed::Kind)?;
-        if kind.is_client_sent() != matches!(sender, Principal::Client(_)) {
+        if !kind.may_be_sent(matches!(sender, Principal::Client(_))) {
             return Err(Malformed::Role);
         }
         if header.reserved != [0; 3] || header.length.get() as usize != bytes.len() {
@@ -72,6 +86,12 @@ impl<'a> Message<'a> {
             Kind::Runs => Self::Runs(Runs::decode(layout)?),
             Kind::ChainQuery => Self::ChainQuery(ChainQuery::decode(layout)?),
             Kind::ChainAnswer => Self::ChainAnswer(ChainAnswer::decode(layout)?),
+            Kind::RotateKeys => Self::RotateKeys(fixed(layout)?),
+            Kind::KeyReport => Self::KeyReport(fixed(layout)?),
+            Kind::RejectsQuery => Self::RejectsQuery(fixed(layout)?),
+            Kind::RejectsReport => Self::RejectsReport(RejectsReport::decode(layout)?),
+            Kind::Probe => Self::Probe(Probe::decode(layout)?),
+            Kind::ProbeHeard => Self::ProbeHeard(ProbeHeard::decode(layout)?),
         })
     }
 }
@@ -136,7 +156,8 @@ mod tests {
             assert_eq!(Kind::from_byte(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_byte(0), None);
-        assert_eq!(Kind::from_byte(16), None);
+        let known = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).count();
+        assert_eq!(known, Kind::ALL.len());
     }
 
     /// `protocol.md RJ-3`
@@ -150,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..20, exact: bool) {
+        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..40, exact: bool) {
             let mut body = bytes;
             if body.len() >= MESSAGE_HEADER_BYTES {
                 body[0] = kind;
