@@ -185,7 +185,9 @@ const _: () = {
     assert!(KEY_OVERLAP_NS >= 10 * ANNOUNCE_MAX_NS);
     assert!(PROBE_MIN_NS < PROBE_NS && PROBE_NS < PROBE_MAX_NS);
     // One name cannot use up the common budget.
-    assert!(ANNOUNCE_NAME_CHECK_NS >= 20 * ANNOUNCE_CHECK_NS && ANNOUNCE_NAME_CHECKS_BURST * 16 <= ANNOUNCE_CHECKS_BURST);
+    assert!(
+        ANNOUNCE_NAME_CHECK_NS >= 20 * ANNOUNCE_CHECK_NS && ANNOUNCE_NAME_CHECKS_BURST * 16 <= ANNOUNCE_CHECKS_BURST
+    );
     // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
     assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
     assert!(FOLLOW_CREDIT_BYTES <= FOLLOW_CREDIT_BYTES_MAX);

@@ -1,7 +1,7 @@
 //! Announcements: taking them in, and making them (`protocol.md AN-1` to `AN-8`); and replacing this process's key (`KY-1` to `KY-5`).
 
-use super::rotation::{Change, Rotation};
 use super::Network;
+use super::rotation::{Change, Rotation};
 use crate::numbers::Principal;
 use crate::replica::Quorum;
 use crate::wire::packet::MAGIC_ANNOUNCEMENT;
@@ -12,7 +12,8 @@ impl Network {
     pub(super) fn on_announcement(&mut self, datagram: &Received, now_ns: u64) {
         let bytes = &datagram.frame[MAGIC_ANNOUNCEMENT.len()..];
         // What costs next to nothing comes first, and it decides from whose budget the signature is checked (`protocol.md AN-8`).
-        let Some((claim, peer)) = self.keys.claim(bytes).ok().and_then(|claim| Some((claim, self.peer_index(claim.from)?)))
+        let Some((claim, peer)) =
+            self.keys.claim(bytes).ok().and_then(|claim| Some((claim, self.peer_index(claim.from)?)))
         else {
             self.announcements.refused += 1;
             return;
