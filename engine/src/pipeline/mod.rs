@@ -18,6 +18,7 @@
 
 mod clock;
 mod counters;
+mod evidence_log;
 mod idle;
 mod network;
 mod opening;
@@ -30,6 +31,7 @@ mod unreplicated;
 
 pub use clock::Clock;
 pub use counters::{NetworkCounters, OrdererCounters, counters_path};
+pub use evidence_log::evidence_path;
 pub use idle::{Idler, Pause};
 pub use network::{AnnouncementCounts, Network, NetworkConfig, RotationPolicy};
 pub use opening::{Opened, ProcessError, StartReport, open_network};

@@ -3,12 +3,12 @@
 
 use super::ReplicaFacts;
 use super::outbox::Outbox;
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, Refused, RefusedCounters};
 use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
 use crate::numbers::{ClientId, Principal};
-use crate::replica::{Now, Replica};
+use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
-use crate::wire::report::ReportReply;
+use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
 use crate::wire::subscription::{ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run, append_runs};
 use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
@@ -37,6 +37,8 @@ pub(super) struct Reader {
     followings: Vec<Following>,
     questions: Vec<Question>,
     reports: Vec<(ClientId, u64)>,
+    reject_questions: Vec<(ClientId, u64)>,
+    reject_entries: Vec<RejectEntry>,
     end_served: u64,
     changed: bool,
     runs: Vec<u8>,
@@ -50,6 +52,8 @@ impl Reader {
             followings: Vec::new(),
             questions: Vec::new(),
             reports: Vec::new(),
+            reject_questions: Vec::new(),
+            reject_entries: Vec::new(),
             end_served: 0,
             changed: false,
             runs: Vec::new(),
@@ -83,8 +87,28 @@ impl Reader {
                     self.reports.retain(|(asked, _)| *asked != client);
                     self.reports.push((client, query.nonce.get()));
                 }
+                Message::RejectsQuery(query) => {
+                    self.reject_questions.retain(|(asked, _)| *asked != client);
+                    self.reject_questions.push((client, query.nonce.get()));
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// Tells who asked whom this process rejects for what (`protocol.md EV-4`); `table` has its core's part, where it has one.
+    pub(super) fn answer_rejects(
+        &mut self,
+        outbox: &mut Outbox,
+        table: Option<&RejectTable>,
+        refused: &RefusedCounters,
+    ) {
+        while let Some((client, nonce)) = self.reject_questions.pop() {
+            self.reject_entries.clear();
+            let omitted = list_rejects(table, refused, &mut self.reject_entries);
+            self.message.clear();
+            RejectsReport { nonce, omitted, entries: &self.reject_entries }.append(&mut self.message);
+            outbox.add(Audience::Client(client), &self.message);
         }
     }
 
@@ -175,6 +199,30 @@ impl Following {
         self.credit_bytes = self.credit_bytes.saturating_sub(runs.len());
         true
     }
+}
+
+/// Lists what was rejected, the most frequent first; returns how many rejects found no room.
+fn list_rejects(table: Option<&RejectTable>, refused: &RefusedCounters, entries: &mut Vec<RejectEntry>) -> u64 {
+    let entry = |about: u16, by: u8, reason: usize, count: u64| RejectEntry {
+        about: about.into(),
+        by,
+        reason: reason as u8,
+        reserved: [0; 4],
+        count: count.into(),
+    };
+    for (index, reason) in Refused::ALL.iter().enumerate().filter(|(_, reason)| refused.of(**reason) > 0) {
+        entries.push(entry(RejectEntry::NOBODY, RejectEntry::BY_VERIFIER, index, refused.of(*reason)));
+    }
+    for (sender, row) in table.into_iter().flat_map(RejectTable::rows) {
+        let about = sender.map_or(RejectEntry::NOBODY, Principal::code);
+        for (index, reason) in Reject::ALL.iter().enumerate().filter(|(_, reason)| row.of(**reason) > 0) {
+            entries.push(entry(about, RejectEntry::BY_CORE, index, row.of(*reason)));
+        }
+    }
+    entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.count.get()));
+    let omitted = entries.iter().skip(REJECTS_LISTED_MAX).map(|entry| entry.count.get()).sum();
+    entries.truncate(REJECTS_LISTED_MAX);
+    omitted
 }
 
 /// Writes how a replica fares.

@@ -8,9 +8,11 @@
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
+mod blame;
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
+pub mod evidence;
 pub mod log;
 mod normal_case;
 pub mod output;
@@ -21,6 +23,8 @@ pub mod reject;
 mod requests;
 mod retransmission;
 
+pub use blame::RejectTable;
+pub use evidence::Evidence;
 pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
@@ -33,6 +37,7 @@ use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
 use clients::Clients;
+use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
@@ -125,7 +130,8 @@ pub struct Replica {
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
-    rejects: RejectCounters,
+    rejects: RejectTable,
+    evidence: EvidenceBook,
     pulse: Pulse,
     /// The highest number below which every proposal is accepted.
     accepted: SequenceNumber,
@@ -174,7 +180,8 @@ impl Replica {
             ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
-            rejects: RejectCounters::new(),
+            rejects: RejectTable::new(config.quorum.replicas(), config.clients),
+            evidence: EvidenceBook::new(config.quorum.replicas()),
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
@@ -200,7 +207,7 @@ impl Replica {
                 Err(_) => Err(Reject::Malformed),
             };
             if let Err(reason) = outcome {
-                self.rejects.count(reason);
+                self.rejects.count(Some(packet.sender()), reason);
             }
         }
     }
@@ -208,7 +215,8 @@ impl Replica {
     /// Takes a client's packet that a replica passed on.
     pub fn on_relayed_packet(&mut self, packet: &RelayedPacket<'_>) {
         if let Err(reason) = self.on_relayed(packet) {
-            self.rejects.count(reason);
+            // Nobody vouches for who passed it on, and its client did not send it here.
+            self.rejects.count(None, reason);
         }
     }
 
@@ -288,7 +296,17 @@ impl Replica {
 
     /// How often what was rejected.
     pub fn rejects(&self) -> &RejectCounters {
+        self.rejects.total()
+    }
+
+    /// The same by sender.
+    pub fn rejects_by_sender(&self) -> &RejectTable {
         &self.rejects
+    }
+
+    /// What speaks against other replicas.
+    pub fn evidence(&self) -> &EvidenceBook {
+        &self.evidence
     }
 
     /// The replicas heard from of late, this one included.

@@ -1,10 +1,11 @@
 //! The normal case: pre-prepare, prepare, commit, and execution in order (`protocol.md NC-3` to `NC-8`, PBFT-99 section 4.2).
 
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{Stage, VoteOutcome};
-use super::output::{Event, Output, ScheduledRequest};
+use super::output::{Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
 use crate::limits::HELD_RETRY_NS;
-use crate::numbers::{ReplicaId, RequestNumber, SequenceNumber};
+use crate::numbers::{Principal, ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{PrePrepare, Vote, batch_digest};
 
 impl Replica {
@@ -36,7 +37,9 @@ impl Replica {
             if held.digest == digest {
                 return Err(Reject::Duplicate);
             }
-            output.event(Event::Contradiction { replica: from, sequence });
+            let (kind, view, held, proof) = (EvidenceKind::Proposal, Some(proposal.view), held.digest, Proof::Mac);
+            let evidence = Evidence { replica: from, kind, view, sequence, held, other: digest, proof };
+            self.evidence.record(evidence, output);
             return Err(Reject::ProposalConflict);
         }
         slot.proposal = Some(super::log::Proposal { view: proposal.view, timestamp_ns: proposal.timestamp_ns, digest });
@@ -63,6 +66,7 @@ impl Replica {
     /// held.
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
         self.held_until_ns = None;
+        let primary = Principal::Replica(self.primary());
         loop {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
@@ -88,7 +92,7 @@ impl Replica {
             let bytes: usize = slot.bodies.iter().flatten().map(|body| self.bodies.message(*body).len()).sum();
             if bytes > self.config.batch_bytes_max() {
                 // The primary is faulty; nothing of it is accepted from here on.
-                self.rejects.count(Reject::BatchOutOfBounds);
+                self.rejects.count(Some(primary), Reject::BatchOutOfBounds);
                 slot.refused = true;
                 return;
             }
@@ -126,8 +130,10 @@ impl Replica {
         match votes.record(from, vote.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let kind = if commit { EvidenceKind::Commit } else { EvidenceKind::Prepare };
+                let (view, other, proof) = (Some(vote.view()), vote.digest, Proof::Mac);
+                self.evidence.record(Evidence { replica: from, kind, view, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }

@@ -1,6 +1,7 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
+use super::evidence::Evidence;
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
@@ -58,13 +59,8 @@ pub struct ScheduledRequest {
 pub enum Event {
     /// A checkpoint became stable.
     Stable(SequenceNumber),
-    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`).
-    Contradiction {
-        /// Which replica.
-        replica: ReplicaId,
-        /// About which number.
-        sequence: SequenceNumber,
-    },
+    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`, `EV-1`).
+    Contradiction(Evidence),
     /// `2f+1` replicas agree on a state that is not this replica's.
     Diverged(SequenceNumber),
     /// `f+1` replicas are so far ahead that what this one lacks is no longer kept.

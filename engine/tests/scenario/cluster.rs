@@ -14,7 +14,7 @@ use super::words::{Words, duration, name_of, ranges};
 use logothete_engine::authentication::Incoming;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
-use logothete_engine::replica::{Event, Reject, RejectCounters};
+use logothete_engine::replica::{Event, Evidence, Reject, RejectCounters};
 use logothete_engine::wire::agreement::BatchEntry;
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
@@ -374,8 +374,9 @@ impl Cluster {
         for event in events {
             match event {
                 Event::Stable(sequence) => steps.push(format!("stable s{sequence}: the log below is let go")),
-                Event::Contradiction { replica, sequence } => {
-                    outcomes.push(format!("caught {replica} contradicting itself about s{sequence}"));
+                Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {
+                    let kind = kind.word();
+                    outcomes.push(format!("caught {replica} contradicting itself about s{sequence}: {kind}"));
                 }
                 Event::Diverged(sequence) => {
                     outcomes.push(format!("has another state than 2f+1 others after s{sequence}"));

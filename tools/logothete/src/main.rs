@@ -42,6 +42,7 @@ enum Command {
     Subscribe(commands::subscribe::Arguments),
     Bench(commands::bench::Arguments),
     Status(commands::status::Arguments),
+    RotateKeys(commands::rotate_keys::Arguments),
     Doctor(commands::doctor::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::RotateKeys(arguments) => commands::rotate_keys::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),
