@@ -47,11 +47,6 @@ macro_rules! reasons {
                 Self([0; $reason::ALL.len()])
             }
 
-            #[allow(dead_code, reason = "not every list of reasons crosses threads")]
-            pub(crate) fn from_counts(count: impl Fn(usize) -> u64) -> Self {
-                Self(std::array::from_fn(count))
-            }
-
             pub(crate) fn count(&mut self, reason: $reason) {
                 self.0[reason as usize] += 1;
             }

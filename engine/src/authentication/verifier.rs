@@ -196,6 +196,13 @@ reasons! {
     TagBad => "tag bad",
 }
 
+impl RefusedCounters {
+    /// From counts kept elsewhere, by the reasons' places in [`Refused::ALL`]: they cross threads one by one.
+    pub(crate) fn from_counts(count: impl Fn(usize) -> u64) -> Self {
+        Self(std::array::from_fn(count))
+    }
+}
+
 /// Verifies what arrives at one process.
 #[derive(Debug)]
 pub struct Verifier {

@@ -46,7 +46,10 @@ impl Cluster {
         writeln!(out, "clock_bound_ms = {}", self.clock_bound_ms)?;
         writeln!(out, "# Bytes of the ordered log that are kept before the oldest are trimmed.")?;
         writeln!(out, "retention_bytes = {}", self.retention_bytes)?;
-        writeln!(out, "# Seconds that session keys live before every process replaces its own; 0: for 2^32 packets each.")?;
+        writeln!(
+            out,
+            "# Seconds that session keys live before every process replaces its own; 0: for 2^32 packets each."
+        )?;
         writeln!(out, "key_lifetime_s = {}\n", self.key_lifetime_s)?;
         writeln!(out, "# One group for each replica from this one on, and one more for all clients.")?;
         writeln!(out, "[multicast]")?;

@@ -300,7 +300,7 @@ impl Cluster {
                 return;
             }
         };
-        let before = host.orderer.replica().rejects().clone();
+        let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
         if host.is_checked() {
             let (sender, body) = match &incoming {
@@ -310,7 +310,7 @@ impl Cluster {
             self.checks.on_arrived(host.id, sender, body);
         }
         if correct {
-            let after = host.orderer.replica().rejects().clone();
+            let after = *host.orderer.replica().rejects();
             self.say_rejects(own, packet, &before, &after);
         }
     }

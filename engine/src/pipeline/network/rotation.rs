@@ -59,6 +59,8 @@ pub(super) struct Rotation {
     overlap_until_ns: Option<u64>,
     /// By peer: when its former generation goes.
     retire_at_ns: Box<[u64]>,
+    /// The least of these: a duty cycle looks at this one alone.
+    retire_first_ns: u64,
     /// For a process that follows the replicas: those that rotated since it did, and how many make it follow.
     followed: Option<(ReplicaSet, usize)>,
     /// The operator's last wish.
@@ -79,6 +81,7 @@ impl Rotation {
             rotated_ns: now_ns,
             overlap_until_ns: None,
             retire_at_ns: vec![u64::MAX; peers].into(),
+            retire_first_ns: u64::MAX,
             followed: follows.map(|count| (ReplicaSet::EMPTY, count)),
             wish: 0,
             in_use_after_ns: 0,
@@ -111,8 +114,10 @@ impl Rotation {
             }
             return Some(Change::Retire);
         }
-        if let Some(peer) = self.retire_at_ns.iter().position(|at| *at <= now_ns) {
-            self.retire_at_ns[peer] = u64::MAX;
+        if self.retire_first_ns <= now_ns
+            && let Some(peer) = self.retire_at_ns.iter().position(|at| *at <= now_ns)
+        {
+            self.set_retirement(peer, u64::MAX);
             return Some(Change::RetireOf(peer));
         }
         let worn = packets - self.packets_before >= self.policy.packets_max;
@@ -135,7 +140,7 @@ impl Rotation {
             None if self.demanded => 0,
             None => self.due_ns,
         };
-        self.retire_at_ns.iter().copied().min().unwrap_or(u64::MAX).min(own)
+        self.retire_first_ns.min(own)
     }
 
     /// Whether two own generations are in force.
@@ -159,7 +164,7 @@ impl Rotation {
     /// A peer announced a newer generation of its key.
     pub(super) fn peer_rotated(&mut self, peer: usize, replica: Option<ReplicaId>, now_ns: u64) {
         // The peer may seal under it until its own overlap is over, and what it sealed last is on its way then.
-        self.retire_at_ns[peer] = now_ns + self.policy.overlap_ns() + self.policy.overlap_ns() / 2;
+        self.set_retirement(peer, now_ns + self.policy.overlap_ns() + self.policy.overlap_ns() / 2);
         let overlaps = self.overlaps();
         if let (Some((rotated, enough)), Some(id)) = (&mut self.followed, replica)
             && !overlaps
@@ -171,7 +176,12 @@ impl Rotation {
 
     /// A peer's session began anew: it has one generation.
     pub(super) fn peer_established(&mut self, peer: usize) {
-        self.retire_at_ns[peer] = u64::MAX;
+        self.set_retirement(peer, u64::MAX);
+    }
+
+    fn set_retirement(&mut self, peer: usize, at_ns: u64) {
+        self.retire_at_ns[peer] = at_ns;
+        self.retire_first_ns = self.retire_at_ns.iter().copied().min().unwrap_or(u64::MAX);
     }
 
     /// All replicas with a session confirmed the newest generation.

@@ -120,11 +120,11 @@ fn traffic_through_scheduled_rotations_loses_nothing() {
         (0..4).for_each(|from| world.say(from, &message));
         world.turn();
     }
-    for index in 0..4 {
+    for (index, network) in world.networks[..4].iter().enumerate() {
         assert_eq!(world.taken[index] - taken_before[index], 3 * turns, "packets that came to replica {index}");
         // Each life is between 750 and 1000 ms.
-        assert!(world.networks[index].key_generation() >= 4, "{}", world.networks[index].key_generation());
-        assert_eq!(world.networks[index].refused().of(Refused::KeyStale), 0);
+        assert!(network.key_generation() >= 4, "{}", network.key_generation());
+        assert_eq!(network.refused().of(Refused::KeyStale), 0);
     }
     // The driver followed, and is current everywhere (`protocol.md KY-5`).
     assert!(world.networks[4].key_generation() >= 4);
@@ -171,9 +171,10 @@ fn nobody_else_rotates_keys() {
     world.say(4, &wish(1));
     world.say(2, &wish(1));
     world.turn();
-    for id in 0..4 {
-        assert_eq!(world.networks[id].key_generation(), 0);
-        assert_eq!(world.taken[id] - before[id], 1 + u64::from(id != 2), "both came to the core of replica {id}");
+    for (id, network) in world.networks[..4].iter().enumerate() {
+        assert_eq!(network.key_generation(), 0);
+        let came = world.taken[id] - before[id];
+        assert_eq!(came, u64::from(id != 2) + 1, "both came to the core of replica {id}");
     }
 }
 
@@ -354,8 +355,7 @@ fn no_packet_is_lost_to_rotations_under_a_seeded_network() {
                     }
                 }
             }
-            for own in 0..PROCESSES {
-                let process = &mut processes[own];
+            for (own, process) in processes.iter_mut().enumerate() {
                 while let Some(change) = process.rotation.poll(now_ns, process.sealer.sealed()) {
                     match change {
                         Change::Rotate => {
