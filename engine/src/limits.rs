@@ -147,6 +147,42 @@ pub const ANNOUNCE_CHECK_NS: u64 = 1_000_000;
 /// Checks that may follow each other at once: the handshakes of a whole cluster that starts together.
 pub const ANNOUNCE_CHECKS_BURST: u32 = 128;
 
+/// Of the common budget one name gets one check in this time: a twentieth, so that a flood in one name leaves the others theirs.
+pub const ANNOUNCE_NAME_CHECK_NS: u64 = 20_000_000;
+
+/// Checks in one name that may follow each other at once: two handshakes of both sides.
+pub const ANNOUNCE_NAME_CHECKS_BURST: u32 = 8;
+
+/// Beside that, each name has one check in this time for announcements that echo this process's open challenge: with 20 names that is
+/// another 1.2 % of a core at most.
+pub const ANNOUNCE_ECHO_CHECK_NS: u64 = 100_000_000;
+
+/// Checks of that reserve that may follow each other at once: a handshake takes one of each side, and may be repeated.
+pub const ANNOUNCE_ECHO_CHECKS_BURST: u32 = 4;
+
+/// How long two generations of a key overlap: ten times the longest distance of announcements, so that the new one is confirmed before the
+/// former one goes; less where keys live shorter (a quarter of their life).
+pub const KEY_OVERLAP_NS: u64 = 10_000_000_000;
+
+/// Packets sealed under one generation, at most: 2^32, the bound of NIST SP 800-38D for one key of GCM, although the counters used here as
+/// nonces never repeat. At a million packets a second it is an hour and eleven minutes.
+pub const KEY_PACKETS_MAX: u64 = 1 << 32;
+
+/// The longest life of a generation that can be configured: 30 days.
+pub const KEY_LIFETIME_MAX_S: u64 = 30 * 24 * 3600;
+
+/// Probes of the multicast path while it is in use: four in a second.
+pub const PROBE_NS: u64 = 250_000_000;
+
+/// While it is not in use: from this distance, doubling to [`PROBE_MAX_NS`].
+pub const PROBE_MIN_NS: u64 = 20_000_000;
+
+/// The longest distance of probes.
+pub const PROBE_MAX_NS: u64 = 1_000_000_000;
+
+/// Probes that may go unanswered before a path counts as dead, and that a silent replica gets before it is not waited for.
+pub const PROBES_MISSED_MAX: u64 = 4;
+
 /// Frames of a process: those that the endpoint keeps ready for receiving, and those on their way out, several duty cycles' worth.
 pub const POOL_FRAMES: usize = 1024;
 
@@ -233,6 +269,12 @@ const _: () = {
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
+    assert!(KEY_OVERLAP_NS >= 10 * ANNOUNCE_MAX_NS);
+    assert!(PROBE_MIN_NS < PROBE_NS && PROBE_NS < PROBE_MAX_NS);
+    // One name cannot use up the common budget.
+    assert!(
+        ANNOUNCE_NAME_CHECK_NS >= 20 * ANNOUNCE_CHECK_NS && ANNOUNCE_NAME_CHECKS_BURST * 16 <= ANNOUNCE_CHECKS_BURST
+    );
     // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
     assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
     assert!(FOLLOW_CREDIT_BYTES <= FOLLOW_CREDIT_BYTES_MAX);

@@ -190,6 +190,8 @@ reasons! {
     SenderUnknown => "sender unknown",
     /// Not for this process.
     NotAddressed => "not addressed",
+    /// Of an epoch that a newer one of its sender has replaced: a recording, or a very late datagram.
+    EpochOver => "epoch over",
     /// Of an epoch that is not established: announcements are due.
     NoSession => "no session",
     /// Under a key that is no longer, or not yet, valid: announcements are due.
@@ -198,6 +200,13 @@ reasons! {
     Replayed => "replayed",
     /// The tag is wrong.
     TagBad => "tag bad",
+}
+
+impl RefusedCounters {
+    /// From counts kept elsewhere, by the reasons' places in [`Refused::ALL`]: they cross threads one by one.
+    pub(crate) fn from_counts(count: impl Fn(usize) -> u64) -> Self {
+        Self(std::array::from_fn(count))
+    }
 }
 
 /// Verifies what arrives at one process.
@@ -267,10 +276,15 @@ impl Verifier {
         let relayed = relayed(sender);
         let established = keys.established(sender.code()) == Some(epoch);
         if !relayed && !established {
-            return Err((Refused::NoSession, Some(sender)));
+            // Nobody who sent that is left to learn from an answer.
+            let over = keys.is_over(sender.code(), epoch);
+            return Err(if over { (Refused::EpochOver, None) } else { (Refused::NoSession, Some(sender)) });
         }
         if !relayed && !window.is_new(epoch, counter) {
             return Err((Refused::Replayed, None));
+        }
+        if !relayed && keys.names_held_key(sender.code(), epoch, entry).is_err() {
+            return Err((Refused::KeyStale, Some(sender)));
         }
         let body_digest = digest(parts.body);
         let authenticated = parts.authenticated_digest(&body_digest);

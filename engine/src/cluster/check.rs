@@ -19,6 +19,8 @@ const CLIENT_WINDOW: RangeInclusive<usize> = 1..=1024;
 const CLOCK_BOUND_MS: RangeInclusive<u64> = 1..=60_000;
 /// From 16 MiB to 1 TiB.
 const RETENTION_BYTES: RangeInclusive<u64> = 1 << 24..=1 << 40;
+/// Up to 30 days; 0 is for ever.
+const KEY_LIFETIME_S: RangeInclusive<u64> = 0..=limits::KEY_LIFETIME_MAX_S;
 const FAULTS: RangeInclusive<u8> = 1..=((REPLICAS_MAX - 1) / 3) as u8;
 
 impl Cluster {
@@ -41,6 +43,7 @@ impl Cluster {
         within("client_window", self.client_window, CLIENT_WINDOW)?;
         within("clock_bound_ms", self.clock_bound_ms, CLOCK_BOUND_MS)?;
         within("retention_bytes", self.retention_bytes, RETENTION_BYTES)?;
+        within("key_lifetime_s", self.key_lifetime_s, KEY_LIFETIME_S)?;
         self.check_counts()?;
         self.check_replies()?;
         self.check_addresses()?;

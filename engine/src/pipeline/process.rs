@@ -2,7 +2,8 @@
 
 use super::Core;
 use super::clock::Clock;
-use super::counters::{NetworkCounters, OrdererCounters};
+use super::counters::{EvidenceCounters, NetworkCounters, OrdererCounters};
+use super::evidence_log::EvidenceLog;
 use super::idle::{Idler, Pause};
 use super::network::Network;
 use super::opening::{Opened, ProcessError, StartReport, open_network};
@@ -43,7 +44,9 @@ pub fn run_replica(
     let public: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
     let signatures = Signatures::new(signing, public, cluster.digest());
     let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
-    let gauges = OrdererCounters::create(&mut counters)?;
+    let gauges = OrdererCounters::create(&mut counters, cluster.replica_count())?;
+    let mut evidence_log = EvidenceLog::open(&local.data_directory)?;
+    let evidence_counters: EvidenceCounters = counters.add("evidence")?;
     let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
     let config = ReplicaConfig {
         id,
@@ -63,7 +66,14 @@ pub fn run_replica(
     };
     let (replies, datagrams) = (reply_bytes_max(cluster), cluster.datagram_bytes_max);
     let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
-    run(cluster, local, opened, core, counters, stop, announce, event)
+    let mut on_event = move |happened: Event| {
+        if let Event::Contradiction(evidence) = &happened {
+            // A disk that is full must not stop a correct replica; what is lost is counted.
+            evidence_counters.count(matches!(evidence_log.append(evidence), Ok(true)));
+        }
+        event(happened);
+    };
+    run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.

@@ -3,12 +3,12 @@
 
 use super::ReplicaFacts;
 use super::outbox::Outbox;
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, Refused, RefusedCounters};
 use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
 use crate::numbers::{ClientId, Principal};
-use crate::replica::{Now, Replica};
+use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
-use crate::wire::report::ReportReply;
+use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
 use crate::wire::subscription::{
     ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
 };
@@ -39,6 +39,8 @@ pub(super) struct Reader {
     followings: Vec<Following>,
     questions: Vec<Question>,
     reports: Vec<(ClientId, u64)>,
+    reject_questions: Vec<(ClientId, u64)>,
+    reject_entries: Vec<RejectEntry>,
     end_served: u64,
     changed: bool,
     message: Vec<u8>,
@@ -51,6 +53,8 @@ impl Reader {
             followings: Vec::new(),
             questions: Vec::new(),
             reports: Vec::new(),
+            reject_questions: Vec::new(),
+            reject_entries: Vec::new(),
             end_served: 0,
             changed: false,
             message: Vec::new(),
@@ -83,8 +87,28 @@ impl Reader {
                     self.reports.retain(|(asked, _)| *asked != client);
                     self.reports.push((client, query.nonce.get()));
                 }
+                Message::RejectsQuery(query) => {
+                    self.reject_questions.retain(|(asked, _)| *asked != client);
+                    self.reject_questions.push((client, query.nonce.get()));
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// Tells who asked whom this process rejects for what (`protocol.md EV-4`); `table` has its core's part, where it has one.
+    pub(super) fn answer_rejects(
+        &mut self,
+        outbox: &mut Outbox,
+        table: Option<&RejectTable>,
+        refused: &RefusedCounters,
+    ) {
+        while let Some((client, nonce)) = self.reject_questions.pop() {
+            self.reject_entries.clear();
+            let omitted = list_rejects(table, refused, &mut self.reject_entries);
+            self.message.clear();
+            RejectsReport { nonce, omitted, entries: &self.reject_entries }.append(&mut self.message);
+            outbox.add(Audience::Client(client), &self.message);
         }
     }
 
@@ -180,6 +204,30 @@ impl Following {
     }
 }
 
+/// Lists what was rejected, the most frequent first; returns how many rejects found no room.
+fn list_rejects(table: Option<&RejectTable>, refused: &RefusedCounters, entries: &mut Vec<RejectEntry>) -> u64 {
+    let entry = |about: u16, by: u8, reason: usize, count: u64| RejectEntry {
+        about: about.into(),
+        by,
+        reason: reason as u8,
+        reserved: [0; 4],
+        count: count.into(),
+    };
+    for (index, reason) in Refused::ALL.iter().enumerate().filter(|(_, reason)| refused.of(**reason) > 0) {
+        entries.push(entry(RejectEntry::NOBODY, RejectEntry::BY_VERIFIER, index, refused.of(*reason)));
+    }
+    for (sender, row) in table.into_iter().flat_map(RejectTable::rows) {
+        let about = sender.map_or(RejectEntry::NOBODY, Principal::code);
+        for (index, reason) in Reject::ALL.iter().enumerate().filter(|(_, reason)| row.of(**reason) > 0) {
+            entries.push(entry(about, RejectEntry::BY_CORE, index, row.of(*reason)));
+        }
+    }
+    entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.count.get()));
+    let omitted = entries.iter().skip(REJECTS_LISTED_MAX).map(|entry| entry.count.get()).sum();
+    entries.truncate(REJECTS_LISTED_MAX);
+    omitted
+}
+
 /// Writes how a replica fares.
 pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now, facts: &ReplicaFacts, digest: Digest) {
     report.view = replica.view().0.into();
@@ -188,7 +236,7 @@ pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now,
     report.state_digest = digest;
     report.datagrams_sent = facts.datagrams_sent.into();
     report.datagrams_received = facts.datagrams_received.into();
-    report.rejects = (facts.refused + replica.rejects().total()).into();
+    report.rejects = (facts.refused.total() + replica.rejects().total()).into();
     report.peers_reachable = replica.peers_reachable(now).0.into();
     report.progress = replica.progress(now) as u8;
 }

@@ -115,11 +115,12 @@ impl Core for Unreplicated {
                 report.state_digest = digest;
                 report.datagrams_sent = facts.datagrams_sent.into();
                 report.datagrams_received = facts.datagrams_received.into();
-                report.rejects = facts.refused.into();
+                report.rejects = facts.refused.total().into();
                 report.peers_reachable = 1.into();
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
+        self.reader.answer_rejects(outbox, None, &facts.refused);
         if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
         }

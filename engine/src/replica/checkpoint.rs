@@ -1,6 +1,7 @@
 //! Checkpoints: agreement on the state every `K` batches, after which the log below is truncated (`protocol.md CK-1` to `CK-3`, PBFT-99 section 4.3).
 
 use super::engine_pages::{EngineHeader, EnginePagesError};
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
@@ -265,8 +266,10 @@ impl Replica {
         match self.checkpoints.ballot(sequence).votes.record(from, vote.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let (kind, other, proof) = (EvidenceKind::Checkpoint, vote.digest, Proof::Mac);
+                let evidence = Evidence { replica: from, kind, view: None, sequence, held, other, proof };
+                self.evidence.record(evidence, output);
                 return Err(Reject::VoteConflict);
             }
         }

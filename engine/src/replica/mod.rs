@@ -8,10 +8,12 @@
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
+mod blame;
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
 pub mod engine_pages;
+pub mod evidence;
 pub mod log;
 mod normal_case;
 pub mod output;
@@ -23,6 +25,8 @@ mod requests;
 mod retransmission;
 mod view_change;
 
+pub use blame::RejectTable;
+pub use evidence::Evidence;
 pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
@@ -36,6 +40,7 @@ use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
 use clients::Clients;
+use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
@@ -150,7 +155,8 @@ pub struct Replica {
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
-    rejects: RejectCounters,
+    rejects: RejectTable,
+    evidence: EvidenceBook,
     pulse: Pulse,
     /// The highest number below which every proposal is accepted.
     accepted: SequenceNumber,
@@ -215,7 +221,8 @@ impl Replica {
             ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
-            rejects: RejectCounters::new(),
+            rejects: RejectTable::new(config.quorum.replicas(), config.clients),
+            evidence: EvidenceBook::new(config.quorum.replicas()),
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
@@ -251,7 +258,7 @@ impl Replica {
                 Err(_) => Err(Reject::Malformed),
             };
             if let Err(reason) = outcome {
-                self.rejects.count(reason);
+                self.rejects.count(Some(packet.sender()), reason);
             }
         }
     }
@@ -259,7 +266,8 @@ impl Replica {
     /// Takes a client's packet that a replica passed on.
     pub fn on_relayed_packet(&mut self, now: Now, packet: &RelayedPacket<'_>) {
         if let Err(reason) = self.on_relayed(now, packet) {
-            self.rejects.count(reason);
+            // Nobody vouches for who passed it on, and its client did not send it here.
+            self.rejects.count(None, reason);
         }
     }
 
@@ -287,6 +295,9 @@ impl Replica {
             (Principal::Replica(from), Message::FetchBatch(fetch)) => self.on_fetch_batch(now, from, fetch, output),
             (Principal::Replica(_), Message::Batch(batch)) => self.on_batch(now, &batch),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
+            // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
+            (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
+            (_, Message::Probe(_) | Message::ProbeHeard(_)) => Err(Reject::NotAlone),
             // Everything else is for readers of the state or for clients, not for the agreement.
             _ => Ok(()),
         }
@@ -349,7 +360,17 @@ impl Replica {
 
     /// How often what was rejected.
     pub fn rejects(&self) -> &RejectCounters {
+        self.rejects.total()
+    }
+
+    /// The same by sender.
+    pub fn rejects_by_sender(&self) -> &RejectTable {
         &self.rejects
+    }
+
+    /// What speaks against other replicas.
+    pub fn evidence(&self) -> &EvidenceBook {
+        &self.evidence
     }
 
     /// The replicas heard from of late, this one included.

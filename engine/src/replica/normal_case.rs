@@ -1,10 +1,11 @@
 //! The normal case: pre-prepare, prepare, commit, and execution in order (`protocol.md NC-3` to `NC-8`, PBFT-99 section 4.2).
 
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{Batch, Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
 use crate::limits::HELD_RETRY_NS;
-use crate::numbers::{ReplicaId, RequestNumber, SequenceNumber};
+use crate::numbers::{Principal, ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
@@ -37,7 +38,9 @@ impl Replica {
             if held == digest {
                 return Err(Reject::Duplicate);
             }
-            output.event(Event::Contradiction { replica: from, sequence });
+            let (kind, view, held, proof) = (EvidenceKind::Proposal, Some(proposal.view), held, Proof::Mac);
+            let evidence = Evidence { replica: from, kind, view, sequence, held, other: digest, proof };
+            self.evidence.record(evidence, output);
             return Err(Reject::ProposalConflict);
         }
         slot.proposal = Some(digest);
@@ -92,6 +95,7 @@ impl Replica {
     /// held. Of what the view took over nothing is checked but that it is here (`VC-7`).
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
         self.held_until_ns = None;
+        let primary = Principal::Replica(self.primary());
         while self.active {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
@@ -116,7 +120,7 @@ impl Replica {
                 let bytes: usize = batch.bodies.iter().flatten().map(message_bytes).sum();
                 if bytes > self.config.batch_bytes_max() || !slot.may_pre_prepare(&digest) {
                     // Nothing of this primary is accepted from here on.
-                    self.rejects.count(Reject::BatchOutOfBounds);
+                    self.rejects.count(Some(primary), Reject::BatchOutOfBounds);
                     self.log.slot_mut(sequence).expect("it was just looked at").refused = true;
                     return;
                 }
@@ -200,8 +204,10 @@ impl Replica {
         match votes.record(from, vote.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let kind = if commit { EvidenceKind::Commit } else { EvidenceKind::Prepare };
+                let (view, other, proof) = (Some(vote.view()), vote.digest, Proof::Mac);
+                self.evidence.record(Evidence { replica: from, kind, view, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }
@@ -247,8 +253,9 @@ impl Replica {
         match slot.claims.record(from, claim.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let (kind, other, proof) = (EvidenceKind::Claim, claim.digest, Proof::Mac);
+                self.evidence.record(Evidence { replica: from, kind, view: None, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }

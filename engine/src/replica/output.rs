@@ -1,6 +1,7 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
+use super::evidence::Evidence;
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
@@ -73,13 +74,8 @@ pub struct ScheduledRequest {
 pub enum Event {
     /// A checkpoint became stable.
     Stable(SequenceNumber),
-    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`).
-    Contradiction {
-        /// Which replica.
-        replica: ReplicaId,
-        /// About which number.
-        sequence: SequenceNumber,
-    },
+    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`, `EV-1`).
+    Contradiction(Evidence),
     /// Something executed tentatively did not commit, and was undone.
     RolledBack {
         /// What was undone.

@@ -59,6 +59,10 @@ reasons! {
     BatchUnasked => "batch unasked",
     /// A fetch of what is not here.
     FetchUnknown => "fetch unknown",
+    /// A wish for new keys that is not the operator's, or not alone in its packet.
+    NotOperator => "not the operator",
+    /// A message of the link's own that is not alone in its packet.
+    NotAlone => "not alone",
     /// A status or fetch beyond the rate at which a peer is answered.
     RateLimited => "rate limited",
 }

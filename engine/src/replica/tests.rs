@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
+use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
 use crate::wire::retransmission::{Standing, Status};
@@ -60,6 +61,36 @@ fn a_peer_may_claim_any_number() {
     replica.on_duty_end(now(), &mut output);
     assert_eq!(replica.executed(), SequenceNumber(0));
     assert_eq!(replica.progress(now()), Progress::Normal, "one replica's claim is no reason to despair");
+}
+
+/// `protocol.md EV-1`, `EV-2`: evidence has both sides of a contradiction, and each is told once.
+#[test]
+fn a_contradiction_leaves_evidence_of_both_messages() {
+    let (mut replica, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let (one, other) = (Digest([1; 32]), Digest([2; 32]));
+    let (liar, sequence) = (ReplicaId(3), SequenceNumber(7));
+    for digest in [one, one, other, other] {
+        let _ = replica.on_prepare(now(), liar, &Vote::new(View(0), sequence, digest), &mut output);
+        let _ = replica.on_commit(now(), liar, &Vote::new(View(0), sequence, digest), &mut output);
+        let checkpoint =
+            CheckpointVote::new(SequenceNumber(config(DATAGRAM_BYTES_LOOPBACK).checkpoint_interval), digest);
+        let _ = replica.on_checkpoint(now(), liar, &checkpoint, &mut output);
+    }
+    let events: Vec<Evidence> = output
+        .actions()
+        .iter()
+        .filter_map(|action| match action {
+            Action::Event(Event::Contradiction(evidence)) => Some(*evidence),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(events, replica.evidence().pieces());
+    let kinds: Vec<(&str, Option<View>)> = events.iter().map(|piece| (piece.kind.word(), piece.view)).collect();
+    assert_eq!(kinds, [("prepare", Some(View(0))), ("commit", Some(View(0))), ("checkpoint", None)]);
+    for piece in events {
+        assert_eq!((piece.replica, piece.held, piece.other, piece.proof.word()), (liar, one, other, "mac"));
+    }
+    assert_eq!(replica.evidence().omitted(liar), 0);
 }
 
 /// What a request may be at most is what its run of the log may be: one packet to a subscriber.

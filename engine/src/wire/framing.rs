@@ -101,6 +101,18 @@ pub enum Kind {
     StateNodes = 21,
     /// [`super::state::StatePages`]
     StatePages = 22,
+    /// [`super::keys::RotateKeys`]
+    RotateKeys = 31,
+    /// [`super::keys::KeyReport`]
+    KeyReport = 32,
+    /// [`super::report::RejectsQuery`]
+    RejectsQuery = 33,
+    /// [`super::report::RejectsReport`]
+    RejectsReport = 34,
+    /// [`super::probe::Probe`]
+    Probe = 35,
+    /// [`super::probe::ProbeHeard`]
+    ProbeHeard = 36,
 }
 
 impl Kind {
@@ -127,15 +139,41 @@ impl Kind {
         Self::StateQuery,
         Self::StateNodes,
         Self::StatePages,
+        Self::RotateKeys,
+        Self::KeyReport,
+        Self::RejectsQuery,
+        Self::RejectsReport,
+        Self::Probe,
+        Self::ProbeHeard,
     ];
 
+    /// The kind of each byte.
+    const OF_BYTE: [Option<Self>; 256] = {
+        let mut table = [None; 256];
+        let mut index = 0;
+        while index < Self::ALL.len() {
+            table[Self::ALL[index] as usize] = Some(Self::ALL[index]);
+            index += 1;
+        }
+        table
+    };
+
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.iter().find(|kind| **kind as u8 == byte).copied()
+        Self::OF_BYTE[usize::from(byte)]
     }
 
-    /// Whether clients send it; replicas send all others.
-    pub(super) const fn is_client_sent(self) -> bool {
-        matches!(self, Self::Request | Self::ReportQuery | Self::Follow | Self::ChainQuery)
+    /// Whether clients may send it, or else replicas.
+    pub(super) const fn may_be_sent(self, by_client: bool) -> bool {
+        match self {
+            Self::Probe | Self::ProbeHeard => true,
+            Self::Request
+            | Self::ReportQuery
+            | Self::Follow
+            | Self::ChainQuery
+            | Self::RotateKeys
+            | Self::RejectsQuery => by_client,
+            _ => !by_client,
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
+use super::keys::{KeyReport, RotateKeys};
+use super::probe::{Probe, ProbeHeard};
 use super::reply::{Refusal, Reply};
-use super::report::{ReportQuery, ReportReply};
+use super::report::{RejectsQuery, RejectsReport, ReportQuery, ReportReply};
 use super::request::Request;
 use super::retransmission::{Fetch, FetchBatch, Status};
 use super::state::{StateNodes, StatePages, StateQuery};
@@ -59,6 +61,18 @@ pub enum Message<'a> {
     StateNodes(StateNodes<'a>),
     /// Pieces of its pages.
     StatePages(StatePages<'a>),
+    /// The operator wants new session keys.
+    RotateKeys(&'a RotateKeys),
+    /// Which generation of its key a replica uses.
+    KeyReport(&'a KeyReport),
+    /// The operator asks whom a replica rejects for what.
+    RejectsQuery(&'a RejectsQuery),
+    /// Whom it rejects for what.
+    RejectsReport(RejectsReport<'a>),
+    /// Tries out the multicast path.
+    Probe(&'a Probe),
+    /// The probe arrived.
+    ProbeHeard(&'a ProbeHeard),
 }
 
 impl<'a> Message<'a> {
@@ -66,7 +80,7 @@ impl<'a> Message<'a> {
     pub fn decode(bytes: &'a [u8], sender: Principal) -> Result<Self, Malformed> {
         let (header, layout) = MessageHeader::ref_from_prefix(bytes).map_err(|_| Malformed::Short)?;
         let kind = Kind::from_byte(header.kind).ok_or(Malformed::Kind)?;
-        if kind.is_client_sent() != matches!(sender, Principal::Client(_)) {
+        if !kind.may_be_sent(matches!(sender, Principal::Client(_))) {
             return Err(Malformed::Role);
         }
         if header.reserved != [0; 3] || header.length.get() as usize != bytes.len() {
@@ -95,6 +109,12 @@ impl<'a> Message<'a> {
             Kind::StateQuery => Self::StateQuery(StateQuery::decode(layout)?),
             Kind::StateNodes => Self::StateNodes(StateNodes::decode(layout)?),
             Kind::StatePages => Self::StatePages(StatePages::decode(layout)?),
+            Kind::RotateKeys => Self::RotateKeys(fixed(layout)?),
+            Kind::KeyReport => Self::KeyReport(fixed(layout)?),
+            Kind::RejectsQuery => Self::RejectsQuery(fixed(layout)?),
+            Kind::RejectsReport => Self::RejectsReport(RejectsReport::decode(layout)?),
+            Kind::Probe => Self::Probe(Probe::decode(layout)?),
+            Kind::ProbeHeard => Self::ProbeHeard(ProbeHeard::decode(layout)?),
         })
     }
 }
@@ -160,6 +180,8 @@ mod tests {
         }
         assert_eq!(Kind::from_byte(0), None);
         assert_eq!(Kind::from_byte(255), None);
+        let known = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).count();
+        assert_eq!(known, Kind::ALL.len());
     }
 
     /// `protocol.md RJ-3`

@@ -10,9 +10,11 @@
 
 pub mod agreement;
 pub mod framing;
+pub mod keys;
 pub mod message;
 pub mod operation;
 pub mod packet;
+pub mod probe;
 pub mod reply;
 pub mod report;
 pub mod request;

@@ -123,6 +123,12 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::Status(_) => "status",
         Message::Fetch(_) => "fetch",
         Message::ReportQuery(_) => "report-query",
+        Message::RotateKeys(_) => "rotate-keys",
+        Message::KeyReport(_) => "key-report",
+        Message::RejectsQuery(_) => "rejects-query",
+        Message::RejectsReport(_) => "rejects-report",
+        Message::Probe(_) => "probe",
+        Message::ProbeHeard(_) => "probe-heard",
         Message::ReportReply(_) => "report",
         Message::Follow(_) => "follow",
         Message::Runs(_) => "runs",
@@ -225,7 +231,14 @@ impl Words {
             },
             Message::Status(status) => status_text(status),
             Message::Fetch(fetch) => self.fetch(fetch),
-            Message::ReportQuery(_) | Message::ReportReply(_) => kind(message).to_owned(),
+            Message::ReportQuery(_)
+            | Message::ReportReply(_)
+            | Message::RotateKeys(_)
+            | Message::KeyReport(_)
+            | Message::RejectsQuery(_)
+            | Message::RejectsReport(_)
+            | Message::Probe(_)
+            | Message::ProbeHeard(_) => kind(message).to_owned(),
             Message::Follow(follow) => format!("follow from {}", follow.from),
             Message::Runs(runs) if runs.count == 0 => format!("runs: none, the oldest entry is {}", runs.oldest),
             Message::Runs(runs) => {

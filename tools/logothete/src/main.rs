@@ -44,6 +44,7 @@ enum Command {
     Bench(commands::bench::Arguments),
     Drill(commands::drill::Arguments),
     Status(commands::status::Arguments),
+    RotateKeys(commands::rotate_keys::Arguments),
     Doctor(commands::doctor::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Drill(arguments) => commands::drill::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::RotateKeys(arguments) => commands::rotate_keys::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),

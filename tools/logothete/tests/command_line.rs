@@ -201,9 +201,20 @@ fn every_command_explains_itself() {
     let help = logothete(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for command in
-        ["demo", "init", "replica", "driver", "local", "publish", "subscribe", "bench", "drill", "status", "doctor"]
-    {
+    for command in [
+        "demo",
+        "init",
+        "replica",
+        "driver",
+        "local",
+        "publish",
+        "subscribe",
+        "bench",
+        "drill",
+        "status",
+        "rotate-keys",
+        "doctor",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let own = logothete(&[command, "--help"]);
         assert!(own.status.success() && text(&own.stdout).contains(&format!("logothete {command}")), "{command}");
@@ -246,6 +257,19 @@ fn what_is_published_is_what_subscribers_read() {
     let status = local.run("status", &["--json", "-"], b"");
     assert!(status.status.success(), "{}", text(&status.stderr));
     assert!(text(&status.stdout).contains("\"log_end\": 5005"), "{}", text(&status.stdout));
+
+    let rotated = local.run("rotate-keys", &[], b"");
+    let said = text(&rotated.stdout);
+    assert!(rotated.status.success() && said.lines().count() == 4, "{said}{}", text(&rotated.stderr));
+    for (id, line) in said.lines().enumerate() {
+        assert!(line.starts_with(&format!("replica {id}: generation 1, ")), "{line}");
+    }
+    let after = local.run("publish", &[], b"under new keys\n");
+    assert!(after.status.success(), "{}", text(&after.stderr));
+    let rejects = local.run("status", &["--rejects"], b"");
+    let said = text(&rejects.stdout);
+    assert!(rejects.status.success() && said.contains("replica  part      rejects of  for"), "{said}");
+    assert!(said.contains("(each line is that replica's own word)"), "{said}");
 
     local.signal("INT");
     assert!(local.wait().success(), "{}", local.errors());

@@ -17,10 +17,11 @@ mod parts;
 mod synchroniser;
 
 use super::log::Slot;
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::limits::{PRE_PREPARED_MAX, STATEMENTS_ANSWER_NS};
-use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
 use crate::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange, null_batch};
@@ -281,13 +282,18 @@ impl Replica {
         if !self.signatures.verify(replica, StatementKind::ViewChange, body, signature) {
             return Err(Reject::SignatureBad);
         }
-        let view = content.view;
+        let (view, epoch) = (content.view, content.epoch);
         let statement = Statement::new(view, replica, bytes);
+        let other = statement.digest;
         let latest = &mut self.view_changes.latest[usize::from(replica.0)];
-        let mut contradicts = false;
+        let mut contradicted = None;
         match latest {
             Some(held) if held.view > view => {}
-            Some(held) if held.view == view => contradicts = held.digest != statement.digest,
+            // Whoever restarted may say the same again under its new epoch.
+            Some(held) if held.view == view => {
+                let differs = held.digest != other && held.view_change().epoch == epoch;
+                contradicted = differs.then_some(held.digest);
+            }
             _ => *latest = Some(statement.clone()),
         }
         let named = Named::new(replica, statement.digest);
@@ -296,8 +302,9 @@ impl Replica {
         {
             wanting.relayed.push(statement);
         }
-        if contradicts {
-            output.event(Event::Contradiction { replica, sequence: SequenceNumber(view.0) });
+        if let Some(held) = contradicted {
+            let (kind, sequence, proof) = (EvidenceKind::ViewChange, SequenceNumber(view.0), Proof::Signed);
+            self.evidence.record(Evidence { replica, kind, view: Some(view), sequence, held, other, proof }, output);
         }
         self.on_view_changes(now, output);
         Ok(())
@@ -418,7 +425,7 @@ impl Replica {
                 self.view_changes.selection = Some(selection);
             }
             _ => {
-                self.rejects.count(Reject::NewViewWrong);
+                self.rejects.count(Some(Principal::Replica(claimed.replica)), Reject::NewViewWrong);
                 output.event(Event::NewViewWrong { replica: claimed.replica, view: claimed.view });
                 if claimed.view == self.view {
                     self.start_view_change(now, View(self.view.0 + 1), output);

@@ -11,6 +11,7 @@ pub mod null_replica;
 pub mod process;
 pub mod publish;
 pub mod replica;
+pub mod rotate_keys;
 pub mod session;
 pub mod status;
 pub mod subscribe;
