@@ -16,7 +16,6 @@ mod decision;
 mod parts;
 mod synchroniser;
 
-use super::log::Slot;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::limits::{PRE_PREPARED_MAX, STATEMENTS_ANSWER_NS};
@@ -156,7 +155,7 @@ impl Replica {
             // The others are told at once.
             self.pulse.hasten();
         }
-        if suspects && 1 + self.peers.suspecting(self.view) >= self.config.quorum.weak() {
+        if suspects && 1 + self.peers.against(self.view) >= self.config.quorum.weak() {
             self.start_view_change(now, View(self.view.0 + 1), output);
         }
     }
@@ -425,22 +424,7 @@ impl Replica {
         let selection = self.view_changes.selection.take().expect("it was looked at above");
         let first = checkpoint.0.0 + 1;
         let last = SequenceNumber(checkpoint.0.0 + selection.batches.len() as u64);
-        let contradicts = |slot: &Slot| {
-            let sequence = slot.sequence().0;
-            let selected = sequence.checked_sub(first).and_then(|at| selection.batches.get(at as usize));
-            sequence >= first && slot.committed.is_some_and(|committed| selected != Some(&committed))
-        };
-        let mut window = (self.stable().0 + 1..=self.stable().0 + self.log.window())
-            .filter_map(|sequence| self.log.slot(SequenceNumber(sequence)));
-        if let Some(slot) = window.find(|slot| contradicts(slot)) {
-            // More than f replicas are faulty: whatever is done now may be wrong, so nothing is.
-            let sequence = slot.sequence();
-            drop(window);
-            self.diverged = true;
-            output.event(Event::Diverged(sequence));
-            return;
-        }
-        drop(window);
+        // What committed here meanwhile, on others' claims, may be of a view still higher than this one, and need not be what this one selects.
         self.active = true;
         self.entered_ns = now.monotonic_ns;
         self.synchroniser.on_view_entered(now.monotonic_ns);
