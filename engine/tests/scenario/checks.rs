@@ -304,6 +304,11 @@ impl Checks {
         }
     }
 
+    /// The state after a number, where a correct replica told it.
+    pub fn state_after(&self, sequence: u64) -> Option<Digest> {
+        self.states.get(&sequence).map(|(digest, _)| *digest)
+    }
+
     /// A client accepted a position as the result of an operation.
     pub fn on_accepted(&mut self, operation: &Appended, position: u64) {
         match self.log.get(position as usize) {
