@@ -223,7 +223,7 @@ impl Replica {
             let vote = Vote::new(self.view, sequence, digest);
             output.send(others, |bytes| vote.append_commit(bytes));
         }
-        if slot.stage == Stage::Prepared && slot.commits.matching(&digest) >= quorum.strong() {
+        if slot.stage == Stage::Prepared && slot.committing(&digest) >= quorum.strong() {
             slot.stage = Stage::Committed;
             self.commit(now, sequence, digest, output);
         }
@@ -252,6 +252,8 @@ impl Replica {
         }
         if slot.claims.matching(&claim.digest) >= self.config.quorum.weak() {
             self.commit(now, sequence, claim.digest, output);
+        } else {
+            self.advance(now, sequence, output);
         }
         Ok(())
     }

@@ -131,9 +131,10 @@ impl Replica {
         }
     }
 
-    /// Since when the oldest request waits that makes the primary suspect; a new primary has its own time.
+    /// Since when the oldest request waits that makes the primary suspect; a new primary has its own time. It counts at the primary too:
+    /// where some have executed it and others have left, the rest and the primary are needed to leave.
     pub(super) fn waiting_since_ns(&self) -> Option<u64> {
-        if self.is_primary() || !self.active {
+        if !self.active {
             return None;
         }
         self.clients.oldest_since_ns(&self.bodies).map(|since| since.max(self.entered_ns))
@@ -147,6 +148,10 @@ impl Replica {
                 self.start_view_change(now, View(self.view.0 + 1), output);
             }
             return;
+        }
+        if self.is_primary() {
+            // It hears itself: only what waits for long speaks against it.
+            self.synchroniser.on_primary_heard(now_ns, None);
         }
         let before = self.synchroniser.is_suspecting();
         let since = self.waiting_since_ns();
