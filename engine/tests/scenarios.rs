@@ -28,7 +28,7 @@ fn the_files_tell_what_happens() {
     assert!(failures.is_empty(), "{}\n(REWRITE=1 writes the outputs anew)", failures.join("\n\n"));
 }
 
-/// How many seeds each run of the tests plays, from 0 on; `SEEDS=FROM..TO` plays others.
+/// How many seeds each run of the tests plays, from 0 on; `SEEDS=FROM..TO` plays others, and `TELL=1` prints what happens.
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 #[test]
@@ -40,7 +40,9 @@ fn chance_breaks_nothing() {
         }
         Err(_) => SEEDS,
     };
-    let failures: Vec<String> =
-        seeds.filter_map(|seed| chance::play(seed).err().map(|failure| format!("seed {seed}: {failure}"))).collect();
+    let tell = std::env::var_os("TELL").is_some();
+    let failures: Vec<String> = seeds
+        .filter_map(|seed| chance::play(seed, tell).err().map(|failure| format!("seed {seed}: {failure}")))
+        .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -54,7 +54,11 @@ impl Votes {
 
     /// How many distinct replicas voted for a digest.
     pub fn matching(&self, digest: &Digest) -> usize {
-        self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest).count()
+        self.voters(digest).count()
+    }
+
+    fn voters(&self, digest: &Digest) -> impl Iterator<Item = ReplicaId> {
+        self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest)
     }
 
     /// How many distinct replicas voted alike for something other than a digest: the largest such group.
@@ -258,6 +262,16 @@ impl Slot {
         }
         self.batches[used..self.batches_used].iter_mut().for_each(|batch| batch.release(bodies));
         self.batches_used = used;
+    }
+
+    /// How many distinct replicas committed to a digest: in this view, or in whatever view they claim. Who has committed a batch asks for nothing more
+    /// of it, and may never be able to vote for it in a later view (`protocol.md NC-10`).
+    pub fn committing(&self, digest: &Digest) -> usize {
+        let mut all = ReplicaSet::EMPTY;
+        self.commits.voters(digest).chain(self.claims.voters(digest)).for_each(|id| {
+            all.insert(id);
+        });
+        all.count()
     }
 
     /// Notes that a batch was pre-prepared here in a view: set Q (`protocol.md VC-3`).

@@ -231,7 +231,7 @@ impl Replica {
             self.execute_committed(now, output);
         }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
-        if slot.stage == Stage::Prepared && slot.commits.matching(&digest) >= quorum.strong() {
+        if slot.stage == Stage::Prepared && slot.committing(&digest) >= quorum.strong() {
             slot.stage = Stage::Committed;
             self.commit(now, sequence, digest, output);
         }
@@ -261,6 +261,8 @@ impl Replica {
         }
         if slot.claims.matching(&claim.digest) >= self.config.quorum.weak() {
             self.commit(now, sequence, claim.digest, output);
+        } else {
+            self.advance(now, sequence, output);
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use crate::limits::{
     STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
-use crate::wire::retransmission::Standing;
 use logothete_crypto::Digest;
 
 /// How many of a peer's votes on checkpoints are remembered: those of two windows.
@@ -20,7 +19,8 @@ struct Peer {
     stable: SequenceNumber,
     fetched_since_ns: u64,
     fetched_bytes: usize,
-    standing: Option<Standing>,
+    /// It goes along with no view below.
+    supports_from: View,
     statements_ns: Option<u64>,
     checks_until_ns: u64,
     /// Its last votes on checkpoints, wherever they are.
@@ -156,15 +156,14 @@ impl Peers {
         vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
     }
 
-    /// A peer stands so to its view.
-    pub(super) fn stands(&mut self, id: ReplicaId, standing: &Standing) {
-        self.peers[usize::from(id.0)].standing = Some(*standing);
+    /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.
+    pub(super) fn stands(&mut self, id: ReplicaId, view: View, suspects: bool) {
+        self.peers[usize::from(id.0)].supports_from = View(view.0.saturating_add(u64::from(suspects)));
     }
 
-    /// How many peers suspect the primary of a view, or have left the view.
-    pub(super) fn suspecting(&self, view: View) -> usize {
-        let suspects = |standing: &&Standing| standing.view > view || (standing.view == view && standing.suspects);
-        self.peers.iter().filter_map(|peer| peer.standing.as_ref()).filter(suspects).count()
+    /// How many peers suspect the primary of a view, or have left the view already: who left it alone must not be lost to the others.
+    pub(super) fn against(&self, view: View) -> usize {
+        self.peers.iter().filter(|peer| peer.supports_from > view).count()
     }
 
     /// Whether a peer may be sent statements now, once in each `pace_ns`; counts as sent if so.
@@ -231,6 +230,23 @@ mod tests {
         peers.progressed(ReplicaId(2), SequenceNumber(41), own, end);
         assert_eq!(peers.slowest(own, SequenceNumber(0), end), Some(SequenceNumber(41)));
         assert_eq!(peers.live(end).count(), 2);
+    }
+
+    /// `protocol.md VC-1`
+    #[test]
+    fn who_left_a_view_is_against_it() {
+        let mut peers = Peers::new(4);
+        let against = |peers: &Peers| peers.against(View(1));
+        peers.stands(ReplicaId(1), View(1), false);
+        assert_eq!(against(&peers), 0);
+        peers.stands(ReplicaId(1), View(1), true);
+        peers.stands(ReplicaId(2), View(0), true);
+        assert_eq!(against(&peers), 1, "a suspicion is of one view");
+        peers.stands(ReplicaId(2), View(2), false);
+        peers.stands(ReplicaId(3), View(u64::MAX), true);
+        assert_eq!(against(&peers), 3);
+        peers.stands(ReplicaId(1), View(1), false);
+        assert_eq!(against(&peers), 2);
     }
 
     /// `protocol.md RT-2`

@@ -19,7 +19,9 @@ impl Replica {
     }
 
     fn may_propose(&self, sequence: SequenceNumber, now: Now) -> bool {
-        if !self.log.in_window(sequence) || sequence.0 - self.executed.0 > self.config.pipeline_depth {
+        // What is executed already, on others' claims, was decided in a higher view: this one is over.
+        let ahead = sequence.0.checked_sub(self.executed.0 + 1);
+        if !self.log.in_window(sequence) || ahead.is_none_or(|ahead| ahead >= self.config.pipeline_depth) {
             return false;
         }
         // No further than a window ahead of a live backup, so that what it lacks is still in the others' logs. One that is further back

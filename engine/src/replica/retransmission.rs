@@ -95,7 +95,7 @@ impl Replica {
         output: &mut Output,
     ) -> Result<(), Reject> {
         let standing = status.standing();
-        self.peers.stands(from, &standing);
+        self.peers.stands(from, standing.view, standing.suspects);
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
         self.seek_state(now, output);

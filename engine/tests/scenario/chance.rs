@@ -1,11 +1,12 @@
-//! Chance in place of a script: one seed, one cluster, one faulty backup, and a network that loses, doubles and reorders.
+//! Chance in place of a script: one seed, one cluster, up to `f` faulty replicas, primaries among them, and a network that loses, doubles, reorders
+//! and falls apart for a while.
 //!
-//! With a correct primary everything that clients submit must complete, and once the network is kind again every correct replica must come to
-//! where the others are.
+//! Everything that clients submit must complete, and once the network is kind again every correct replica must come to where the others are.
 
 use super::cluster::Cluster;
 use super::faults::{Behaviour, Fault};
 use super::hosts::Settings;
+use super::liar::lie;
 use super::network::Filter;
 use super::random::Random;
 use super::report::Detail;
@@ -25,11 +26,24 @@ const SETTLE_NS: u64 = 3_000 * MILLISECOND_NS;
 /// How much of what goes on after a failure is told.
 const AFTERMATH_NS: u64 = 300 * MILLISECOND_NS;
 
-/// Plays one seed.
+/// Plays one seed; `tell` prints everything that happens.
 ///
 /// # Errors
 /// What a checker found, or what did not complete.
-pub fn play(seed: u64) -> Result<(), String> {
+pub fn play(seed: u64, tell: bool) -> Result<(), String> {
+    let (settings, mut random) = settings(seed);
+    let mut cluster = Cluster::new(settings);
+    if tell {
+        cluster.begin(Detail::Full);
+    }
+    let outcome = play_on(&mut cluster, &mut random);
+    if tell {
+        println!("{}", cluster.end());
+    }
+    outcome
+}
+
+fn settings(seed: u64) -> (Settings, Random) {
     let mut random = Random::new(seed);
     let replicas = if random.percent(15) { 7 } else { 4 };
     let settings = Settings {
@@ -42,12 +56,19 @@ pub fn play(seed: u64) -> Result<(), String> {
         seed: random.next(),
         ..Settings::default()
     };
-    let mut cluster = Cluster::new(settings);
+    (settings, random)
+}
+
+fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
+    let (settings, replicas) = (cluster.settings, cluster.settings.replicas);
     cluster.open_clients()?;
+    // Half of the faulty are primaries of the first views.
     for _ in 0..random.below(settings.quorum().faults() + 1) {
-        let at = 1 + random.below(replicas - 1);
-        cluster.replicas[at].fault = Some(Fault::new(behaviour(&mut random)));
+        let among = if random.percent(50) { 2 } else { replicas };
+        let at = random.below(among);
+        cluster.replicas[at].fault = Some(Fault::new(behaviour(random)));
     }
+    let lies = random.percent(50);
     cluster.network.loss_percent = [0, 5, 15, 30][random.below(4)];
     cluster.network.duplicate_percent = [0, 10][random.below(2)];
     let unordered = random.percent(60);
@@ -57,49 +78,69 @@ pub fn play(seed: u64) -> Result<(), String> {
     }
     for _ in 0..1 + random.below(30) {
         if random.percent(10) {
-            cut_off_one(&mut cluster, &mut random, unordered)?;
+            cut_off(cluster, random, unordered)?;
+        }
+        if random.percent(5) {
+            crash_one(cluster, random);
+        }
+        for _ in 0..if lies { random.below(4) } else { 0 } {
+            lie_one(cluster, random);
         }
         let client = random.below(settings.clients);
         if random.percent(3) {
-            restart_in_peace(&mut cluster, client, &mut random, unordered)?;
+            restart_in_peace(cluster, client, random, unordered)?;
         }
         for _ in 0..1 + random.below(4) {
             let text = format!("{}", cluster.clients[client].submitted);
             cluster.append(client, vec![text.into_bytes(); 1 + random.below(3)])?;
         }
-        pass(&mut cluster, random.below(20) as u64 * MILLISECOND_NS / 4, unordered)?;
+        pass(cluster, random.below(20) as u64 * MILLISECOND_NS / 4, unordered)?;
     }
     let begun_ns = cluster.wall_ns();
+    let mut lies_left = if lies { random.below(40) } else { 0 };
     while cluster.clients.iter().any(|client| client.outstanding() > 0) {
-        pass(&mut cluster, 10 * MILLISECOND_NS, unordered)?;
+        pass(cluster, 10 * MILLISECOND_NS, unordered)?;
+        if lies_left > 0 {
+            lies_left -= 1;
+            lie_one(cluster, random);
+        }
         if cluster.wall_ns() - begun_ns > PATIENCE_NS {
-            return Err(format!("what clients submitted does not complete\n{}", standing(&mut cluster)));
+            return Err(format!("what clients submitted does not complete\n{}", standing(cluster)));
         }
     }
     (cluster.network.loss_percent, cluster.network.duplicate_percent) = (0, 0);
-    pass(&mut cluster, SETTLE_NS, unordered)?;
+    pass(cluster, SETTLE_NS, unordered)?;
     let mut executed = cluster.replicas.iter().filter(|host| host.is_correct()).map(|host| host.executed);
     let first = executed.next().expect("most replicas are correct");
     if executed.all(|other| other == first) {
         Ok(())
     } else {
-        Err(format!("a correct replica stays behind\n{}", standing(&mut cluster)))
+        Err(format!("a correct replica stays behind\n{}", standing(cluster)))
     }
 }
 
-/// For a while, less than makes the others give it up, one replica hears and says nothing.
-fn cut_off_one(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Result<(), String> {
-    let one = Some(vec![Principal::Replica(ReplicaId(random.below(cluster.settings.replicas) as u8))]);
-    cluster.network.block(Filter { from: one.clone(), ..Filter::default() });
-    cluster.network.block(Filter { to: one, ..Filter::default() });
+/// For a while, less than makes the others give them up, some replicas and the others do not hear each other: one, the primary, or half of them.
+fn cut_off(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Result<(), String> {
+    let replicas = cluster.settings.replicas;
+    let primary = cluster.replicas.iter().map(|host| host.orderer.replica().view().0).max().unwrap_or(0) as usize % replicas;
+    let some = match random.below(3) {
+        0 => ReplicaSet::only(ReplicaId(primary as u8)),
+        1 => ReplicaSet::only(ReplicaId(random.below(replicas) as u8)),
+        _ => ReplicaSet(random.next() as u16 & ReplicaSet::first(replicas).0),
+    };
+    let side = |inside: bool| {
+        let all = ReplicaSet::first(replicas).iter();
+        Some(all.filter(|id| some.contains(*id) == inside).map(Principal::Replica).collect())
+    };
+    cluster.network.block(Filter { from: side(true), to: side(false), ..Filter::default() });
+    cluster.network.block(Filter { from: side(false), to: side(true), ..Filter::default() });
     pass(cluster, random.below(400) as u64 * MILLISECOND_NS, unordered)?;
     cluster.network.unblock();
     // Time for heartbeats: cut off again at once, a replica would be silent for more than a second in all.
     pass(cluster, 400 * MILLISECOND_NS, unordered)
 }
 
-/// A client's process ends when every replica has what it sent. A request that reached the primary alone, of a client whose former keys nobody
-/// has any more, stops this version (`24_client_restarts_too_early.txt`).
+/// A client's process ends when every replica has what it sent.
 fn restart_in_peace(cluster: &mut Cluster, client: usize, random: &mut Random, unordered: bool) -> Result<(), String> {
     let unkind = (cluster.network.loss_percent, cluster.network.duplicate_percent);
     (cluster.network.loss_percent, cluster.network.duplicate_percent) = (0, 0);
@@ -109,10 +150,33 @@ fn restart_in_peace(cluster: &mut Cluster, client: usize, random: &mut Random, u
     Ok(())
 }
 
+/// One more replica stops for good, if the protocol bears it: the present primary or another.
+fn crash_one(cluster: &mut Cluster, random: &mut Random) {
+    let (replicas, faults) = (cluster.settings.replicas, cluster.settings.quorum().faults());
+    let view = cluster.replicas.iter().map(|host| host.orderer.replica().view().0).max().unwrap_or(0);
+    let at = if random.percent(60) { view as usize % replicas } else { random.below(replicas) };
+    let faulty = cluster.replicas.iter().filter(|host| !host.is_correct()).count();
+    if faulty < faults || !cluster.replicas[at].is_correct() {
+        cluster.replicas[at].fault = Some(Fault::new(Behaviour::Crashed));
+    }
+}
+
+/// A faulty replica lies about views.
+fn lie_one(cluster: &mut Cluster, random: &mut Random) {
+    let speaks = |fault: &Fault| !matches!(fault.behaviour, Behaviour::Silent | Behaviour::GarbageTags);
+    let liars: Vec<_> =
+        cluster.replicas.iter().filter(|host| host.fault.as_ref().is_some_and(speaks)).map(|host| host.id).collect();
+    if !liars.is_empty() {
+        lie(cluster, liars[random.below(liars.len())], random);
+    }
+}
+
 fn behaviour(random: &mut Random) -> Behaviour {
-    match random.below(3) {
+    match random.below(5) {
         0 => Behaviour::Silent,
         1 => Behaviour::GarbageTags,
+        2 => Behaviour::Crashed,
+        3 => Behaviour::Scripted,
         _ => Behaviour::Equivocates(ReplicaSet(random.next() as u16)),
     }
 }
@@ -126,7 +190,9 @@ fn standing(cluster: &mut Cluster) -> String {
     let mut text = format!("{:?}, loss {}%\n", cluster.settings, cluster.network.loss_percent);
     for host in &cluster.replicas {
         let (replica, fault) = (host.orderer.replica(), host.fault.as_ref().map(|fault| fault.behaviour));
-        text += &format!("  {}: executed {}, stable {}, {fault:?}\n", host.id, replica.executed(), replica.stable());
+        let (view, active) = (replica.view(), if replica.is_active() { "in" } else { "wants" });
+        let (executed, stable) = (replica.executed(), replica.stable());
+        text += &format!("  {}: {active} v{view}, executed {executed}, stable {stable}, {fault:?}\n", host.id);
     }
     for host in &cluster.clients {
         text += &format!("  c{}: accepted {}, waits for {}\n", host.id, host.accepted, host.outstanding());

@@ -268,12 +268,14 @@ impl Checks {
         };
         self.on_decided(by, sequence, batch);
         let claims = &self.replicas[usize::from(by.0)].claims;
-        let claimed = claims.get(&(sequence, batch)).is_some_and(|from| from.count() > self.faults());
+        let claimed = claims.get(&(sequence, batch)).copied().unwrap_or(ReplicaSet::EMPTY);
         let told = &self.replicas[usize::from(by.0)].told;
         let in_any_view =
             (("commit", sequence, 0), Digest::ZERO)..=(("commit", sequence, u64::MAX), Digest([0xff; 32]));
         let mut commits = told.range(in_any_view).filter(|((_, digest), _)| *digest == batch);
-        if !claimed && !commits.any(|(_, from)| from.count() > 2 * self.faults()) {
+        // A claim to have committed is a commit in whatever view.
+        let with_claims = |from: &ReplicaSet| ReplicaSet(from.0 | claimed.0).count();
+        if claimed.count() <= self.faults() && !commits.any(|(_, from)| with_claims(from) > 2 * self.faults()) {
             self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
         }
     }
@@ -302,6 +304,11 @@ impl Checks {
         if held != digest {
             self.violations.push(format!("{first} and {by} have different states after s{sequence}"));
         }
+    }
+
+    /// The state after a number, where a correct replica told it.
+    pub fn state_after(&self, sequence: u64) -> Option<Digest> {
+        self.states.get(&sequence).map(|(digest, _)| *digest)
     }
 
     /// A client accepted a position as the result of an operation.

@@ -7,7 +7,7 @@
 //! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns (`clients` has the clients'), [`network`] what is
 //! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told (`statements` puts signed ones together), [`checks`] what must hold whatever happens (`judge` decides
 //! view changes once more), `say` what scripts put in the mouths of the faulty. [`chance`] puts seeds in
-//! place of scripts.
+//! place of scripts, and a `liar` in place of a faulty replica.
 
 pub mod chance;
 pub mod checks;
@@ -17,6 +17,7 @@ pub mod command;
 pub mod faults;
 pub mod hosts;
 mod judge;
+mod liar;
 pub mod network;
 pub mod random;
 pub mod report;

@@ -4,7 +4,7 @@ use super::cluster::Cluster;
 use super::command::{number, numbered, principal, principals, quoted, replicas, request_name, signed_duration};
 use super::hosts::epoch_of;
 use super::statements::Seen;
-use logothete_crypto::{Digest, digest};
+use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
 use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_engine::wire::Audience;
@@ -72,7 +72,12 @@ fn statement_parts(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result
     if forged {
         *bytes.last_mut().expect("a statement ends with its signature") ^= 1;
     }
-    let whole = digest(&bytes);
+    Ok(Some(parts(cluster, (kind, signer, label), &bytes)))
+}
+
+/// The packets of a statement of a kind and a signer; its parts say that it is of the view `label`.
+fn parts(cluster: &Cluster, (kind, signer, label): (StatementKind, ReplicaId, View), bytes: &[u8]) -> Vec<Vec<u8>> {
+    let whole = digest(bytes);
     let pieces = bytes.chunks(cluster.settings.piece_bytes()).enumerate();
     let parts = pieces.map(|(index, piece)| {
         let part = Part {
@@ -88,7 +93,25 @@ fn statement_parts(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result
         part.append(&mut body);
         body
     });
-    Ok(Some(parts.collect()))
+    parts.collect()
+}
+
+/// Sends a statement in parts.
+pub fn send_parts(
+    cluster: &mut Cluster,
+    from: ReplicaId,
+    to: Audience,
+    label: (StatementKind, ReplicaId, View),
+    bytes: &[u8],
+) {
+    for body in parts(cluster, label, bytes) {
+        cluster.send_scripted(Principal::Replica(from), to, &body, &[]);
+    }
+}
+
+/// A replica's signature.
+pub fn seal(cluster: &Cluster, by: ReplicaId, kind: StatementKind, body: &[u8]) -> [u8; SIGNATURE_BYTES] {
+    cluster.settings.register().signatures(by).sign(kind, body)
 }
 
 /// `v1 h=0 C=[s8 S1] P=[s2 v0 D2] Q=[]`
@@ -130,8 +153,7 @@ fn view_change(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result<(Vi
         prepared: &prepared,
         pre_prepared: &pre_prepared,
     };
-    let signatures = cluster.settings.register().signatures(from);
-    Ok((view, content.encode(|body| signatures.sign(StatementKind::ViewChange, body))))
+    Ok((view, content.encode(|body| seal(cluster, from, StatementKind::ViewChange, body))))
 }
 
 /// `v1 from s0 of 0,1,2' [D2 null]`, or `v1 from s8 S1 of ...`
@@ -159,8 +181,7 @@ fn new_view(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result<(View,
         named: &named,
         selection: &selection,
     };
-    let signatures = cluster.settings.register().signatures(from);
-    Ok((view, content.encode(|body| signatures.sign(StatementKind::NewView, body))))
+    Ok((view, content.encode(|body| seal(cluster, from, StatementKind::NewView, body))))
 }
 
 /// `2''`: replica 2, its third.

@@ -417,6 +417,16 @@ impl Words {
         spoken.iter().position(|known| known == digest).unwrap_or(0)
     }
 
+    /// All statements that were seen whole.
+    pub fn statements_seen(&self) -> Vec<&Seen> {
+        self.spoken.values().flatten().filter_map(|digest| self.statements.get(digest)).collect()
+    }
+
+    /// All batches that were ever named, the null batch among them.
+    pub fn batches_known(&self) -> Vec<Digest> {
+        self.batches.known.keys().copied().collect()
+    }
+
     /// The statement that a script calls by kind, view, signer and which.
     pub fn statement(&self, kind: StatementKind, view: View, replica: ReplicaId, which: usize) -> Option<(Digest, Seen)> {
         let digest = *self.spoken.get(&(kind, view, replica))?.get(which)?;

@@ -16,7 +16,6 @@ mod decision;
 mod parts;
 mod synchroniser;
 
-use super::log::Slot;
 use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
@@ -145,9 +144,10 @@ impl Replica {
         }
     }
 
-    /// Since when the oldest request waits that makes the primary suspect; a new primary has its own time.
+    /// Since when the oldest request waits that makes the primary suspect; a new primary has its own time. It counts at the primary too:
+    /// where some have executed it and others have left, the rest and the primary are needed to leave.
     pub(super) fn waiting_since_ns(&self) -> Option<u64> {
-        if self.is_primary() || !self.active {
+        if !self.active {
             return None;
         }
         self.clients.oldest_since_ns(&self.bodies).map(|since| since.max(self.entered_ns))
@@ -162,6 +162,10 @@ impl Replica {
             }
             return;
         }
+        if self.is_primary() {
+            // It hears itself: only what waits for long speaks against it.
+            self.synchroniser.on_primary_heard(now_ns, None);
+        }
         let before = self.synchroniser.is_suspecting();
         let since = self.waiting_since_ns();
         let suspects = self.synchroniser.suspects(now_ns, since);
@@ -169,7 +173,7 @@ impl Replica {
             // The others are told at once.
             self.pulse.hasten();
         }
-        if suspects && 1 + self.peers.suspecting(self.view) >= self.config.quorum.weak() {
+        if suspects && 1 + self.peers.against(self.view) >= self.config.quorum.weak() {
             self.start_view_change(now, View(self.view.0 + 1), output);
         }
     }
@@ -445,22 +449,7 @@ impl Replica {
         let selection = self.view_changes.selection.take().expect("it was looked at above");
         let first = checkpoint.0.0 + 1;
         let last = SequenceNumber(checkpoint.0.0 + selection.batches.len() as u64);
-        let contradicts = |slot: &Slot| {
-            let sequence = slot.sequence().0;
-            let selected = sequence.checked_sub(first).and_then(|at| selection.batches.get(at as usize));
-            sequence >= first && slot.committed.is_some_and(|committed| selected != Some(&committed))
-        };
-        let mut window = (self.stable().0 + 1..=self.stable().0 + self.log.window())
-            .filter_map(|sequence| self.log.slot(SequenceNumber(sequence)));
-        if let Some(slot) = window.find(|slot| contradicts(slot)) {
-            // More than f replicas are faulty: whatever is done now may be wrong, so nothing is.
-            let sequence = slot.sequence();
-            drop(window);
-            self.diverged = true;
-            output.event(Event::Diverged(sequence));
-            return;
-        }
-        drop(window);
+        // What committed here meanwhile, on others' claims, may be of a view still higher than this one, and need not be what this one selects.
         if let Some((sequence, digest)) = self.tentative {
             let selected = sequence.0.checked_sub(first).and_then(|at| selection.batches.get(at as usize));
             if sequence.0 >= first && selected != Some(&digest) {
