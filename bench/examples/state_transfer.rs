@@ -40,7 +40,9 @@ fn main() -> io::Result<()> {
     let newer = state.snapshot();
     let target = CheckpointName { sequence: SequenceNumber(128), digest: newer.digest() };
 
+    let busy_before = busy_ns()?;
     let (progress, took) = transfer(&base, &newer, target, message_bytes_max)?;
+    let busy = Duration::from_nanos(busy_ns()? - busy_before);
     let stale_bytes = stale * PAGE_BYTES as u64;
     let rate = |bytes: u64, took: Duration| bytes as f64 / took.as_secs_f64() / 1e6;
     println!(
@@ -50,9 +52,20 @@ fn main() -> io::Result<()> {
     println!("                  {:.3} of the stale bytes", progress.bytes_received as f64 / stale_bytes as f64);
     println!("sent              {} B; {} things asked for in vain", progress.bytes_sent, progress.expired);
     println!("transfer          {took:.1?}, {:.0} MB/s", rate(progress.bytes_received, took));
+    println!("  its thread ran  {busy:.1?}, {:.0} MB/s", rate(progress.bytes_received, busy));
+    let busy_before = busy_ns()?;
     let took = plain(progress.bytes_received, message_bytes_max)?;
+    let busy = Duration::from_nanos(busy_ns()? - busy_before);
     println!("plain datagrams   {took:.1?}, {:.0} MB/s", rate(progress.bytes_received, took));
+    println!("  its thread ran  {busy:.1?}, {:.0} MB/s", rate(progress.bytes_received, busy));
     Ok(())
+}
+
+/// How long this thread has been on a processor: what counts where others want it too.
+fn busy_ns() -> io::Result<u64> {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let busy = statistics.split_whitespace().next().and_then(|field| field.parse().ok());
+    busy.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "/proc/thread-self/schedstat begins with no number"))
 }
 
 fn fill(state: &mut State, index: u64, seed: u64) {

@@ -211,11 +211,11 @@ impl Transfer {
     /// Takes back what has been waited for long enough.
     fn expire(&mut self, now_ns: u64) {
         let before = self.asked.len();
-        let silent = self.take_back(|asked| now_ns >= asked.expires_ns);
+        let overdue = self.take_back(|asked| now_ns >= asked.expires_ns);
         self.progress.expired += (before - self.asked.len()) as u64;
-        for id in silent.iter() {
+        for id in overdue.iter() {
             if let Some(source) = self.sources.of(id) {
-                source.was_silent(now_ns);
+                source.was_overdue(now_ns);
             }
         }
         self.expiry_ns = self.asked.values().map(|asked| asked.expires_ns).min().unwrap_or(u64::MAX);
@@ -350,6 +350,9 @@ impl Transfer {
                 if !assembly.add(from, piece) {
                     self.dropped.count(Dropped::Duplicate);
                     return None;
+                }
+                if let Some(source) = self.sources.of(from) {
+                    source.heard(now_ns);
                 }
                 let page = assembly.page()?;
                 (page, page_digest(page), assembly.is_only_from(from))

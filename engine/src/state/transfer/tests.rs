@@ -272,6 +272,7 @@ fn every_datagram_size_and_a_lossy_network() {
         let got = network.run(&mut transfer);
         assert_eq!(got.digest(), target.digest, "{datagram_bytes}");
         assert!((0..3000).all(|index| got.page(index) == state.page(index)));
+        eprintln!("SIM {} us {:?}", network.now_ns / 1000, transfer.progress());
         assert_eq!(network.findings, []);
     }
 }
@@ -307,6 +308,7 @@ fn one_silent_and_one_lying_source_are_replaced() {
     let mut transfer = network.transfer(State::new(5000).snapshot(), target);
     assert_eq!(network.run(&mut transfer).digest(), target.digest);
     assert_eq!(network.findings, [Finding::Misbehaved(ReplicaId(1))]);
+    eprintln!("SIM {} us {:?}", network.now_ns / 1000, transfer.progress());
     assert_eq!(transfer.progress().sources_demoted, 1);
     assert!(transfer.dropped().of(Dropped::Wrong) >= 1 && transfer.progress().expired > 0);
 }
