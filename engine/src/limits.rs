@@ -238,6 +238,9 @@ pub const PAGES_FREE_MAX: usize = 4096;
 /// receive buffer of some MiB, and at a round trip of 200 µs it is still 1.3 GB/s a source.
 pub const STATE_CREDIT_BYTES: usize = 256 * 1024;
 
+/// A source that answers is asked for so many bytes at least, however much is lost on the way: a loss costs a wait, which many things share.
+pub const STATE_WINDOW_BYTES_MIN: usize = 32 * 1024;
+
 /// The things that one query asks for at most: with several queries to a source under way it answers one while the next travels.
 pub const STATE_QUERY_ITEMS_MAX: usize = 32;
 
@@ -259,6 +262,7 @@ pub const STATE_SEAL_STEP: usize = 256;
 
 const _: () = {
     assert!(REPLICAS_MAX % 3 == 1);
+    assert!(PAGE_BYTES < STATE_WINDOW_BYTES_MIN && STATE_WINDOW_BYTES_MIN < STATE_CREDIT_BYTES);
     assert!(FAN_OUT.is_power_of_two() && FAN_OUT * 32 + 140 <= DATAGRAM_BYTES_MIN);
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
     assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);

@@ -4,14 +4,16 @@ use super::assembly::Assembly;
 use super::frontier::{Frontier, Place, Want};
 use super::sources::Sources;
 use super::{CheckpointName, Dropped, DroppedCounters};
-use crate::limits::{STATE_CREDIT_BYTES, STATE_QUERY_ITEMS_MAX, STATE_SEAL_STEP};
+use crate::limits::{DATAGRAM_BYTES_MAX, STATE_CREDIT_BYTES, STATE_QUERY_ITEMS_MAX, STATE_SEAL_STEP};
 use crate::numbers::{ReplicaId, ReplicaSet};
-use crate::state::digest::page_digest;
-use crate::state::{PAGE_BYTES, Snapshot, State};
+use crate::state::digest::{BATCH, page_digest, page_digests};
+use crate::state::page::ZERO_PAGE;
+use crate::state::{PAGE_BYTES, PageBytes, Snapshot, State};
 use crate::wire::state::{
     ITEM_BYTES, NODE_BYTES, PIECE_OVERHEAD_BYTES, Piece, STATE_OVERHEAD_BYTES, StateItem, StateNodes, StatePages,
     append_query,
 };
+use logothete_crypto::Digest;
 use std::collections::BTreeMap;
 
 /// How a transfer goes about it.
@@ -209,11 +211,11 @@ impl Transfer {
     /// Takes back what has been waited for long enough.
     fn expire(&mut self, now_ns: u64) {
         let before = self.asked.len();
-        let silent = self.take_back(|asked| now_ns >= asked.expires_ns);
+        let overdue = self.take_back(|asked| now_ns >= asked.expires_ns);
         self.progress.expired += (before - self.asked.len()) as u64;
-        for id in silent.iter() {
+        for id in overdue.iter() {
             if let Some(source) = self.sources.of(id) {
-                source.was_silent(now_ns);
+                source.was_overdue(now_ns);
             }
         }
         self.expiry_ns = self.asked.values().map(|asked| asked.expires_ns).min().unwrap_or(u64::MAX);
@@ -318,35 +320,52 @@ impl Transfer {
     pub fn on_pages(&mut self, now_ns: u64, from: ReplicaId, pages: &StatePages<'_>) -> Option<Finding> {
         self.progress.bytes_received += STATE_OVERHEAD_BYTES as u64;
         let current = self.is_current(pages.checkpoint);
+        let mut digests = if current { WholePages::of(pages) } else { WholePages::none() };
         let mut finding = None;
         for piece in pages.iter() {
             self.progress.bytes_received += (PIECE_OVERHEAD_BYTES + piece.bytes.len()) as u64;
+            let whole = digests.next(&piece);
             if current && finding.is_none() {
-                finding = self.on_piece(now_ns, from, &piece);
+                finding = self.on_piece(now_ns, from, &piece, whole);
             }
         }
         self.note_completion();
         finding
     }
 
-    fn on_piece(&mut self, now_ns: u64, from: ReplicaId, piece: &Piece<'_>) -> Option<Finding> {
+    fn on_piece(
+        &mut self,
+        now_ns: u64,
+        from: ReplicaId,
+        piece: &Piece<'_>,
+        whole: Option<(&PageBytes, Digest)>,
+    ) -> Option<Finding> {
         let place = Place { level: 0, index: piece.index };
         let want = &mut asked_of(&mut self.asked, from, place, &mut self.dropped)?.want;
-        let assembly = want.assembly.get_or_insert_with(Assembly::new);
-        if !assembly.add(from, piece) {
-            self.dropped.count(Dropped::Duplicate);
-            return None;
-        }
-        let page = assembly.page()?;
         let digest = want.digest;
-        if page_digest(page) == digest {
+        let (page, computed, answers_for_it) = match whole {
+            Some((page, computed)) => (page, computed, true),
+            None => {
+                let assembly = want.assembly.get_or_insert_with(Assembly::new);
+                if !assembly.add(from, piece) {
+                    self.dropped.count(Dropped::Duplicate);
+                    return None;
+                }
+                if let Some(source) = self.sources.of(from) {
+                    source.heard(now_ns);
+                }
+                let page = assembly.page()?;
+                (page, page_digest(page), assembly.is_only_from(from))
+            }
+        };
+        if computed == digest {
             self.state.put(piece.index, page, digest);
             self.settle(now_ns, place);
             self.progress.pages += 1;
             self.frontier.have(place, self.base.depth());
             return None;
         }
-        if assembly.is_only_from(from) {
+        if answers_for_it {
             return Some(self.on_wrong(now_ns, from));
         }
         // One of several lied; who it was will show when one alone has to send the whole.
@@ -419,4 +438,38 @@ fn asked_of<'a>(
         dropped.count(Dropped::Unasked);
     }
     asked
+}
+
+/// The digests of those pieces of a message that are whole pages, computed side by side.
+struct WholePages {
+    digests: [Digest; BATCH],
+    /// Whose page comes next.
+    next: usize,
+}
+
+const _: () = assert!(DATAGRAM_BYTES_MAX / PAGE_BYTES <= BATCH);
+
+impl WholePages {
+    fn none() -> Self {
+        Self { digests: [Digest::ZERO; BATCH], next: BATCH }
+    }
+
+    fn of(message: &StatePages<'_>) -> Self {
+        let (mut pages, mut count) = ([&ZERO_PAGE; BATCH], 0);
+        for page in message.iter().filter_map(|piece| piece.bytes.try_into().ok()).take(BATCH) {
+            pages[count] = page;
+            count += 1;
+        }
+        let mut digests = [Digest::ZERO; BATCH];
+        page_digests(&pages[..count], &mut digests[..count]);
+        Self { digests, next: 0 }
+    }
+
+    /// The page and its digest, if the next piece is a whole one.
+    fn next<'a>(&mut self, piece: &Piece<'a>) -> Option<(&'a PageBytes, Digest)> {
+        let page = piece.bytes.try_into().ok()?;
+        let digest = *self.digests.get(self.next)?;
+        self.next += 1;
+        Some((page, digest))
+    }
 }

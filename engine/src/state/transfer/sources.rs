@@ -1,6 +1,6 @@
 //! The replicas that are asked: how much at a time, for how long, and whether at all (`protocol.md ST-6`).
 
-use crate::limits::{STATE_REST_NS, STATE_RETRY_DOUBLINGS, STATE_RETRY_NS};
+use crate::limits::{STATE_REST_NS, STATE_RETRY_DOUBLINGS, STATE_RETRY_NS, STATE_WINDOW_BYTES_MIN};
 use crate::numbers::{ReplicaId, ReplicaSet};
 
 /// One source.
@@ -11,6 +11,8 @@ pub(super) struct Source {
     asked_bytes: usize,
     /// How many those may be now: halved when answers are missing, grown again by answers, so that it comes to what the way holds.
     window_bytes: usize,
+    /// When something that it was asked for came last.
+    heard_ns: Option<u64>,
     /// The smoothed time from a question to its answer, once there was one.
     round_trip_ns: Option<u64>,
     /// Times in a row that it was waited for in vain.
@@ -27,6 +29,7 @@ impl Source {
             id,
             asked_bytes: 0,
             window_bytes: credit_bytes,
+            heard_ns: None,
             round_trip_ns: None,
             silences: 0,
             rests_until_ns: 0,
@@ -66,8 +69,9 @@ impl Source {
         self.round_trip_ns = Some(smoothed);
         self.silences = 0;
         self.rests_until_ns = 0;
+        self.heard(now_ns);
         self.asked_bytes -= bytes;
-        self.window_bytes = (self.window_bytes + bytes / 4).min(credit_bytes);
+        self.window_bytes = (self.window_bytes + bytes / 4).max(STATE_WINDOW_BYTES_MIN).min(credit_bytes);
     }
 
     /// What it was asked for is no longer expected from it.
@@ -75,8 +79,18 @@ impl Source {
         self.asked_bytes -= bytes;
     }
 
-    /// It was waited for in vain, since some time at least.
-    pub(super) fn was_silent(&mut self, now_ns: u64) {
+    /// Something of what it was asked for came.
+    pub(super) fn heard(&mut self, now_ns: u64) {
+        self.heard_ns = Some(now_ns);
+    }
+
+    /// Something was waited for in vain. If other things came meanwhile, the way lost it, perhaps because too much was on it.
+    pub(super) fn was_overdue(&mut self, now_ns: u64) {
+        let patience_ns = self.patience_ns();
+        if self.heard_ns.is_some_and(|heard_ns| now_ns.saturating_sub(heard_ns) < patience_ns) {
+            self.window_bytes -= self.window_bytes.saturating_sub(STATE_WINDOW_BYTES_MIN) / 4;
+            return;
+        }
         self.silences += 1;
         self.window_bytes /= 2;
         if self.silences > STATE_RETRY_DOUBLINGS {
@@ -185,13 +199,28 @@ mod tests {
             assert!(source.fits((CREDIT >> silence) - 1));
             assert!(!source.fits(CREDIT >> silence));
             source.relieved(1);
-            source.was_silent(0);
+            source.was_overdue(0);
         }
         assert!(!source.is_usable(STATE_REST_NS - 1) && source.is_usable(STATE_REST_NS));
         source.asked(4096);
         source.answered(7, 5, 4096, CREDIT);
         assert_eq!((source.patience_ns(), source.silences), (STATE_RETRY_NS, 0));
         assert!(source.is_usable(7));
+    }
+
+    /// `protocol.md ST-6`
+    #[test]
+    fn a_source_on_a_lossy_way_goes_on_being_asked() {
+        let mut source = Source::new(ReplicaId(1), CREDIT);
+        for _ in 0..100 {
+            source.heard(5);
+            source.was_overdue(5 + STATE_RETRY_NS - 1);
+        }
+        assert!(source.is_usable(5) && source.window_bytes < CREDIT && source.window_bytes >= STATE_WINDOW_BYTES_MIN);
+        assert_eq!(source.patience_ns(), STATE_RETRY_NS);
+        // What is quiet all the time is not the way's fault.
+        source.was_overdue(5 + STATE_RETRY_NS);
+        assert_eq!(source.patience_ns(), 2 * STATE_RETRY_NS);
     }
 
     #[test]
