@@ -3,6 +3,8 @@
 use super::Fault;
 use super::agreed::{Cluster, MulticastGroups};
 use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
+use crate::replica::engine_pages::clients_fitting;
+use crate::service::RESULT_HEADER_BYTES;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +42,7 @@ impl Cluster {
         within("clock_bound_ms", self.clock_bound_ms, CLOCK_BOUND_MS)?;
         within("retention_bytes", self.retention_bytes, RETENTION_BYTES)?;
         self.check_counts()?;
+        self.check_replies()?;
         self.check_addresses()?;
         self.check_multicast()?;
         self.check_keys()?;
@@ -71,6 +74,23 @@ impl Cluster {
             ));
         }
         Ok(())
+    }
+
+    /// The replies that are kept have their place in the state (`protocol.md SP-2`).
+    fn check_replies(&self) -> Result<(), Fault> {
+        let reply_bytes_max = (self.result_bytes_max() + RESULT_HEADER_BYTES) as u64;
+        let fits = |window: usize| clients_fitting(window as u64, reply_bytes_max) >= self.clients.len() as u64;
+        if fits(self.client_window) {
+            return Ok(());
+        }
+        let clients = self.clients.len();
+        let widest = (1..self.client_window).rev().find(|window| fits(*window)).unwrap_or(1);
+        Err(Fault::new(
+            "client_window",
+            self.client_window,
+            format!("keeps more replies of {clients} clients than the state has room for"),
+            format!("write {widest} or less, or make datagram_bytes_max smaller"),
+        ))
     }
 
     fn check_addresses(&self) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use crate::authentication::Incoming;
 use crate::numbers::{Principal, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, Results, Service};
+use crate::state::{Snapshot, State};
 use crate::wire::Message;
 
 /// Events kept for whoever asks; older ones are dropped.
@@ -64,7 +65,8 @@ impl Orderer {
                     }
                 }
                 Action::Checkpoint { .. } => {
-                    self.replica.on_state_digest(self.executor.service.digest(), &mut self.output);
+                    let checkpoint = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
+                    self.replica.on_state_digest(checkpoint.digest(), &mut self.output);
                 }
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
@@ -99,15 +101,15 @@ impl Core for Orderer {
             self.do_actions(outbox);
         }
         if self.reader.has_questions() {
-            let (replica, service) = (&self.replica, &mut self.executor.service);
-            let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
-            let digest = replica.state_digest(service.digest());
+            let replica = &self.replica;
+            let (oldest, end) = self.executor.log_bounds();
+            let digest = self.executor.checkpoint(|state| replica.write_engine_pages(state)).digest();
             self.reader.answer_reports(outbox, |report| {
                 super::reader::fill_report(report, replica, now, facts, digest);
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
-        if let Some(log) = self.executor.service.ordered_log() {
+        if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
         }
         self.counters.publish(now, &self.replica);
@@ -135,8 +137,20 @@ impl Executor {
     }
 
     /// The service.
-    pub fn service(&mut self) -> &mut dyn Service {
-        &mut *self.service
+    pub fn service(&self) -> &dyn Service {
+        &*self.service
+    }
+
+    /// The positions of the ordered log that the service holds, from and to before; both 0 where it is no log.
+    pub fn log_bounds(&self) -> (u64, u64) {
+        self.service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()))
+    }
+
+    /// The whole state as it is now, once `write` has brought the engine's own pages up to it (`protocol.md SP-2`).
+    pub fn checkpoint(&mut self, write: impl FnOnce(&mut State)) -> Snapshot {
+        let state = self.service.state_mut();
+        write(state);
+        state.snapshot()
     }
 
     /// Executes a request; `message` is `None` for one that opens an incarnation, which has no results.

@@ -100,8 +100,10 @@ fn run<C: Core + Send>(
         return Err(ProcessError::SpinWithoutCores { threads, cores: usable });
     }
     (opened.report.arrangement, opened.report.arrangement_reason) = (arrangement, reason);
-    let replies = cluster.clients.len() * cluster.client_window * reply_bytes_max(cluster);
-    opened.report.memory_bytes_max += (BODIES_BYTES_MAX + replies) as u64 + cluster.retention_bytes;
+    // In the client table, and in the engine's pages of the state.
+    let replies = 2 * cluster.clients.len() * cluster.client_window * reply_bytes_max(cluster);
+    let state = service_settings(cluster).memory_bytes_max(cluster.service);
+    opened.report.memory_bytes_max += (BODIES_BYTES_MAX + replies) as u64 + state;
     if let Some(core) = local.cores.first() {
         cores::pin_current_thread(usize::from(*core))?;
     }
@@ -162,12 +164,15 @@ fn arrange(cluster: &Cluster, wanted: Arrangement, host: IpAddr, usable: usize) 
 }
 
 fn service(cluster: &Cluster) -> Box<dyn Service> {
-    let settings = ServiceSettings {
+    built_in(cluster.service, &service_settings(cluster))
+}
+
+fn service_settings(cluster: &Cluster) -> ServiceSettings {
+    ServiceSettings {
         state_bytes_max: cluster.retention_bytes,
         message_bytes_max: request_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()),
         null_reply_bytes: cluster.null_reply_bytes,
-    };
-    built_in(cluster.service, &settings)
+    }
 }
 
 /// The room for the results of one request in a reply.

@@ -9,7 +9,9 @@ use crate::numbers::{ClientId, Principal};
 use crate::replica::{Now, Replica};
 use crate::service::OrderedLog;
 use crate::wire::report::ReportReply;
-use crate::wire::subscription::{ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run, append_runs};
+use crate::wire::subscription::{
+    ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
+};
 use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
 
@@ -39,7 +41,6 @@ pub(super) struct Reader {
     reports: Vec<(ClientId, u64)>,
     end_served: u64,
     changed: bool,
-    runs: Vec<u8>,
     message: Vec<u8>,
 }
 
@@ -52,7 +53,6 @@ impl Reader {
             reports: Vec::new(),
             end_served: 0,
             changed: false,
-            runs: Vec::new(),
             message: Vec::new(),
         }
     }
@@ -110,9 +110,9 @@ impl Reader {
             return;
         }
         (self.end_served, self.changed) = (log.end(), false);
-        let (message, runs) = (&mut self.message, &mut self.runs);
+        let message = &mut self.message;
         self.followings.retain_mut(|following| {
-            while following.serve(log, outbox, runs, message) {}
+            while following.serve(log, outbox, message) {}
             following.credit_bytes > 0
         });
         self.questions.retain(|question| {
@@ -144,13 +144,12 @@ fn replace_or_push<T>(items: &mut Vec<T>, item: T, replaces: impl Fn(&T) -> bool
 
 impl Following {
     /// Sends one message of runs; `false` when there is nothing more to send now, or no credit.
-    fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox, runs: &mut Vec<u8>, message: &mut Vec<u8>) -> bool {
+    fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox, message: &mut Vec<u8>) -> bool {
         if self.credit_bytes == 0 || self.from >= log.end() {
             return false;
         }
         let audience = Audience::Client(self.client);
         let room = outbox.room(audience) - RUNS_BYTES_RESERVED;
-        runs.clear();
         message.clear();
         let Ok(available) = log.runs_from(self.from) else {
             // Trimmed: an empty message says from where on there is something, and ends the following.
@@ -159,20 +158,24 @@ impl Following {
             self.credit_bytes = 0;
             return false;
         };
-        let (mut count, mut first) = (0, None);
-        for run in available {
-            if runs.len() + RUN_OVERHEAD_BYTES + run.message.len() > room {
+        let (mut count, mut first, mut runs_bytes) = (0, None, 0);
+        for run in available.clone() {
+            if runs_bytes + RUN_OVERHEAD_BYTES + run.message.len() > room {
                 break;
             }
             first.get_or_insert((run.position_first, run.chain_before));
-            append_run(runs, run.timestamp_ns, run.message);
+            runs_bytes += RUN_OVERHEAD_BYTES + run.message.len();
             self.from = run.position_end();
             count += 1;
         }
         let (position, chain) = first.expect("every run fits a packet: the limits on requests see to it");
-        append_runs(message, self.stream, log.oldest(), position, chain, count, runs);
+        append_runs_with(message, self.stream, log.oldest(), position, chain, count, |message| {
+            for run in available.take(count) {
+                append_run_pieces(message, run.timestamp_ns, run.message.len(), run.message.pieces());
+            }
+        });
         outbox.add(audience, message);
-        self.credit_bytes = self.credit_bytes.saturating_sub(runs.len());
+        self.credit_bytes = self.credit_bytes.saturating_sub(runs_bytes);
         true
     }
 }

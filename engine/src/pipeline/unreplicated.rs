@@ -10,6 +10,7 @@ use crate::limits::BODIES_BYTES_MAX;
 use crate::numbers::{Principal, RequestNumber, SequenceNumber, View};
 use crate::replica::bodies::Bodies;
 use crate::replica::clients::{Admission, Clients};
+use crate::replica::engine_pages::EngineHeader;
 use crate::replica::{Event, Now, ScheduledRequest};
 use crate::service::Service;
 use crate::wire::reply::Reply;
@@ -105,9 +106,10 @@ impl Core for Unreplicated {
             self.reply(name, outbox);
         }
         if self.reader.has_questions() {
-            let service = self.executor.service();
-            let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
-            let (executed, digest) = (self.executed, service.digest());
+            let (oldest, end) = self.executor.log_bounds();
+            let (clients, executed) = (&self.clients, self.executed);
+            let header = EngineHeader { sequence: executed, timestamp_ns: self.timestamp_ns };
+            let digest = self.executor.checkpoint(|state| clients.write_to(state, header)).digest();
             self.reader.answer_reports(outbox, |report| {
                 report.executed = executed.0.into();
                 report.state_digest = digest;

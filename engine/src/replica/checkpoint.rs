@@ -1,11 +1,13 @@
 //! Checkpoints: agreement on the state every `K` batches, after which the log below is truncated (`protocol.md CK-1` to `CK-3`, PBFT-99 section 4.3).
 
+use super::engine_pages::EngineHeader;
 use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::state::State;
 use crate::wire::agreement::CheckpointVote;
-use logothete_crypto::{Digest, DigestWriter};
+use logothete_crypto::Digest;
 
 /// Checkpoints voted on at a time: those of two windows above the stable one, since a replica may be a window behind the others.
 const CHECKPOINTS_OPEN: usize = 4;
@@ -81,24 +83,20 @@ impl Checkpoints {
 }
 
 impl Replica {
-    /// The digest of the whole replicated state: the service's, the client table's, and the time (`CK-1`).
-    pub fn state_digest(&self, service: Digest) -> Digest {
-        let mut writer = DigestWriter::new("logothete state");
-        writer.update(&self.executed.0.to_le_bytes());
-        writer.update(&self.executed_timestamp_ns.to_le_bytes());
-        writer.update(&service.0);
-        self.clients.digest_into(&mut writer);
-        writer.finish()
+    /// Brings the engine's own pages of the state up to what was executed (`SP-2`); with the service's they are the whole replicated
+    /// state, and its digest is what is voted on (`CK-1`).
+    pub fn write_engine_pages(&self, state: &mut State) {
+        let header = EngineHeader { sequence: self.executed, timestamp_ns: self.executed_timestamp_ns };
+        self.clients.write_to(state, header);
     }
 
-    /// The host took the digest of the service's state for [`super::Action::Checkpoint`].
+    /// The host took the digest of the state for [`super::Action::Checkpoint`].
     ///
     /// # Panics
     /// If no digest is awaited.
-    pub fn on_state_digest(&mut self, service: Digest, output: &mut Output) {
+    pub fn on_state_digest(&mut self, digest: Digest, output: &mut Output) {
         let sequence = self.checkpoints.pending.take().expect("a digest is given when it was asked for");
         assert_eq!(sequence, self.executed, "nothing is executed while a digest is awaited");
-        let digest = self.state_digest(service);
         let index = self.checkpoints.index(sequence);
         self.checkpoints.own[index] = (sequence, digest);
         let id = self.config.id;

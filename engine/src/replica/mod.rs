@@ -11,6 +11,7 @@
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
+pub mod engine_pages;
 pub mod log;
 mod normal_case;
 pub mod output;

@@ -33,7 +33,8 @@ pub enum Action {
         /// Its requests.
         requests: Range<usize>,
     },
-    /// Take the digest of the state as it is now, and return it with `Replica::on_state_digest`.
+    /// Take the digest of the state as it is now, the engine's pages brought up to it with `Replica::write_engine_pages`, and return it
+    /// with `Replica::on_state_digest`.
     Checkpoint {
         /// The number just executed.
         sequence: SequenceNumber,

@@ -7,6 +7,7 @@
 //!  +------+--------+----------+-----------------
 //! ```
 
+use core::mem::offset_of;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -129,6 +130,15 @@ pub fn append(out: &mut Vec<u8>, kind: Kind, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }
+}
+
+/// Appends one message whose layout is `write`'s to append, for one that should not be put together elsewhere first.
+pub(super) fn append_with(out: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    append(out, kind, &[]);
+    write(out);
+    let length = U32::new((out.len() - start) as u32);
+    out[start + offset_of!(MessageHeader, length)..start + MESSAGE_HEADER_BYTES].copy_from_slice(length.as_bytes());
 }
 
 /// How many messages a body holds, by their lengths alone; `None` if the lengths do not add up.

@@ -1,7 +1,8 @@
 //! The service as the checkers see it: a wrapper that writes down what a replica executes, independent of what the replica says of itself.
 
 use logothete_crypto::Digest;
-use logothete_engine::service::{OrderedLog, OrderedRequest, Results, Service};
+use logothete_engine::service::{OrderedLog, OrderedRequest, QueryError, RestoreError, Results, Service};
+use logothete_engine::state::State;
 use std::sync::{Arc, Mutex};
 
 /// An operation: who asked for it, and what it was.
@@ -54,8 +55,20 @@ impl Service for Witness {
         self.service.execute(request, results);
     }
 
-    fn digest(&mut self) -> Digest {
-        self.service.digest()
+    fn state(&self) -> &State {
+        self.service.state()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.service.state_mut()
+    }
+
+    fn restored(&mut self) -> Result<(), RestoreError> {
+        self.service.restored()
+    }
+
+    fn query(&self, operation: &[u8], results: &mut Results<'_>) -> Result<(), QueryError> {
+        self.service.query(operation, results)
     }
 
     fn ordered_log(&self) -> Option<&OrderedLog> {

@@ -81,6 +81,25 @@ fn values_out_of_range_are_refused() {
     }
 }
 
+/// `protocol.md SP-2`
+#[test]
+fn more_replies_than_the_state_has_room_for_are_refused() {
+    let mut cluster = generated().cluster;
+    cluster.clients = vec![cluster.clients[0]; limits::CLIENTS_MAX];
+    cluster.client_window = 1024;
+    let fault = cluster.check().unwrap_err();
+    assert_eq!(
+        (&*fault.key, &*fault.problem, &*fault.mend),
+        (
+            "client_window",
+            "keeps more replies of 256 clients than the state has room for",
+            "write 127 or less, or make datagram_bytes_max smaller"
+        )
+    );
+    cluster.client_window = 127;
+    assert_ne!(cluster.check().unwrap_err().key, "client_window");
+}
+
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (from, to, wanted) in [
