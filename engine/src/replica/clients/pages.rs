@@ -8,15 +8,16 @@
 //! +-----------------+------------------+------------------+---
 //!
 //! its table:
-//!  0             8      16       24         32       36     40
-//! +-------------+------+--------+----------+--------+------+---
-//! | incarnation | last | number | sequence | length | zero | ...  window of such places
-//! | u64         | u64  | u64    | u64      | u32    | u32  |
-//! +-------------+------+--------+----------+--------+------+---
+//!  0             8      16       24         32       36     40        144
+//! +-------------+------+--------+----------+--------+------+---------+---
+//! | incarnation | last | number | sequence | length | zero | results | ...  window of such places
+//! | u64         | u64  | u64    | u64      | u32    | u32  | 104     |
+//! +-------------+------+--------+----------+--------+------+---------+---
 //! ```
 //!
-//! The reply to request `t` has place `t mod window`. A place without a reply has sequence number 0, and nothing else that is not 0;
-//! results are zero behind their length.
+//! The reply to request `t` has place `t mod window`. Results of at most 104 bytes stand in the table, so that under a light load the
+//! replies of a checkpoint are two pages and not one each; longer ones stand in the place's own pages. A place without a reply has
+//! sequence number 0, and nothing else that is not 0; what is behind results is zero.
 
 use super::{Bodies, CachedReply, Clients};
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
@@ -39,7 +40,13 @@ struct ReplyLayout {
     sequence: U64,
     length: U32,
     reserved: U32,
+    short: [u8; SHORT_BYTES_MAX],
 }
+
+/// The longest results that stand in the table.
+const SHORT_BYTES_MAX: usize = 104;
+
+const _: () = assert!(size_of::<ReplyLayout>() == 128);
 
 /// What decides where things are in the table's pages; the same at every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +98,28 @@ fn read<T: FromBytes + IntoBytes>(state: &State, offset: u64) -> T {
     fields
 }
 
-impl CachedReply {
-    fn layout(&self) -> ReplyLayout {
-        ReplyLayout {
-            number: self.number.0.into(),
-            sequence: self.sequence.0.into(),
-            length: (self.results.len() as u32).into(),
-            reserved: 0.into(),
+impl ReplyLayout {
+    fn of(reply: &CachedReply) -> Self {
+        let mut layout = Self {
+            number: reply.number.0.into(),
+            sequence: reply.sequence.0.into(),
+            length: (reply.results.len() as u32).into(),
+            ..Self::new_zeroed()
+        };
+        if let Some(short) = layout.short.get_mut(..reply.results.len()) {
+            short.copy_from_slice(&reply.results);
         }
+        layout
+    }
+
+    fn is_of_same_request(&self, other: &Self) -> bool {
+        (self.number, self.sequence, self.length) == (other.number, other.sequence, other.length)
+    }
+
+    /// How many bytes stand in pages of their own.
+    fn long_bytes(&self) -> usize {
+        let bytes = self.length.get() as usize;
+        if bytes > SHORT_BYTES_MAX { bytes } else { 0 }
     }
 }
 
@@ -135,12 +156,13 @@ impl Clients {
                 state.write(shape.client_offset(client), fields.as_bytes());
             }
             for (place, reply) in own.replies.iter().enumerate() {
-                let (offset, fields) = (shape.reply_offset(client, place), reply.layout());
+                let (offset, fields) = (shape.reply_offset(client, place), ReplyLayout::of(reply));
                 let written: ReplyLayout = read(state, offset);
-                // A request may have been executed again in a later incarnation, and that in another sequence number.
-                if written != fields {
+                // A later incarnation has the same numbers, but in other sequence numbers.
+                if !written.is_of_same_request(&fields) {
                     state.write(offset, fields.as_bytes());
-                    write_results(state, shape.results_page(client, place), &reply.results, written.length.get());
+                    let long = if fields.long_bytes() > 0 { &reply.results[..] } else { &[] };
+                    write_results(state, shape.results_page(client, place), long, written.long_bytes());
                 }
             }
         }
@@ -166,8 +188,13 @@ impl Clients {
                     reply.forget(self.reply_bytes_max);
                     reply.number = RequestNumber(fields.number.get());
                     reply.sequence = SequenceNumber(fields.sequence.get());
-                    reply.results.resize(fields.length.get() as usize, 0);
-                    state.read(shape.results_page(client, place) * PAGE_BYTES as u64, &mut reply.results);
+                    let length = fields.length.get() as usize;
+                    if let Some(short) = fields.short.get(..length) {
+                        reply.results.extend_from_slice(short);
+                    } else {
+                        reply.results.resize(length, 0);
+                        state.read(shape.results_page(client, place) * PAGE_BYTES as u64, &mut reply.results);
+                    }
                 }
             } else {
                 own.replies.iter_mut().for_each(|reply| *reply = CachedReply::default());
@@ -179,10 +206,10 @@ impl Clients {
 }
 
 /// Writes results in the place of others of `old_bytes`, and zeros behind them.
-fn write_results(state: &mut State, page: u64, results: &[u8], old_bytes: u32) {
+fn write_results(state: &mut State, page: u64, results: &[u8], old_bytes: usize) {
     let begin = page * PAGE_BYTES as u64;
     state.write(begin, results);
-    let (end, old_end) = (begin + results.len() as u64, begin + u64::from(old_bytes));
+    let (end, old_end) = (begin + results.len() as u64, begin + old_bytes as u64);
     if end < old_end {
         // To the end of the page by hand; the pages behind it are absent again.
         let page_end = end.next_multiple_of(PAGE_BYTES as u64).min(old_end);
