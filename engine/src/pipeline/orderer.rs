@@ -8,7 +8,7 @@ use super::{Core, ReplicaFacts};
 use crate::authentication::Incoming;
 use crate::numbers::{Principal, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
-use crate::service::{OrderedRequest, Results, Service};
+use crate::service::{OrderedRequest, RESULT_HEADER_BYTES, Results, Service};
 use crate::wire::Message;
 
 /// Events kept for whoever asks; older ones are dropped.
@@ -65,6 +65,10 @@ impl Orderer {
                 }
                 Action::Checkpoint { .. } => {
                     self.replica.on_state_digest(self.executor.service.digest(), &mut self.output);
+                }
+                Action::Query { client, nonce, operation } => {
+                    let result = self.executor.query(self.doing.message(operation.clone()));
+                    self.replica.on_query_answered(*client, *nonce, result, &mut self.output);
                 }
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
@@ -162,5 +166,13 @@ impl Executor {
         };
         self.service.execute(&ordered, &mut results);
         results.finish()
+    }
+
+    /// Has a query answered from the state as it is; `None` when the service refuses. A result has as much room as it would have alone in
+    /// the reply to a request, so that a query gives the same whether or not it is ordered.
+    pub fn query(&mut self, operation: &[u8]) -> Option<&[u8]> {
+        let room = self.results.len() - RESULT_HEADER_BYTES;
+        let length = self.service.query(operation, &mut self.results[..room])?;
+        Some(&self.results[..length])
     }
 }

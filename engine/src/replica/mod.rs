@@ -4,7 +4,7 @@
 //! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
 //! an allocation in the steady state. The same type runs in production and under the scenario files.
 //!
-//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`.
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`.
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
@@ -17,6 +17,7 @@ pub mod output;
 mod peers;
 mod proposal;
 pub mod quorum;
+mod reads;
 pub mod reject;
 mod requests;
 mod retransmission;
@@ -36,6 +37,7 @@ use clients::Clients;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
+use reads::Reads;
 use retransmission::Pulse;
 
 /// The time, as the host gives it: the core has no clock.
@@ -125,6 +127,7 @@ pub struct Replica {
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
+    reads: Reads,
     rejects: RejectCounters,
     pulse: Pulse,
     /// The highest number below which every proposal is accepted.
@@ -174,6 +177,7 @@ impl Replica {
             ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
+            reads: Reads::new(config.clients),
             rejects: RejectCounters::new(),
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
@@ -224,6 +228,7 @@ impl Replica {
             (Principal::Client(from), Message::Request(request)) => {
                 self.on_request(from, &request, packet, bytes, output)
             }
+            (Principal::Client(from), Message::Query(query)) => self.on_query(from, &query, output),
             (Principal::Replica(from), Message::PrePrepare(proposal)) => {
                 self.on_pre_prepare(now, from, &proposal, output)
             }
@@ -242,6 +247,7 @@ impl Replica {
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
         self.accept_in_order(now, output);
         self.propose(now, output);
+        self.release_queries(output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
     }
@@ -259,8 +265,9 @@ impl Replica {
         results: &[u8],
         output: &mut Output,
     ) {
-        self.clients.keep_reply(request.name, sequence, results);
-        self.send_reply(request.name, output);
+        self.clients.keep_reply(request.name, request.digest, sequence, results);
+        let full = self.config.quorum.answers_in_full(self.config.id, request.name.number.0);
+        self.send_reply(request.name, full, output);
     }
 
     /// The view that this replica is in.

@@ -1,7 +1,7 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::numbers::{ClientId, ReplicaId, SequenceNumber};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -37,6 +37,15 @@ pub enum Action {
     Checkpoint {
         /// The number just executed.
         sequence: SequenceNumber,
+    },
+    /// Have the service answer a query from its state as it is now, and return the answer with `Replica::on_query_answered`.
+    Query {
+        /// Whose query.
+        client: ClientId,
+        /// Which.
+        nonce: u64,
+        /// Where its operation is, as [`Output::message`] has the bytes of a message.
+        operation: Range<usize>,
     },
     /// Something that a person may want to know.
     Event(Event),
@@ -97,7 +106,7 @@ impl Output {
         &self.actions
     }
 
-    /// The bytes of a message to send.
+    /// The bytes of a message to send, or of a query's operation.
     pub fn message(&self, bytes: Range<usize>) -> &[u8] {
         &self.bytes[bytes]
     }
@@ -138,6 +147,12 @@ impl Output {
 
     pub(super) fn checkpoint(&mut self, sequence: SequenceNumber) {
         self.actions.push(Action::Checkpoint { sequence });
+    }
+
+    pub(super) fn query(&mut self, client: ClientId, nonce: u64, operation: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(operation);
+        self.actions.push(Action::Query { client, nonce, operation: start..self.bytes.len() });
     }
 
     pub(super) fn event(&mut self, event: Event) {

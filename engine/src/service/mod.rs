@@ -53,6 +53,14 @@ pub trait Service: Send {
     /// Executes the operations of one request in order and writes exactly one result an operation.
     fn execute(&mut self, request: &OrderedRequest<'_>, results: &mut Results<'_>);
 
+    /// Answers an operation that changes nothing from the state as it is, without its being ordered. Writes the result to the front of
+    /// `result` and returns its length: what [`Service::execute`] would answer if the operation were alone in the next request. `None`
+    /// refuses: the operation may change the state, or is one that this service answers in its order only.
+    fn query(&self, operation: &[u8], result: &mut [u8]) -> Option<usize> {
+        let _ = (operation, result);
+        None
+    }
+
     /// The digest of the whole state: equal at two replicas exactly when all that decides future results is equal.
     /// Costs in proportion to what changed since the last call.
     fn digest(&mut self) -> Digest;
@@ -72,6 +80,19 @@ pub enum ServiceKind {
     KeyValue,
     /// [`Null`].
     Null,
+}
+
+impl ServiceKind {
+    /// Whether the service answers any query at all: then every operation needs the replies of a quorum (`protocol.md RD-3`).
+    pub fn reads(self) -> bool {
+        self == Self::KeyValue
+    }
+
+    /// Whether an operation is one that [`Service::query`] answers. It follows from the operation alone, so that a client can refuse to
+    /// ask for anything else: a query that the replicas do not answer in time is ordered, and must not change anything then.
+    pub fn answers(self, operation: &[u8]) -> bool {
+        self.reads() && matches!(kv::Command::decode(operation), Ok(kv::Command::Get { .. }))
+    }
 }
 
 impl fmt::Display for ServiceKind {
@@ -165,6 +186,34 @@ mod tests {
             assert_eq!(execute(&mut *second, &request.ordered(1, 10)), results);
             assert_eq!(first.digest(), second.digest());
             assert_eq!(first.ordered_log().is_some(), kind == ServiceKind::Log);
+        }
+    }
+
+    /// `protocol.md RD-1`: what a client takes for a query and what a service answers are the same.
+    #[test]
+    fn a_query_is_what_changes_nothing() {
+        let (put, get) = (
+            kv::Command::Put { key: b"k", value: b"v" }.encode_to_vec(),
+            kv::Command::Get { key: b"k" }.encode_to_vec(),
+        );
+        let delete = kv::Command::Delete { key: b"k" }.encode_to_vec();
+        for kind in KINDS {
+            let mut service = built_in(kind, &ServiceSettings { state_bytes_max: 1 << 20, ..ServiceSettings::default() });
+            execute(&mut *service, &TestRequest::new(b"header", &[&put]).ordered(1, 10));
+            let before = service.digest();
+            for operation in [&put[..], &get, &delete, b"", b"not a command"] {
+                let mut result = [0; 64];
+                let length = service.query(operation, &mut result);
+                assert_eq!(length.is_some(), kind.answers(operation), "{kind}");
+                assert!(length.is_none() || kind.reads());
+                if let Some(length) = length {
+                    let ordered = execute(&mut *service, &TestRequest::new(b"", &[operation]).ordered(2, 20));
+                    assert_eq!(result[..length], ordered[0], "ordered or not, the answer is the same");
+                }
+            }
+            if kind == ServiceKind::KeyValue {
+                assert_eq!(service.digest(), before);
+            }
         }
     }
 }

@@ -86,10 +86,14 @@ pub enum Kind {
     ChainQuery = 14,
     /// [`super::subscription::ChainAnswer`]
     ChainAnswer = 15,
+    /// [`super::query::Query`]
+    Query = 23,
+    /// [`super::query::QueryAnswer`]
+    QueryAnswer = 24,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Request,
         Self::PrePrepare,
         Self::Prepare,
@@ -105,15 +109,28 @@ impl Kind {
         Self::Runs,
         Self::ChainQuery,
         Self::ChainAnswer,
+        Self::Query,
+        Self::QueryAnswer,
     ];
 
+    /// By byte; the numbers have gaps.
+    const BY_BYTE: [Option<Self>; 32] = {
+        let mut by_byte = [None; 32];
+        let mut index = 0;
+        while index < Self::ALL.len() {
+            by_byte[Self::ALL[index] as usize] = Some(Self::ALL[index]);
+            index += 1;
+        }
+        by_byte
+    };
+
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
+        *Self::BY_BYTE.get(usize::from(byte))?
     }
 
     /// Whether clients send it; replicas send all others.
     pub(super) const fn is_client_sent(self) -> bool {
-        matches!(self, Self::Request | Self::ReportQuery | Self::Follow | Self::ChainQuery)
+        matches!(self, Self::Request | Self::ReportQuery | Self::Follow | Self::ChainQuery | Self::Query)
     }
 }
 

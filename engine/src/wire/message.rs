@@ -2,6 +2,7 @@
 
 use super::agreement::{CheckpointVote, PrePrepare, Vote};
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
+use super::query::{Query, QueryAnswer};
 use super::reply::{Refusal, Reply};
 use super::report::{ReportQuery, ReportReply};
 use super::request::Request;
@@ -43,6 +44,10 @@ pub enum Message<'a> {
     ChainQuery(&'a ChainQuery),
     /// What it is.
     ChainAnswer(&'a ChainAnswer),
+    /// An operation that changes nothing, to be answered without being ordered.
+    Query(Query<'a>),
+    /// Its result.
+    QueryAnswer(QueryAnswer<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -72,6 +77,8 @@ impl<'a> Message<'a> {
             Kind::Runs => Self::Runs(Runs::decode(layout)?),
             Kind::ChainQuery => Self::ChainQuery(ChainQuery::decode(layout)?),
             Kind::ChainAnswer => Self::ChainAnswer(ChainAnswer::decode(layout)?),
+            Kind::Query => Self::Query(Query::decode(layout)?),
+            Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
         })
     }
 }
@@ -136,7 +143,9 @@ mod tests {
             assert_eq!(Kind::from_byte(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_byte(0), None);
-        assert_eq!(Kind::from_byte(16), None);
+        for unassigned in [16, 31, 32, 255] {
+            assert_eq!(Kind::from_byte(unassigned), None);
+        }
     }
 
     /// `protocol.md RJ-3`
@@ -150,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..20, exact: bool) {
+        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..33, exact: bool) {
             let mut body = bytes;
             if body.len() >= MESSAGE_HEADER_BYTES {
                 body[0] = kind;

@@ -13,6 +13,7 @@ pub mod framing;
 pub mod message;
 pub mod operation;
 pub mod packet;
+pub mod query;
 pub mod reply;
 pub mod report;
 pub mod request;

@@ -54,6 +54,10 @@ impl Service for Witness {
         self.service.execute(request, results);
     }
 
+    fn query(&self, operation: &[u8], result: &mut [u8]) -> Option<usize> {
+        self.service.query(operation, result)
+    }
+
     fn digest(&mut self) -> Digest {
         self.service.digest()
     }

@@ -124,6 +124,14 @@ impl Service for KeyValue {
         }
     }
 
+    fn query(&self, operation: &[u8], result: &mut [u8]) -> Option<usize> {
+        let Ok(Command::Get { key }) = Command::decode(operation) else { return None };
+        let outcome = self.value(key).map_or(Outcome::Absent, Outcome::Value);
+        let outcome = if outcome.size() > result.len() { Outcome::NoRoom } else { outcome };
+        outcome.encode(&mut result[..outcome.size()]);
+        Some(outcome.size())
+    }
+
     fn digest(&mut self) -> Digest {
         let root = self.tree.root(|index| bucket_digest(&self.buckets[index], &mut self.encoded));
         let mut writer = DigestWriter::new("logothete kv state");
