@@ -142,6 +142,8 @@ impl Served {
                     }
                     Request::SubscribeFrom { position } => client.position = Some(position),
                     Request::EndQuery { number } => answers.push((number, Status::Ok, u64::MAX)),
+                    // It is a driver of the ordered log, which answers no queries.
+                    Request::Query { number, .. } => answers.push((number, Status::Unsupported, 0)),
                 }
                 !leaves
             })
