@@ -39,8 +39,7 @@ pub struct NotLinearizable {
 pub fn check(history: &Recorded, initial: Initial) -> Result<Checked, NotLinearizable> {
     let mut checked = Checked::default();
     for (key, operations) in history.keys() {
-        register::check(operations, initial)
-            .map_err(|violation| NotLinearizable { key: key.to_vec(), violation })?;
+        register::check(operations, initial).map_err(|violation| NotLinearizable { key: key.to_vec(), violation })?;
         checked.keys += 1;
         checked.operations += operations.len();
     }

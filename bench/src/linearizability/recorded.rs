@@ -241,7 +241,10 @@ mod tests {
     fn what_makes_no_sense_never_passes() {
         let text = |text: &str| Recorded::read(text.as_bytes()).unwrap_err().to_string();
         assert!(text("nonsense\n").starts_with("line 1 of the history is no event"));
-        assert!(text("{\"event\":\"answer\",\"session\":0,\"number\":1,\"time_ns\":1,\"result\":\"00\"}\n").contains("under way"));
+        assert!(
+            text("{\"event\":\"answer\",\"session\":0,\"number\":1,\"time_ns\":1,\"result\":\"00\"}\n")
+                .contains("under way")
+        );
         let fails = |write: &dyn Fn(&mut HistoryWriter<Vec<u8>>)| read(|file| write(file)).unwrap_err().to_string();
         assert!(fails(&|file| file.call(0, 1, 1, b"no command")).contains("neither a put nor a get"));
         assert!(

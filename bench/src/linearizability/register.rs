@@ -11,6 +11,7 @@
 //! steps (the zones of Gibbons and Korach, *Testing shared memories*, SIAM J. Comput. 1997).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 /// What was done.
@@ -181,18 +182,20 @@ pub fn check(operations: &[Operation], initial: Initial) -> Result<(), Violation
     for operation in operations {
         let Access::Read(value) = &operation.access else { continue };
         let value = value.as_deref();
-        if !clusters.contains_key(&value) {
-            let possible = match initial {
-                Initial::Absent => value.is_none(),
-                Initial::Unknown => !initial_seen,
-            };
-            if !possible {
-                return Err(Violation::NeverWritten { read: told(Some(operation)) });
+        let cluster = match clusters.entry(value) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let possible = match initial {
+                    Initial::Absent => value.is_none(),
+                    Initial::Unknown => !initial_seen,
+                };
+                if !possible {
+                    return Err(Violation::NeverWritten { read: told(Some(operation)) });
+                }
+                initial_seen = true;
+                unknown.insert(Cluster::initial())
             }
-            initial_seen = true;
-            clusters.insert(value, Cluster::initial());
-        }
-        let cluster = clusters.get_mut(&value).expect("it was put there");
+        };
         if let Some(write) = cluster.write.filter(|write| returned_ns(operation) < called_ns(write)) {
             return Err(Violation::BeforeWritten { read: told(Some(operation)), write: told(Some(write)) });
         }
@@ -297,14 +300,18 @@ mod tests {
         let swapped = [write(1, 0, 10), write(2, 0, 10), read(Some(1), 1, 2), read(Some(2), 3, 4), read(Some(1), 5, 6)];
         assert!(check(&swapped, Absent).is_err());
         // Two reads at a time may see either.
-        let overlapping = [write(1, 0, 9), write(2, 0, 10), read(Some(1), 1, 4), read(Some(2), 3, 4), read(Some(1), 3, 6)];
+        let overlapping =
+            [write(1, 0, 9), write(2, 0, 10), read(Some(1), 1, 4), read(Some(2), 3, 4), read(Some(1), 3, 6)];
         assert_eq!(check(&overlapping, Absent), Ok(()));
     }
 
     #[test]
     fn a_write_without_an_answer_took_effect_once_or_never() {
         assert_eq!(check(&[write(1, 0, 1), unanswered(2, 2), read(Some(1), 100, 101)], Absent), Ok(()));
-        assert_eq!(check(&[write(1, 0, 1), unanswered(2, 2), read(Some(1), 5, 6), read(Some(2), 7, 8)], Absent), Ok(()));
+        assert_eq!(
+            check(&[write(1, 0, 1), unanswered(2, 2), read(Some(1), 5, 6), read(Some(2), 7, 8)], Absent),
+            Ok(())
+        );
         let undone = [write(1, 0, 1), unanswered(2, 2), read(Some(2), 5, 6), read(Some(1), 7, 8)];
         assert!(check(&undone, Absent).is_err());
         assert!(check(&[read(Some(2), 0, 1), unanswered(2, 2)], Absent).is_err());

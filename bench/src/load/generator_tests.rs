@@ -367,8 +367,8 @@ fn reads_and_writes_are_told_apart() {
     let mut collector = Collector::new(false, Box::new(|_| ()));
     let mut workload = Alternating { bytes: [0; 8], reads: false };
     let none: Option<&mut HistoryWriter<Vec<u8>>> = None;
-    let figures = Generator::new(&mut targets, &mut workload, &options, &time, none)
-        .run(&AtomicBool::new(false), &mut collector);
+    let figures =
+        Generator::new(&mut targets, &mut workload, &options, &time, none).run(&AtomicBool::new(false), &mut collector);
     let result = figures.with(collector.finish());
     assert_eq!((result.acknowledged, result.reads.latencies.count()), (600, 300));
     assert_eq!(result.reads.one_round_trip, 200);

@@ -188,18 +188,19 @@ mod tests {
 
     #[test]
     fn key_value_commands_keep_the_mix_and_use_every_key() {
+        use Access::{Read, Write};
         let mut workload = KeyValueWorkload::new(16, 10, 30, 7);
         let (mut gets, mut keys, mut values) = (0, HashSet::new(), HashSet::new());
         for _ in 0..10_000 {
             let access = workload.access();
             match Command::decode(workload.operation()).unwrap() {
                 Command::Get { key } => {
-                    assert_eq!(access, Access::Read);
+                    assert_eq!(access, Read);
                     gets += 1;
                     keys.insert(key.to_vec());
                 }
                 Command::Put { key, value } => {
-                    assert_eq!((access, value.len()), (Access::Write, 16));
+                    assert_eq!((access, value.len()), (Write, 16));
                     keys.insert(key.to_vec());
                     assert!(values.insert(value.to_vec()));
                 }
@@ -214,7 +215,6 @@ mod tests {
             outcome.encode(&mut bytes);
             workload.accepts(access, &bytes)
         };
-        use Access::{Read, Write};
         assert!(outcome(Write, Outcome::Done) && outcome(Read, Outcome::Absent));
         assert!(outcome(Read, Outcome::Value(&[1; 16])) && !outcome(Read, Outcome::Value(&[1; 15])));
         assert!(!outcome(Read, Outcome::Done) && !outcome(Write, Outcome::Absent) && !outcome(Write, Outcome::Full));

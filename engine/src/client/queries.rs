@@ -324,12 +324,7 @@ mod tests {
     }
 
     /// What comes of an answer: number and result.
-    fn hear(
-        queries: &mut Queries,
-        from: u8,
-        nonce: u64,
-        outcome: QueryOutcome<'_>,
-    ) -> Option<(u64, Option<Vec<u8>>)> {
+    fn hear(queries: &mut Queries, from: u8, nonce: u64, outcome: QueryOutcome<'_>) -> Option<(u64, Option<Vec<u8>>)> {
         let mut finished = None;
         queries.on_answer(at(1), ReplicaId(from), &QueryAnswer { nonce, outcome }, &mut |over: Finished<'_>| {
             assert!(finished.is_none() && over.session == 7);

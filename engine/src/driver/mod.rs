@@ -344,7 +344,8 @@ impl Driver {
                 break;
             }
             let at = (self.sessions.poll_first + step) % count;
-            let sinks = Sinks { batch: &mut self.batch, queries: &mut self.queries, stream_next: &mut self.stream_next };
+            let sinks =
+                Sinks { batch: &mut self.batch, queries: &mut self.queries, stream_next: &mut self.stream_next };
             broken |= !self.sessions.open[at].take_requests(&self.context, sinks);
         }
         if count > 0 {

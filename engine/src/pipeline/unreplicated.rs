@@ -78,8 +78,7 @@ impl Unreplicated {
     fn answer_queries(&mut self, outbox: &mut Outbox) {
         for (client, nonce, operation) in self.queries.drain(..) {
             let result = self.executor.query(&self.query_bytes[operation]);
-            let outcome =
-                result.map_or(QueryOutcome::Refused, |result| QueryOutcome::Answered(Answer::Full(result)));
+            let outcome = result.map_or(QueryOutcome::Refused, |result| QueryOutcome::Answered(Answer::Full(result)));
             self.message.clear();
             QueryAnswer { nonce, outcome }.append(&mut self.message);
             outbox.add(Audience::Client(client), &self.message);

@@ -76,12 +76,7 @@ impl Reads {
 }
 
 impl Replica {
-    pub(super) fn on_query(
-        &mut self,
-        from: ClientId,
-        query: &Query<'_>,
-        output: &mut Output,
-    ) -> Result<(), Reject> {
+    pub(super) fn on_query(&mut self, from: ClientId, query: &Query<'_>, output: &mut Output) -> Result<(), Reject> {
         if !self.clients.knows(from) {
             return Err(Reject::ClientUnknown);
         }

@@ -198,7 +198,8 @@ mod tests {
         );
         let delete = kv::Command::Delete { key: b"k" }.encode_to_vec();
         for kind in KINDS {
-            let mut service = built_in(kind, &ServiceSettings { state_bytes_max: 1 << 20, ..ServiceSettings::default() });
+            let mut service =
+                built_in(kind, &ServiceSettings { state_bytes_max: 1 << 20, ..ServiceSettings::default() });
             execute(&mut *service, &TestRequest::new(b"header", &[&put]).ordered(1, 10));
             let before = service.digest();
             for operation in [&put[..], &get, &delete, b"", b"not a command"] {

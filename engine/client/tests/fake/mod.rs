@@ -167,8 +167,9 @@ fn answer(served: &mut Served, log: &mut Vec<Logged>, behaviour: &Behaviour, see
     let taken = session.poll_requests(REQUESTS_MAX.min(room), |record| {
         match Request::decode(record) {
             Ok(request) if behaviour.status != Status::Ok => {
-                if let Request::Operation { number, .. } | Request::Query { number, .. } | Request::EndQuery { number } =
-                    request
+                if let Request::Operation { number, .. }
+                | Request::Query { number, .. }
+                | Request::EndQuery { number } = request
                 {
                     answers.push((number, Answer::Refusal));
                 }

@@ -99,11 +99,8 @@ pub fn measure(
     let mut sessions = load::connect(&subject.session, plan.sessions, &session_options(subject.cluster, plan))
         .map_err(|error| failed(&error))?;
     let sampler = Sampler::start(subject.watched, SAMPLE_PERIOD).map_err(|error| failed(&error))?;
-    let history = if plan.check || plan.history.is_some() {
-        Some(HistoryFile::create(plan.history.as_deref())?)
-    } else {
-        None
-    };
+    let history =
+        if plan.check || plan.history.is_some() { Some(HistoryFile::create(plan.history.as_deref())?) } else { None };
     let (history, mut recorder) = history.map(|(file, to)| (file, HistoryWriter::new(to))).unzip();
     let (result, datagrams_sent) = run_load(subject, &mut sessions, plan, recorder.as_mut(), label, stop)?;
     let processes = sampler.finish();
