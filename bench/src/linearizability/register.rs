@@ -348,7 +348,7 @@ mod tests {
             (state >> 33) % below
         };
         let (mut good, mut bad) = (0, 0);
-        for _ in 0..20_000 {
+        for _ in 0..4_000 {
             let writes = 1 + random(3) as u8;
             let mut history = Vec::new();
             for value in 0..writes {
@@ -365,6 +365,6 @@ mod tests {
             assert_eq!(check(&history, Absent).is_ok(), explained, "{history:?}");
             if explained { good += 1 } else { bad += 1 }
         }
-        assert!(good > 3000 && bad > 3000, "{good} good histories and {bad} bad ones");
+        assert!(good > 500 && bad > 500, "{good} good histories and {bad} bad ones");
     }
 }

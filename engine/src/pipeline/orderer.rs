@@ -171,8 +171,8 @@ impl Executor {
     /// Has a query answered from the state as it is; `None` when the service refuses. A result has as much room as it would have alone in
     /// the reply to a request, so that a query gives the same whether or not it is ordered.
     pub fn query(&mut self, operation: &[u8]) -> Option<&[u8]> {
-        let room = self.results.len() - RESULT_HEADER_BYTES;
-        let length = self.service.query(operation, &mut self.results[..room])?;
-        Some(&self.results[..length])
+        let mut results = Results::new(&mut self.results, 1);
+        self.service.query(operation, &mut results).ok()?;
+        Some(&results.finish()[RESULT_HEADER_BYTES..])
     }
 }

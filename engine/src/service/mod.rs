@@ -53,12 +53,14 @@ pub trait Service: Send {
     /// Executes the operations of one request in order and writes exactly one result an operation.
     fn execute(&mut self, request: &OrderedRequest<'_>, results: &mut Results<'_>);
 
-    /// Answers an operation that changes nothing from the state as it is, without its being ordered. Writes the result to the front of
-    /// `result` and returns its length: what [`Service::execute`] would answer if the operation were alone in the next request. `None`
-    /// refuses: the operation may change the state, or is one that this service answers in its order only.
-    fn query(&self, operation: &[u8], result: &mut [u8]) -> Option<usize> {
-        let _ = (operation, result);
-        None
+    /// Answers an operation that reads, from the present state: writes exactly the result that [`Self::execute`] would. `results` must have
+    /// room for one.
+    ///
+    /// # Errors
+    /// [`QueryError`] when the operation could change something, or is none of this service's; nothing is written then.
+    fn query(&self, operation: &[u8], results: &mut Results<'_>) -> Result<(), QueryError> {
+        let _ = (operation, results);
+        Err(QueryError)
     }
 
     /// The digest of the whole state: equal at two replicas exactly when all that decides future results is equal.
@@ -70,6 +72,11 @@ pub trait Service: Send {
         None
     }
 }
+
+/// A query that a service does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the operation could change something, or is none of this service's")]
+pub struct QueryError;
 
 /// Which built-in service a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,13 +210,15 @@ mod tests {
             execute(&mut *service, &TestRequest::new(b"header", &[&put]).ordered(1, 10));
             let before = service.digest();
             for operation in [&put[..], &get, &delete, b"", b"not a command"] {
-                let mut result = [0; 64];
-                let length = service.query(operation, &mut result);
-                assert_eq!(length.is_some(), kind.answers(operation), "{kind}");
-                assert!(length.is_none() || kind.reads());
-                if let Some(length) = length {
+                let mut buffer = [0; 64];
+                let mut results = Results::new(&mut buffer, 1);
+                let answered = service.query(operation, &mut results).is_ok();
+                assert_eq!(answered, kind.answers(operation), "{kind}");
+                assert!(!answered || kind.reads());
+                if answered {
+                    let asked = results.finish().to_vec();
                     let ordered = execute(&mut *service, &TestRequest::new(b"", &[operation]).ordered(2, 20));
-                    assert_eq!(result[..length], ordered[0], "ordered or not, the answer is the same");
+                    assert_eq!(asked[RESULT_HEADER_BYTES..], ordered[0], "ordered or not, the answer is the same");
                 }
             }
             if kind == ServiceKind::KeyValue {

@@ -1,7 +1,7 @@
 //! The service as the checkers see it: a wrapper that writes down what a replica executes, independent of what the replica says of itself.
 
 use logothete_crypto::Digest;
-use logothete_engine::service::{OrderedLog, OrderedRequest, Results, Service};
+use logothete_engine::service::{OrderedLog, OrderedRequest, QueryError, Results, Service};
 use std::sync::{Arc, Mutex};
 
 /// An operation: who asked for it, and what it was.
@@ -54,8 +54,8 @@ impl Service for Witness {
         self.service.execute(request, results);
     }
 
-    fn query(&self, operation: &[u8], result: &mut [u8]) -> Option<usize> {
-        self.service.query(operation, result)
+    fn query(&self, operation: &[u8], results: &mut Results<'_>) -> Result<(), QueryError> {
+        self.service.query(operation, results)
     }
 
     fn digest(&mut self) -> Digest {

@@ -13,7 +13,7 @@ mod tree;
 
 pub use self::command::{Command, CommandError, Outcome};
 use self::tree::{CHILDREN, DigestTree};
-use super::{OrderedRequest, Results, Service};
+use super::{OrderedRequest, QueryError, Results, Service};
 use logothete_crypto::{Digest, DigestWriter, digest};
 use std::collections::BTreeMap;
 
@@ -119,17 +119,14 @@ impl Service for KeyValue {
                 Ok(command) => self.execute_command(&command),
                 Err(_) => Outcome::Malformed,
             };
-            let outcome = if outcome.size() > results.room_bytes() { Outcome::NoRoom } else { outcome };
-            results.push_with(outcome.size(), |result| outcome.encode(result));
+            push(&outcome, results);
         }
     }
 
-    fn query(&self, operation: &[u8], result: &mut [u8]) -> Option<usize> {
-        let Ok(Command::Get { key }) = Command::decode(operation) else { return None };
-        let outcome = self.value(key).map_or(Outcome::Absent, Outcome::Value);
-        let outcome = if outcome.size() > result.len() { Outcome::NoRoom } else { outcome };
-        outcome.encode(&mut result[..outcome.size()]);
-        Some(outcome.size())
+    fn query(&self, operation: &[u8], results: &mut Results<'_>) -> Result<(), QueryError> {
+        let Ok(Command::Get { key }) = Command::decode(operation) else { return Err(QueryError) };
+        push(&self.value(key).map_or(Outcome::Absent, Outcome::Value), results);
+        Ok(())
     }
 
     fn digest(&mut self) -> Digest {
@@ -139,6 +136,11 @@ impl Service for KeyValue {
         writer.update(&root.0);
         writer.finish()
     }
+}
+
+fn push(outcome: &Outcome<'_>, results: &mut Results<'_>) {
+    let outcome = if outcome.size() > results.room_bytes() { &Outcome::NoRoom } else { outcome };
+    results.push_with(outcome.size(), |result| outcome.encode(result));
 }
 
 /// The bucket of a key. By its digest, so that keys chosen with malice cost a digest each to aim at one bucket.
