@@ -132,6 +132,16 @@ pub const RETRANSMIT_MIN_NS: u64 = 10_000_000;
 /// The longest wait before a retransmission.
 pub const RETRANSMIT_MAX_NS: u64 = 1_000_000_000;
 
+/// A result of at most so many bytes travels whole from every replica: its digest would save no more than half of it, and would have to be
+/// computed.
+pub const RESULT_FULL_BYTES: usize = 64;
+
+/// Queries of one client that a driver has under way, and that a replica lets wait: as many operations as two of the largest requests have.
+pub const QUERIES_MAX: usize = 4096;
+
+/// The most bytes of queries of one client that wait at a replica: [`QUERIES_MAX`] of ordinary size.
+pub const QUERIES_BYTES_MAX: usize = 1 << 20;
+
 /// Announcements to a peer without a session are sent again after this, doubling to [`ANNOUNCE_MAX_NS`].
 pub const ANNOUNCE_NS: u64 = 20_000_000;
 
@@ -282,5 +292,6 @@ const _: () = {
     // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
     assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
     assert!(FOLLOW_CREDIT_BYTES <= FOLLOW_CREDIT_BYTES_MAX);
+    assert!(QUERIES_MAX == 2 * REQUEST_OPERATIONS_MAX && QUERIES_BYTES_MAX >= DATAGRAM_BYTES_MAX);
     assert!(WINDOW_MAX.is_multiple_of(64) && BATCH_REQUESTS_MAX.is_multiple_of(64));
 };

@@ -1,11 +1,13 @@
 //! Replicas and a driver on threads, over real sockets and shared memory: the whole way of an operation, without a command line.
 
-use logothete_client::{Options, Position, Session, Subscription};
+use logothete_client::{ClientError, Options, Position, Session, Subscription};
 use logothete_engine::client::{rotation, status};
 use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, ReplicaLocal, Transport, init};
 use logothete_engine::driver::run_driver;
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::pipeline::{counters_path, run_replica};
+use logothete_engine::service::ServiceKind;
+use logothete_engine::service::kv::{Command, Outcome};
 use logothete_transport::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -21,13 +23,18 @@ struct LocalCluster {
 }
 
 impl LocalCluster {
-    fn start(transport: Transport, arrangement: Arrangement) -> Self {
-        Self::start_with(transport, arrangement, |_| {})
+    fn start(service: ServiceKind, transport: Transport, arrangement: Arrangement) -> Self {
+        Self::start_with(service, transport, arrangement, |_| {})
     }
 
-    fn start_with(transport: Transport, arrangement: Arrangement, change: impl FnOnce(&mut Cluster)) -> Self {
+    fn start_with(
+        service: ServiceKind,
+        transport: Transport,
+        arrangement: Arrangement,
+        change: impl FnOnce(&mut Cluster),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let plan = init::Plan::default();
+        let plan = init::Plan { service, ..init::Plan::default() };
         let mut generated = init::generate(&plan, &mut logothete_crypto::os_entropy).unwrap();
         change(&mut generated.cluster);
         let (ready, started) = mpsc::channel();
@@ -97,7 +104,7 @@ fn copy(identity: &logothete_crypto::Identity) -> logothete_crypto::Identity {
 }
 
 fn appended_entries_are_read_back(transport: Transport, arrangement: Arrangement) {
-    let cluster = LocalCluster::start(transport, arrangement);
+    let cluster = LocalCluster::start(ServiceKind::Log, transport, arrangement);
     let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
     assert_eq!(session.append(b"first").unwrap(), Position(0));
     for number in 1..2000u64 {
@@ -164,7 +171,7 @@ fn counter(cluster: &LocalCluster, process: &str, set: &str, label: &str) -> u64
 
 /// `protocol.md KY-1` to `KY-5`: keys change on schedule and on demand under load, and nothing is lost or refused.
 fn traffic_outlives_its_keys(arrangement: Arrangement) {
-    let cluster = LocalCluster::start_with(Transport::Mmsg, arrangement, |cluster| cluster.key_lifetime_s = 2);
+    let cluster = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, arrangement, |cluster| cluster.key_lifetime_s = 2);
     let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(40);
     let operator = || copy(cluster.generated.clients.last().unwrap());
@@ -214,4 +221,96 @@ fn traffic_outlives_its_keys_on_one_thread() {
 #[test]
 fn traffic_outlives_its_keys_on_two_threads() {
     traffic_outlives_its_keys(Arrangement::Split);
+}
+
+fn put(key: &[u8], value: &[u8]) -> Vec<u8> {
+    Command::Put { key, value }.encode_to_vec()
+}
+
+fn get(key: &[u8]) -> Vec<u8> {
+    Command::Get { key }.encode_to_vec()
+}
+
+fn value(result: &[u8]) -> Option<u64> {
+    match Outcome::decode(result).unwrap() {
+        Outcome::Absent => None,
+        Outcome::Value(value) => Some(u64::from_le_bytes(value[..8].try_into().unwrap())),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sessions that read and write the same keys, on threads of their own; `bytes` is the size of a value.
+fn reads_see_what_was_written(arrangement: Arrangement, bytes: usize) {
+    let cluster = LocalCluster::start(ServiceKind::KeyValue, Transport::Mmsg, arrangement);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+            let mut long = vec![7; bytes];
+            for number in 1..=300u64 {
+                long[..8].copy_from_slice(&number.to_le_bytes());
+                assert_eq!(Outcome::decode(&session.call(&put(b"counter", &long)).unwrap()), Ok(Outcome::Done));
+                // `protocol.md RD-3`: what was acknowledged is seen by whoever asks afterwards.
+                assert_eq!(value(&session.query(&get(b"counter")).unwrap()), Some(number));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let readers = (0..2).map(|_| {
+            scope.spawn(|| {
+                let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+                let (mut last, mut at_once) = (0, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    session.try_query(&get(b"counter")).unwrap();
+                    session.wait(Duration::from_secs(20)).unwrap();
+                    session
+                        .poll(|completion| {
+                            let seen = value(completion.result.unwrap()).unwrap_or(0);
+                            assert!(seen >= last, "{seen} was read after {last}");
+                            last = seen;
+                            at_once += u64::from(!completion.ordered);
+                        })
+                        .unwrap();
+                }
+                at_once
+            })
+        });
+        let at_once: Vec<u64> = readers.collect::<Vec<_>>().into_iter().map(|reader| reader.join().unwrap()).collect();
+        writer.join().unwrap();
+        assert!(at_once.iter().all(|count| *count > 0), "no query was answered without being ordered: {at_once:?}");
+    });
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    assert_eq!(value(&session.query(&get(b"nothing")).unwrap()), None);
+    assert_eq!(value(&session.call(&get(b"counter")).unwrap()), Some(300), "a read may be ordered on purpose");
+    // What changes something is no query, and a query of it changes nothing.
+    assert!(matches!(session.query(&put(b"counter", &[0; 8])), Err(ClientError::Unsupported)));
+    assert_eq!(value(&session.query(&get(b"counter")).unwrap()), Some(300));
+    assert!(matches!(session.append(b"entry"), Err(ClientError::ApiMisuse { .. })));
+    assert!(cluster.states_agree());
+}
+
+#[test]
+fn queries_see_what_was_written() {
+    reads_see_what_was_written(Arrangement::Shared, 8);
+}
+
+/// `protocol.md CL-5`: of long results some replicas give the digest.
+#[test]
+fn queries_of_long_values_see_what_was_written_with_two_threads_a_replica() {
+    reads_see_what_was_written(Arrangement::Split, 700);
+}
+
+/// `protocol.md RD-4`, `CL-5`: with as many replicas silent as may be, queries are still answered and results still come in full.
+#[test]
+fn a_silent_replica_stops_neither_reads_nor_writes() {
+    let cluster = LocalCluster::start(ServiceKind::KeyValue, Transport::Mmsg, Arrangement::Shared);
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let long = [5; 300];
+    session.call(&put(b"key", &long)).unwrap();
+    cluster.stops[3].store(true, Ordering::Relaxed);
+    for _ in 0..40 {
+        let result = session.query(&get(b"key")).unwrap();
+        assert_eq!(Outcome::decode(&result), Ok(Outcome::Value(&long)));
+        let result = session.call(&get(b"key")).unwrap();
+        assert_eq!(Outcome::decode(&result), Ok(Outcome::Value(&long)));
+    }
 }

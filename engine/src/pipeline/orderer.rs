@@ -10,7 +10,7 @@ use super::{Core, ReplicaFacts};
 use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
-use crate::service::{OrderedRequest, Results, Service};
+use crate::service::{OrderedRequest, RESULT_HEADER_BYTES, Results, Service};
 use crate::state::transfer::CheckpointName;
 use crate::state::{Snapshot, State};
 use crate::wire::packet::body_bytes_max;
@@ -116,6 +116,10 @@ impl Orderer {
                 Action::FetchState { sequence, digest, sources } => {
                     let target = CheckpointName { sequence: *sequence, digest: *digest };
                     self.transfer.fetch(target, *sources, || self.checkpoints.base());
+                }
+                Action::Query { client, nonce, operation } => {
+                    let result = self.executor.query(self.doing.message(operation.clone()));
+                    self.replica.on_query_answered(*client, *nonce, result, &mut self.output);
                 }
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
@@ -238,5 +242,13 @@ impl Executor {
         };
         self.service.execute(&ordered, &mut results);
         results.finish()
+    }
+
+    /// Has a query answered from the state as it is; `None` when the service refuses. A result has as much room as it would have alone in
+    /// the reply to a request, so that a query gives the same whether or not it is ordered.
+    pub fn query(&mut self, operation: &[u8]) -> Option<&[u8]> {
+        let mut results = Results::new(&mut self.results, 1);
+        self.service.query(operation, &mut results).ok()?;
+        Some(&results.finish()[RESULT_HEADER_BYTES..])
     }
 }

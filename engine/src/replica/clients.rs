@@ -9,7 +9,8 @@ mod pages;
 pub use pages::TableShape;
 
 use super::bodies::{Bodies, BodyRef};
-use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
+use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
+use crate::wire::reply::{Answer, Mode, Reply};
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
 
@@ -21,6 +22,7 @@ const WAITING_WINDOWS: u64 = 4;
 #[derive(Debug, Default)]
 struct CachedReply {
     number: RequestNumber,
+    request: Digest,
     sequence: SequenceNumber,
     results: Vec<u8>,
 }
@@ -29,9 +31,30 @@ impl CachedReply {
     /// Becomes none, with memory for the longest there can be: a client that is here takes its memory at once, and no more later.
     fn forget(&mut self, bytes_max: usize) {
         self.number = RequestNumber(0);
+        self.request = Digest::ZERO;
         self.sequence = SequenceNumber(0);
         self.results.resize(bytes_max, 0xff);
         self.results.clear();
+    }
+}
+
+/// The reply to an executed request, as it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldReply<'a> {
+    /// The digest of the request.
+    pub request: Digest,
+    /// Where it was executed.
+    pub sequence: SequenceNumber,
+    /// Its results.
+    pub results: &'a [u8],
+}
+
+impl HeldReply<'_> {
+    /// The message that says so, with what is not held because it changes: the view, how final the reply is, and how much of the results
+    /// it gives.
+    pub fn reply<'a>(&self, name: RequestName, view: View, mode: Mode, results: Answer<'a>) -> Reply<'a> {
+        let (incarnation, number) = (name.incarnation, name.number);
+        Reply { view, sequence: self.sequence, incarnation, number, request: self.request, mode, results }
     }
 }
 
@@ -252,7 +275,7 @@ impl Clients {
     }
 
     /// Keeps the results of a request that was scheduled. Results of a superseded incarnation are dropped.
-    pub fn keep_reply(&mut self, name: RequestName, sequence: SequenceNumber, results: &[u8]) {
+    pub fn keep_reply(&mut self, name: RequestName, request: Digest, sequence: SequenceNumber, results: &[u8]) {
         let state = &mut self.states[usize::from(name.client.0)];
         if state.incarnation != name.incarnation {
             return;
@@ -260,17 +283,18 @@ impl Clients {
         let index = state.reply_index(name.number);
         let reply = &mut state.replies[index];
         reply.number = name.number;
+        reply.request = request;
         reply.sequence = sequence;
         reply.results.clear();
         reply.results.extend_from_slice(results);
     }
 
     /// The reply to a request that is executed, if it is still held.
-    pub fn reply(&self, name: RequestName) -> Option<(SequenceNumber, &[u8])> {
+    pub fn reply(&self, name: RequestName) -> Option<HeldReply<'_>> {
         let state = &self.states[usize::from(name.client.0)];
         let reply = &state.replies[state.reply_index(name.number)];
         let held = state.incarnation == name.incarnation && reply.number == name.number && reply.sequence.0 > 0;
-        held.then_some((reply.sequence, &reply.results[..]))
+        held.then_some(HeldReply { request: reply.request, sequence: reply.sequence, results: &reply.results })
     }
 }
 
@@ -427,10 +451,11 @@ mod tests {
         table.execute(name(5, 0));
         for number in 1..=6 {
             assert!(table.execute(name(5, number)));
-            table.clients.keep_reply(name(5, number), SequenceNumber(number), &[number as u8]);
+            table.clients.keep_reply(name(5, number), Digest([9; 32]), SequenceNumber(number), &[number as u8]);
         }
         assert_eq!(table.clients.reply(name(5, 2)), None);
-        assert_eq!(table.clients.reply(name(5, 3)), Some((SequenceNumber(3), &[3u8][..])));
+        let held = HeldReply { request: Digest([9; 32]), sequence: SequenceNumber(3), results: &[3] };
+        assert_eq!(table.clients.reply(name(5, 3)), Some(held));
         table.execute(name(6, 0));
         assert_eq!(table.clients.reply(name(5, 6)), None);
         assert_eq!(table.clients.reply(name(6, 6)), None);

@@ -4,7 +4,7 @@
 //! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
 //! an allocation in the steady state. The same type runs in production and under the scenario files.
 //!
-//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `view_change`.
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`, `view_change`.
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
@@ -20,6 +20,7 @@ pub mod output;
 mod peers;
 mod proposal;
 pub mod quorum;
+mod reads;
 pub mod reject;
 mod requests;
 mod retransmission;
@@ -44,6 +45,7 @@ use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
+use reads::Reads;
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
 
@@ -155,6 +157,7 @@ pub struct Replica {
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
+    reads: Reads,
     rejects: RejectTable,
     evidence: EvidenceBook,
     pulse: Pulse,
@@ -221,6 +224,7 @@ impl Replica {
             ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
+            reads: Reads::new(config.clients),
             rejects: RejectTable::new(config.quorum.replicas(), config.clients),
             evidence: EvidenceBook::new(config.quorum.replicas()),
             pulse: Pulse::default(),
@@ -283,6 +287,7 @@ impl Replica {
             (Principal::Client(from), Message::Request(request)) => {
                 self.on_request(now, from, &request, packet, bytes, output)
             }
+            (Principal::Client(from), Message::Query(query)) => self.on_query(from, &query, output),
             (Principal::Replica(from), Message::PrePrepare(proposal)) => {
                 self.on_pre_prepare(now, from, &proposal, output)
             }
@@ -311,6 +316,7 @@ impl Replica {
         self.accept_in_order(now, output);
         self.execute_committed(now, output);
         self.propose(now, output);
+        self.release_queries(output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
     }
@@ -329,8 +335,9 @@ impl Replica {
         results: &[u8],
         output: &mut Output,
     ) {
-        self.clients.keep_reply(request.name, sequence, results);
-        self.send_reply(request.name, output);
+        self.clients.keep_reply(request.name, request.digest, sequence, results);
+        let full = self.config.quorum.answers_in_full(self.config.id, request.name.number.0);
+        self.send_reply(request.name, full, output);
     }
 
     /// The view that this replica is in, or wants to enter.

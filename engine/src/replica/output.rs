@@ -2,7 +2,7 @@
 
 use super::bodies::BodyRef;
 use super::evidence::Evidence;
-use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -53,6 +53,15 @@ pub enum Action {
         digest: Digest,
         /// Who has it.
         sources: ReplicaSet,
+    },
+    /// Have the service answer a query from its state as it is now, and return the answer with `Replica::on_query_answered`.
+    Query {
+        /// Whose query.
+        client: ClientId,
+        /// Which.
+        nonce: u64,
+        /// Where its operation is, as [`Output::message`] has the bytes of a message.
+        operation: Range<usize>,
     },
     /// Something that a person may want to know.
     Event(Event),
@@ -131,7 +140,7 @@ impl Output {
         &self.actions
     }
 
-    /// The bytes of a message to send.
+    /// The bytes of a message to send, or of a query's operation.
     pub fn message(&self, bytes: Range<usize>) -> &[u8] {
         &self.bytes[bytes]
     }
@@ -180,6 +189,12 @@ impl Output {
 
     pub(super) fn fetch_state(&mut self, (sequence, digest): (SequenceNumber, Digest), sources: ReplicaSet) {
         self.actions.push(Action::FetchState { sequence, digest, sources });
+    }
+
+    pub(super) fn query(&mut self, client: ClientId, nonce: u64, operation: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(operation);
+        self.actions.push(Action::Query { client, nonce, operation: start..self.bytes.len() });
     }
 
     pub(super) fn event(&mut self, event: Event) {

@@ -29,6 +29,8 @@ reasons! {
     ReplyGone => "reply gone",
     /// No room for a request's body.
     Overloaded => "overloaded",
+    /// A query beyond those of its client that may wait.
+    QueryOverload => "query overload",
     /// A client's packet relayed by a replica that nobody here asked for.
     RelayUnasked => "relay unasked",
     /// A message of another view.

@@ -119,6 +119,19 @@ pub enum ServiceKind {
     Null,
 }
 
+impl ServiceKind {
+    /// Whether the service answers any query at all: then every operation needs the replies of a quorum (`protocol.md RD-3`).
+    pub fn reads(self) -> bool {
+        self == Self::KeyValue
+    }
+
+    /// Whether an operation is one that [`Service::query`] answers. It follows from the operation alone, so that a client can refuse to
+    /// ask for anything else: a query that the replicas do not answer in time is ordered, and must not change anything then.
+    pub fn answers(self, operation: &[u8]) -> bool {
+        self.reads() && matches!(kv::Command::decode(operation), Ok(kv::Command::Get { .. }))
+    }
+}
+
 impl fmt::Display for ServiceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -266,6 +279,37 @@ mod tests {
             let page = *built_in(foreign, &settings).state().page(ENGINE_PAGES);
             service.state_mut().write(ENGINE_PAGES * PAGE_BYTES as u64, &page);
             assert_eq!(service.restored().is_ok(), kind == foreign, "{kind} over the pages of {foreign}");
+        }
+    }
+
+    /// `protocol.md RD-1`: what a client takes for a query and what a service answers are the same.
+    #[test]
+    fn a_query_is_what_changes_nothing() {
+        let (put, get) = (
+            kv::Command::Put { key: b"k", value: b"v" }.encode_to_vec(),
+            kv::Command::Get { key: b"k" }.encode_to_vec(),
+        );
+        let delete = kv::Command::Delete { key: b"k" }.encode_to_vec();
+        for kind in KINDS {
+            let mut service =
+                built_in(kind, &ServiceSettings { state_bytes_max: 1 << 20, ..ServiceSettings::default() });
+            execute(&mut *service, &TestRequest::new(b"header", &[&put]).ordered(1, 10));
+            let before = digest_of(&*service);
+            for operation in [&put[..], &get, &delete, b"", b"not a command"] {
+                let mut buffer = [0; 64];
+                let mut results = Results::new(&mut buffer, 1);
+                let answered = service.query(operation, &mut results).is_ok();
+                assert_eq!(answered, kind.answers(operation), "{kind}");
+                assert!(!answered || kind.reads());
+                if answered {
+                    let asked = results.finish().to_vec();
+                    let ordered = execute(&mut *service, &TestRequest::new(b"", &[operation]).ordered(2, 20));
+                    assert_eq!(asked[RESULT_HEADER_BYTES..], ordered[0], "ordered or not, the answer is the same");
+                }
+            }
+            if kind == ServiceKind::KeyValue {
+                assert_eq!(digest_of(&*service), before);
+            }
         }
     }
 }

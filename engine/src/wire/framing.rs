@@ -101,6 +101,10 @@ pub enum Kind {
     StateNodes = 21,
     /// [`super::state::StatePages`]
     StatePages = 22,
+    /// [`super::query::Query`]
+    Query = 23,
+    /// [`super::query::QueryAnswer`]
+    QueryAnswer = 24,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -139,6 +143,8 @@ impl Kind {
         Self::StateQuery,
         Self::StateNodes,
         Self::StatePages,
+        Self::Query,
+        Self::QueryAnswer,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
@@ -170,6 +176,7 @@ impl Kind {
             | Self::ReportQuery
             | Self::Follow
             | Self::ChainQuery
+            | Self::Query
             | Self::RotateKeys
             | Self::RejectsQuery => by_client,
             _ => !by_client,

@@ -4,6 +4,7 @@ use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::keys::{KeyReport, RotateKeys};
 use super::probe::{Probe, ProbeHeard};
+use super::query::{Query, QueryAnswer};
 use super::reply::{Refusal, Reply};
 use super::report::{RejectsQuery, RejectsReport, ReportQuery, ReportReply};
 use super::request::Request;
@@ -73,6 +74,10 @@ pub enum Message<'a> {
     Probe(&'a Probe),
     /// The probe arrived.
     ProbeHeard(&'a ProbeHeard),
+    /// An operation that changes nothing, to be answered without being ordered.
+    Query(Query<'a>),
+    /// Its result.
+    QueryAnswer(QueryAnswer<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -115,6 +120,8 @@ impl<'a> Message<'a> {
             Kind::RejectsReport => Self::RejectsReport(RejectsReport::decode(layout)?),
             Kind::Probe => Self::Probe(Probe::decode(layout)?),
             Kind::ProbeHeard => Self::ProbeHeard(ProbeHeard::decode(layout)?),
+            Kind::Query => Self::Query(Query::decode(layout)?),
+            Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
         })
     }
 }

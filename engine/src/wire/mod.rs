@@ -15,6 +15,7 @@ pub mod message;
 pub mod operation;
 pub mod packet;
 pub mod probe;
+pub mod query;
 pub mod reply;
 pub mod report;
 pub mod request;

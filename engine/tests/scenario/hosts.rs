@@ -271,7 +271,9 @@ impl ClientHost {
         Client::new(ClientConfig {
             id,
             replicas: settings.replicas,
-            replies_needed: settings.quorum().weak(),
+            quorum_weak: settings.quorum().weak(),
+            quorum: settings.quorum().strong(),
+            reads: false,
             window: settings.client_window,
             incarnation: Incarnation(incarnation),
         })

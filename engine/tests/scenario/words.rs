@@ -8,7 +8,7 @@ use logothete_engine::limits::WINDOW_MAX;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, View};
 use logothete_engine::wire::agreement::{BatchEntry, Vote, batch_digest};
 use logothete_engine::wire::operation::Operations;
-use logothete_engine::wire::reply::{RefusalReason, Reply};
+use logothete_engine::wire::reply::{Answer, RefusalReason, Reply};
 use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::retransmission::{Fetch, Status, WindowBits};
 use logothete_engine::wire::view_change::{NewView, Part, StatementKind, ViewChange, null_batch};
@@ -142,6 +142,8 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::CommitClaim(_) => "claim",
         Message::FetchBatch(_) => "fetch-batch",
         Message::Batch(_) => "batch",
+        Message::Query(_) => "query",
+        Message::QueryAnswer(_) => "query-answer",
     }
 }
 
@@ -196,6 +198,11 @@ impl Words {
         }
     }
 
+    /// The digest of a request that was sent; of one that never was, that of nothing.
+    pub fn request_digest(&self, name: RequestName) -> Digest {
+        self.requests.get(&name).and_then(|digests| digests.first()).copied().unwrap_or_else(|| made_up("no request"))
+    }
+
     fn message(&mut self, message: &Message<'_>, bytes: &[u8], sender: Principal) -> String {
         match message {
             Message::Request(request) => {
@@ -233,12 +240,14 @@ impl Words {
             Message::Fetch(fetch) => self.fetch(fetch),
             Message::ReportQuery(_)
             | Message::ReportReply(_)
+            | Message::QueryAnswer(_)
             | Message::RotateKeys(_)
             | Message::KeyReport(_)
             | Message::RejectsQuery(_)
             | Message::RejectsReport(_)
             | Message::Probe(_)
             | Message::ProbeHeard(_) => kind(message).to_owned(),
+            Message::Query(query) => format!("query {}", quote(query.operation)),
             Message::Follow(follow) => format!("follow from {}", follow.from),
             Message::Runs(runs) if runs.count == 0 => format!("runs: none, the oldest entry is {}", runs.oldest),
             Message::Runs(runs) => {
@@ -479,7 +488,9 @@ fn reply_text(reply: &Reply<'_>) -> String {
         return format!("reply #open s{}", reply.sequence);
     }
     let mut positions = Vec::new();
-    let mut rest = reply.results;
+    let Answer::Full(mut rest) = reply.results else {
+        return format!("reply #{} s{} by digest", reply.number, reply.sequence);
+    };
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let Some((result, tail)) = tail.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
         positions.extend(result.first_chunk::<8>().map(|position| u64::from_le_bytes(*position)));

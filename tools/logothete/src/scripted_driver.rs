@@ -172,6 +172,8 @@ impl Served {
                         *subscribers += 1;
                     }
                     Request::EndQuery { number } => answers.push((number, Status::Ok, u64::MAX)),
+                    // It is a driver of the ordered log, which answers no queries.
+                    Request::Query { number, .. } => answers.push((number, Status::Unsupported, 0)),
                 }
                 !leaves
             })

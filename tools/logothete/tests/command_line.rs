@@ -162,7 +162,10 @@ fn wrong_usage_has_status_2_and_names_what_is_wrong() {
         ),
         (&["init", new, "--replicas", "5"], "n = 3f+1"),
         (&["init", new, "--replicas", "4", "--faults", "1"], "cannot be used with"),
-        (&["bench", "--read-percent", "10"], "reads are not built yet"),
+        (&["bench", "--read-percent", "101"], "101 is not in 0..=100"),
+        (&["bench", "--read-percent", "10"], "--read-percent is for --service kv"),
+        (&["bench", "--check"], "--check is for --service kv"),
+        (&["bench", "--service", "kv", "--payload", "7", "--check"], "from 8 bytes on"),
         (&["bench", "--journal", "sync"], "\"sync\" is not built yet"),
         (&["bench", "--reply", "8"], "--reply is for --service null"),
         (&["replica", "--config", new, "--id", "0", "--rejoin"], "--rejoin is not built yet"),
@@ -355,6 +358,26 @@ fn a_measured_run_reports_in_json() {
         assert_eq!(report["orders_agree"], true, "{arguments:?}");
         assert!(report["datagrams_per_operation"].as_f64().unwrap() > 0.0, "{arguments:?}");
         assert!(report["peak_rss_bytes"].as_u64().unwrap() > 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn reads_are_measured_apart_and_their_history_is_checked() {
+    for arguments in [&["--sessions", "2", "--outstanding", "8"][..], &["--unreplicated"]] {
+        let mix = ["--service", "kv", "--read-percent", "50", "--keys", "3", "--operations", "2000", "--check"];
+        let output = logothete(&[&["bench", "--warmup", "0s", "--json", "-"], &mix[..], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let number = |name: &str| report[name].as_u64().unwrap();
+        assert_eq!(number("operations_acknowledged"), 2000);
+        let reads = number("reads_acknowledged");
+        assert!((700..1300).contains(&reads), "{reads} of 2000");
+        assert_eq!(number("reads_one_round_trip") + number("reads_ordered"), reads);
+        assert!(number("reads_one_round_trip") > 0);
+        for latency in ["latency_ns", "read_latency_ns", "write_latency_ns"] {
+            assert!(report[latency]["p50"].as_u64().unwrap() > 0, "{latency}");
+        }
+        assert_eq!((&report["linearizable"], &report["orders_agree"]), (&true.into(), &true.into()));
     }
 }
 

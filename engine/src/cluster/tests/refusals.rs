@@ -68,8 +68,8 @@ fn values_out_of_range_are_refused() {
         ),
         (
             "null_reply_bytes = 0",
-            "null_reply_bytes = 32657",
-            "cluster.toml:14: null_reply_bytes = 32657: is out of range; write a number from 0 to 32656",
+            "null_reply_bytes = 32617",
+            "cluster.toml:14: null_reply_bytes = 32617: is out of range; write a number from 0 to 32616",
         ),
         (
             "port = 7404",

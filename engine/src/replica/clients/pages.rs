@@ -8,14 +8,14 @@
 //! +-----------------+------------------+------------------+---
 //!
 //! its table:
-//!  0             8      16       24         32       36     40        144
-//! +-------------+------+--------+----------+--------+------+---------+---
-//! | incarnation | last | number | sequence | length | zero | results | ...  window of such places
-//! | u64         | u64  | u64    | u64      | u32    | u32  | 104     |
-//! +-------------+------+--------+----------+--------+------+---------+---
+//!  0             8      16       24         32        64       68     72        144
+//! +-------------+------+--------+----------+---------+--------+------+---------+---
+//! | incarnation | last | number | sequence | request | length | zero | results | ...  window of such places
+//! | u64         | u64  | u64    | u64      | digest  | u32    | u32  | 72      |
+//! +-------------+------+--------+----------+---------+--------+------+---------+---
 //! ```
 //!
-//! The reply to request `t` has place `t mod window`. Results of at most 104 bytes stand in the table, so that under a light load the
+//! The reply to request `t` has place `t mod window`. Results of at most 72 bytes stand in the table, so that under a light load the
 //! replies of a checkpoint are two pages and not one each; longer ones stand in the place's own pages. A place without a reply has
 //! sequence number 0, and nothing else that is not 0; what is behind results is zero.
 
@@ -23,6 +23,7 @@ use super::{Bodies, CachedReply, Clients};
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
 use crate::replica::engine_pages::{self, EngineHeader, EnginePagesError, TABLE_PAGE};
 use crate::state::{ENGINE_PAGES, PAGE_BYTES, State};
+use logothete_crypto::Digest;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -38,13 +39,14 @@ struct ClientLayout {
 struct ReplyLayout {
     number: U64,
     sequence: U64,
+    request: Digest,
     length: U32,
     reserved: U32,
     short: [u8; SHORT_BYTES_MAX],
 }
 
 /// The longest results that stand in the table.
-const SHORT_BYTES_MAX: usize = 104;
+const SHORT_BYTES_MAX: usize = 72;
 
 const _: () = assert!(size_of::<ReplyLayout>() == 128);
 
@@ -103,6 +105,7 @@ impl ReplyLayout {
         let mut layout = Self {
             number: reply.number.0.into(),
             sequence: reply.sequence.0.into(),
+            request: reply.request,
             length: (reply.results.len() as u32).into(),
             ..Self::new_zeroed()
         };
@@ -188,6 +191,7 @@ impl Clients {
                     reply.forget(self.reply_bytes_max);
                     reply.number = RequestNumber(fields.number.get());
                     reply.sequence = SequenceNumber(fields.sequence.get());
+                    reply.request = fields.request;
                     let length = fields.length.get() as usize;
                     if let Some(short) = fields.short.get(..length) {
                         reply.results.extend_from_slice(short);

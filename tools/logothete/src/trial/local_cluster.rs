@@ -84,6 +84,7 @@ impl LocalCluster {
         let config = self.config();
         Ok(Subject {
             cluster: &self.cluster,
+            fresh: true,
             session: self.session()?,
             counters: counters_files(&config, &self.cluster),
             config,

@@ -70,7 +70,7 @@ fn run(table: &mut Clients, state: &mut State, steps: &[Step], sequence: &mut u6
         };
         if name.incarnation > Incarnation(0) {
             assert!(table.schedule(name, &mut bodies, 0));
-            table.keep_reply(name, SequenceNumber(*sequence), &vec![*sequence as u8 | 1; bytes]);
+            table.keep_reply(name, Digest([*sequence as u8; 32]), SequenceNumber(*sequence), &vec![*sequence as u8 | 1; bytes]);
         }
     }
 }
@@ -120,7 +120,7 @@ fn the_pages_have_replies_and_numbers_but_not_what_waits() {
     assert!(table.schedule(opens, &mut bodies, 0));
     let opened = digest(&table);
     assert_ne!(opened, empty);
-    table.keep_reply(opens, SequenceNumber(1), b"");
+    table.keep_reply(opens, Digest([1; 32]), SequenceNumber(1), b"");
     assert_ne!(digest(&table), opened);
     let mut other = State::new(ENGINE_PAGES + 1);
     table.write_to(&mut other, EngineHeader { timestamp_ns: 78, ..HEADER });
