@@ -64,16 +64,19 @@ impl Peers {
     }
 
     /// The least executed number among the live peers that make progress and are not below `beyond_help`: the primary
-    /// stays within a window of it (`protocol.md BP-1`). `None` when there is no such peer.
+    /// stays within a window of it (`protocol.md BP-1`). `None` when there is no such peer. Only peers heard from since `since_ns`
+    /// count, when the view began: who is dead, or did not come along, holds no new primary back.
     pub(super) fn slowest(
         &self,
         own: SequenceNumber,
         beyond_help: SequenceNumber,
+        since_ns: u64,
         now_ns: u64,
     ) -> Option<SequenceNumber> {
         self.ids()
             .filter(|id| self.is_live(*id, now_ns))
             .map(|id| &self.peers[usize::from(id.0)])
+            .filter(|peer| peer.heard_ns >= Some(since_ns))
             .filter(|peer| peer.executed >= beyond_help)
             .filter(|peer| peer.executed >= own || now_ns.saturating_sub(peer.progress_ns) < PEER_STAGNANT_NS)
             .map(|peer| peer.executed)
@@ -179,27 +182,29 @@ mod tests {
     fn only_live_peers_that_progress_hold_back() {
         let mut peers = Peers::new(4);
         let own = SequenceNumber(100);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0), None);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 0), None);
         peers.heard(ReplicaId(1), 0);
         peers.heard(ReplicaId(2), 0);
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), SECOND / 2), Some(SequenceNumber(40)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, SECOND / 2), Some(SequenceNumber(40)));
         // Silent: forgotten after a second.
         peers.heard(ReplicaId(1), SECOND);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), SECOND), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, SECOND), Some(SequenceNumber(100)));
         // Back, and talking without moving: waited for, but not for ever.
         peers.heard(ReplicaId(2), 2 * SECOND);
         peers.heard(ReplicaId(1), 2 * SECOND);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 2 * SECOND), Some(SequenceNumber(40)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 2 * SECOND), Some(SequenceNumber(40)));
         for step in 4..10 {
             peers.heard(ReplicaId(2), step * SECOND / 2);
             peers.heard(ReplicaId(1), step * SECOND / 2);
         }
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 9 * SECOND / 2), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 9 * SECOND / 2), Some(SequenceNumber(100)));
+        // Not heard from in this view.
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 5 * SECOND, 9 * SECOND / 2), None);
         // Moving again.
         peers.progressed(ReplicaId(2), SequenceNumber(41), own, 9 * SECOND / 2);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 9 * SECOND / 2), Some(SequenceNumber(41)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 9 * SECOND / 2), Some(SequenceNumber(41)));
         assert_eq!(peers.live(9 * SECOND / 2).count(), 2);
     }
 
