@@ -93,8 +93,11 @@ pub const LEARNED_NS: u64 = 5_000_000_000;
 /// A suspicion is looked at again after this before it counts: whoever was stopped itself first hears what arrived meanwhile.
 pub const SUSPICION_CONFIRM_NS: u64 = 2_000_000;
 
-/// How often time-outs double while views change in vain: to beyond a minute.
+/// How often time-outs double while views change in vain: the shortest to about a minute.
 pub const DOUBLINGS_MAX: u32 = 11;
+
+/// The longest time-out, doublings included: what was learned in bad times must not keep a bad primary for hours.
+pub const TIMEOUT_VIEW_MAX_NS: u64 = SILENCE_MIN_NS << DOUBLINGS_MAX;
 
 /// Signed statements are sent again to one peer no more often than this.
 pub const STATEMENTS_ANSWER_NS: u64 = 10_000_000;

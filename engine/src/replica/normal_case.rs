@@ -327,10 +327,13 @@ impl Replica {
             }
             let (clients, bodies) = (&mut self.clients, &mut self.bodies);
             let synchroniser = &mut self.synchroniser;
+            // What waited for another view, or in one that does not work, tells nothing of how long a good primary takes.
+            let in_view_ns = now.monotonic_ns.saturating_sub(self.entered_ns);
+            let learns = self.active && sequence > self.carried_last && !synchroniser.is_suspecting();
             let requests = batch.entries.iter().zip(&batch.bodies).filter_map(|(entry, body)| {
                 let name = entry.name();
-                if let Some(waited_ns) = clients.waited_ns(name, bodies, now.monotonic_ns) {
-                    synchroniser.on_executed(now.monotonic_ns, waited_ns);
+                if let Some(waited_ns) = clients.waited_ns(name, bodies, now.monotonic_ns).filter(|_| learns) {
+                    synchroniser.on_executed(now.monotonic_ns, waited_ns.min(in_view_ns));
                 }
                 let due = clients.schedule(name, bodies, now.monotonic_ns);
                 let body = body.filter(|_| name.number != RequestNumber::OPEN);

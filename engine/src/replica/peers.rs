@@ -70,16 +70,18 @@ impl Peers {
     }
 
     /// The least executed number among the live peers that make progress and are not below `beyond_help`: the primary
-    /// stays within a window of it (`protocol.md BP-1`). `None` when there is no such peer.
+    /// stays within a window of it (`protocol.md BP-1`). `None` when there is no such peer. Only peers heard from since `since_ns`
+    /// count, when the view began: who is dead, or did not come along, holds no new primary back.
     pub(super) fn slowest(
         &self,
         own: SequenceNumber,
         beyond_help: SequenceNumber,
+        since_ns: u64,
         now_ns: u64,
     ) -> Option<SequenceNumber> {
         self.ids()
             .map(|id| &self.peers[usize::from(id.0)])
-            .filter(|peer| peer.heard_ns.is_some_and(|heard| now_ns.saturating_sub(heard) < PEER_QUIET_NS))
+            .filter(|peer| peer.heard_ns >= Some(since_ns.max(now_ns.saturating_sub(PEER_QUIET_NS - 1))))
             .filter(|peer| peer.executed >= beyond_help)
             .filter(|peer| peer.executed >= own || now_ns.saturating_sub(peer.progress_ns) < PEER_STAGNANT_NS)
             .map(|peer| peer.executed)
@@ -206,29 +208,30 @@ mod tests {
     fn only_live_peers_that_progress_hold_back() {
         let mut peers = Peers::new(4);
         let own = SequenceNumber(100);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0), None);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 0), None);
         peers.heard(ReplicaId(1), 0);
         peers.heard(ReplicaId(2), 0);
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
-        assert_eq!(peers.slowest(own, SequenceNumber(41), PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
+        assert_eq!(peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
         // Quiet: not waited for.
         peers.heard(ReplicaId(1), PEER_QUIET_NS);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), PEER_QUIET_NS), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS), Some(SequenceNumber(100)));
         // Back, and talking without moving: waited for, but not for ever.
         let back = 2 * PEER_QUIET_NS;
         peers.heard(ReplicaId(2), back);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), back), Some(SequenceNumber(40)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, back), Some(SequenceNumber(40)));
         let end = back + PEER_STAGNANT_NS;
         for now in (back..=end).step_by(PEER_QUIET_NS as usize / 4).chain([end]) {
             peers.heard(ReplicaId(2), now);
             peers.heard(ReplicaId(1), now);
         }
-        assert_eq!(peers.slowest(own, SequenceNumber(0), end), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, end), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), end + 1, end), None, "not heard from in this view");
         // Moving again.
         peers.progressed(ReplicaId(2), SequenceNumber(41), own, end);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), end), Some(SequenceNumber(41)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, end), Some(SequenceNumber(41)));
         assert_eq!(peers.live(end).count(), 2);
     }
 

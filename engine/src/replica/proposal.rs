@@ -28,7 +28,7 @@ impl Replica {
         // already cannot be helped by waiting.
         let window = self.log.window();
         let beyond_help = SequenceNumber(self.proposed.0.saturating_sub(window));
-        match self.peers.slowest(self.executed, beyond_help, now.monotonic_ns) {
+        match self.peers.slowest(self.executed, beyond_help, self.entered_ns, now.monotonic_ns) {
             Some(slowest) => sequence.0 <= slowest.0.saturating_add(window),
             None => true,
         }

@@ -115,6 +115,10 @@ impl Replica {
         let mut bytes_left = STATUS_ANSWER_BYTES;
         for offset in 0..self.log.window() as usize {
             let sequence = SequenceNumber(status.executed().0.saturating_add(1 + offset as u64));
+            if sequence.0 > status.stable().0.saturating_add(self.log.window()) {
+                // Beyond its window it takes nothing.
+                break;
+            }
             let Some(slot) = self.log.slot(sequence) else { continue };
             let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
                 output.send(to, |bytes| {
@@ -136,7 +140,8 @@ impl Replica {
                 if !self.is_primary() && status.lacks(&status.lacks_prepared, offset) {
                     send(&|bytes| vote.append_prepare(bytes));
                 }
-                if slot.stage >= Stage::Prepared && status.lacks(&status.lacks_committed, offset) {
+                let claimed = slot.committed == Some(batch.digest);
+                if slot.stage >= Stage::Prepared && !claimed && status.lacks(&status.lacks_committed, offset) {
                     send(&|bytes| vote.append_commit(bytes));
                 }
             }

@@ -6,6 +6,7 @@
 
 use crate::limits::{
     DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
+    TIMEOUT_VIEW_MAX_NS,
 };
 
 /// How many times the largest silence that turned out harmless is borne.
@@ -147,11 +148,15 @@ impl Synchroniser {
     }
 
     fn silence_max_ns(&self) -> u64 {
-        (self.silence.figure() * SILENCE_FACTOR).clamp(SILENCE_MIN_NS, SILENCE_MAX_NS) << self.doublings
+        self.doubled((self.silence.figure() * SILENCE_FACTOR).clamp(SILENCE_MIN_NS, SILENCE_MAX_NS))
     }
 
     fn latency_max_ns(&self) -> u64 {
-        (self.latency.figure() * LATENCY_FACTOR).clamp(LATENCY_MIN_NS, LATENCY_MAX_NS) << self.doublings
+        self.doubled((self.latency.figure() * LATENCY_FACTOR).clamp(LATENCY_MIN_NS, LATENCY_MAX_NS))
+    }
+
+    fn doubled(&self, timeout_ns: u64) -> u64 {
+        (timeout_ns << self.doublings).min(TIMEOUT_VIEW_MAX_NS)
     }
 }
 
@@ -223,6 +228,7 @@ mod tests {
             assert!(!synchroniser.gives_up(start + wait - 1));
             assert!(synchroniser.gives_up(start + wait));
         }
+        assert_eq!(synchroniser.latency_max_ns(), TIMEOUT_VIEW_MAX_NS);
         synchroniser.on_progress();
         assert_eq!(synchroniser.silence_max_ns(), SILENCE_MIN_NS);
     }
