@@ -135,8 +135,21 @@ pub const SURVEY_PATIENCE_NS: u64 = 20_000_000;
 /// A busy driver looks for applications that came or left no more often than this: a look is a system call.
 pub const SESSIONS_LOOK_NS: u64 = 1_000_000;
 
+/// The size of a page of the state: what one small write makes the next checkpoint copy and hash, against what the tree weighs (1/64).
+pub const PAGE_BYTES: usize = 4096;
+
+/// Children of a node of the digest tree: their digests are 1 KiB, which every datagram holds, and 4 levels reach 4 GiB.
+pub const FAN_OUT: usize = 32;
+
+/// The most pages of a state: byte offsets stay far from the end of a `u64`, and the tree has at most 8 levels.
+pub const PAGES_MAX: u64 = 1 << 40;
+
+/// Free pages that a state keeps for its next writes, 16 MiB: what is written from one checkpoint to the next at some hundreds of MB/s.
+pub const PAGES_FREE_MAX: usize = 4096;
+
 const _: () = {
     assert!(REPLICAS_MAX % 3 == 1);
+    assert!(FAN_OUT.is_power_of_two() && FAN_OUT * 32 + 140 <= DATAGRAM_BYTES_MIN);
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
     assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);
     // A batch can always name one request of the largest size.
