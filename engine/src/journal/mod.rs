@@ -7,16 +7,20 @@
 //! - `supply`: the thread that makes, and recycles, segments.
 //! - `recovery`: reading a journal; a torn end is told from damage here.
 //! - [`checkpoint_store`]: the last checkpoints as pages in files, written in the background.
+//! - [`birth`]: the data directory: first start, resumption, or loss of memory.
+//! - [`inspection`]: reading all of it without owning it, for people.
 //!
 //! What enters: records in the order in which the replica promised them, and snapshots. What must never happen here:
 //! a mark reported as durable that is not (`protocol.md JR-1`, `JR-2`), a write tried again after the disk failed
 //! (`JR-4`), damage taken for a torn end (`JR-3`), or waiting in [`Journal::append`] and [`Journal::poll`]. Nothing here
 //! decides what a record means.
 
+pub mod birth;
 pub mod checkpoint_store;
 mod error;
 mod files;
 mod identity;
+pub mod inspection;
 mod record;
 mod recovery;
 mod segment;

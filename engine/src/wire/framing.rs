@@ -107,7 +107,8 @@ impl Kind {
         Self::ChainAnswer,
     ];
 
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+    /// The kind of a byte on the wire.
+    pub fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
     }
 

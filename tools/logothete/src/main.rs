@@ -9,6 +9,7 @@ mod children;
 mod commands;
 mod doctor;
 mod failure;
+mod inspect;
 mod options;
 mod output;
 mod publish;
@@ -43,6 +44,7 @@ enum Command {
     Bench(commands::bench::Arguments),
     Status(commands::status::Arguments),
     Doctor(commands::doctor::Arguments),
+    Inspect(commands::inspect::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
     #[command(hide = true)]
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),
     };

@@ -22,7 +22,6 @@ mod worker;
 
 pub use table::StoredCheckpoint;
 
-use self::table::TableFault;
 use self::worker::{Files, Job, Worker};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::state::{Snapshot, State};
@@ -114,6 +113,15 @@ pub struct OpenedCheckpoints {
     pub damaged: Vec<PathBuf>,
 }
 
+/// What a look at a directory's checkpoints shows.
+#[derive(Debug)]
+pub struct InspectedCheckpoints {
+    /// The checkpoints whose tables verify, newest first, each with the digest of its pages as they are.
+    pub stored: Vec<(StoredCheckpoint, Digest)>,
+    /// Tables that do not verify.
+    pub damaged: Vec<PathBuf>,
+}
+
 /// Durable checkpoints of one replica.
 #[derive(Debug)]
 pub struct CheckpointStore {
@@ -148,11 +156,10 @@ impl CheckpointStore {
                     stored.push(found);
                 }
                 Ok(None) => {}
-                Err(TableFault::Host(error)) => return Err(error.into()),
-                Err(TableFault::Damaged) => damaged.push(path),
-                Err(TableFault::Version(found)) => {
-                    return Err(CheckpointError::Version { path, found, expected: table::VERSION });
-                }
+                Err(fault) => match fault.into_error(path.clone()) {
+                    Some(error) => return Err(error),
+                    None => damaged.push(path),
+                },
             }
         }
         stored.sort_by_key(|found| std::cmp::Reverse(found.generation()));
@@ -178,6 +185,33 @@ impl CheckpointStore {
             failed: None,
         };
         Ok(OpenedCheckpoints { store, stored, damaged })
+    }
+
+    /// The checkpoints of a directory and what their pages give, newest first, without changing anything. The newest must
+    /// be whole; the one before may have been written over in part.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses, or a table is of another version.
+    pub fn inspect(directory: &Path) -> Result<InspectedCheckpoints, CheckpointError> {
+        let mut inspected = InspectedCheckpoints { stored: Vec::new(), damaged: Vec::new() };
+        for index in 0..2 {
+            let path = directory.join(table::name(index));
+            match StoredCheckpoint::read(&path) {
+                Ok(Some(stored)) => {
+                    let files = Files::open_to_read(directory)?;
+                    let state = files.load(&stored, stored.config.pages)?;
+                    inspected.stored.push((stored, state.snapshot().digest()));
+                }
+                Ok(None) => {}
+                Err(fault) => match fault.into_error(path.clone()) {
+                    Some(error) => return Err(error),
+                    None => inspected.damaged.push(path),
+                },
+            }
+        }
+        inspected.stored.sort_by_key(|(stored, _)| std::cmp::Reverse(stored.generation()));
+        Ok(inspected)
     }
 
     /// Reads a checkpoint's pages, checks them against its digest, and builds the next ones on it. When the newest is

@@ -12,13 +12,13 @@
 //!  +-------------------------------------------------------------------
 //! ```
 
-use super::CheckpointConfig;
+use super::{CheckpointConfig, CheckpointError};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use logothete_crypto::{Digest, DigestWriter};
 use logothete_transport::HostError;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -131,6 +131,17 @@ pub(super) enum TableFault {
     Host(HostError),
     Damaged,
     Version(u32),
+}
+
+impl TableFault {
+    /// The error that it is; damage is none, since the other table may do.
+    pub(super) fn into_error(self, path: PathBuf) -> Option<CheckpointError> {
+        match self {
+            Self::Host(error) => Some(error.into()),
+            Self::Damaged => None,
+            Self::Version(found) => Some(CheckpointError::Version { path, found, expected: VERSION }),
+        }
+    }
 }
 
 impl StoredCheckpoint {

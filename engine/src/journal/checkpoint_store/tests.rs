@@ -193,6 +193,9 @@ fn damage_is_noticed_and_the_older_one_still_loads() {
         }
     };
     restore(&whole, flipped("pages-b", 3 * PAGE_BYTES + 5));
+    let looked = CheckpointStore::inspect(directory.path()).unwrap();
+    let whole_ones: Vec<bool> = looked.stored.iter().map(|(stored, found)| stored.digest == *found).collect();
+    assert_eq!(whole_ones, [false, true]);
     let mut opened = open(directory.path());
     let error = opened.store.load(&opened.stored[0]).unwrap_err();
     assert!(matches!(error, CheckpointError::Damaged { sequence: SequenceNumber(2), .. }), "{error}");

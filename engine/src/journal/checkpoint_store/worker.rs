@@ -32,10 +32,20 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Opens them, and makes them where there are none.
     pub(super) fn open(directory: &Path) -> Result<Self, HostError> {
+        Self::open_with(directory, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+    }
+
+    /// Opens them to read them only.
+    pub(super) fn open_to_read(directory: &Path) -> Result<Self, HostError> {
+        Self::open_with(directory, OpenOptions::new().read(true))
+    }
+
+    fn open_with(directory: &Path, options: &OpenOptions) -> Result<Self, HostError> {
         let open = |name| {
             let path = directory.join(name);
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let file = options.open(&path);
             match file {
                 Ok(file) => Ok((file, path)),
                 Err(error) => Err(HostError::from_io("open", &error, path.display().to_string())),

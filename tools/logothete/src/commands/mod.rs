@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod driver;
 pub mod init;
+pub mod inspect;
 pub mod local;
 pub mod null_replica;
 pub mod process;
