@@ -24,7 +24,7 @@ pub struct Identity {
     /// Whose journal.
     pub replica: ReplicaId,
     /// Whether every promise was in the journal before it left. Once it was not, only closing in good order makes the
-    /// journal whole again.
+    /// journal whole again (`protocol.md JR-9`).
     pub mode: JournalMode,
     /// The size of each segment.
     pub segment_bytes: u64,

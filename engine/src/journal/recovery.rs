@@ -236,6 +236,10 @@ impl Walk<'_> {
                 break "a group is not valid, and later ones are";
             };
             if group.place.previous != self.contents.chain || group.place.first != self.contents.last.next() {
+                if offset == GROUPS_OFFSET {
+                    // Of a first write whose header was lost, hence not acknowledged; then the header was written anew.
+                    break "the first group is of another header, and later ones are valid";
+                }
                 return Err(JournalError::Corrupt {
                     segment: number,
                     offset: offset as u64,

@@ -1,5 +1,6 @@
 //! The supply of segments: a thread that makes the next one before it is needed, and takes back those that are not
-//! needed any more. Making one writes it whole, and renaming waits for the directory: neither may stop the ordering.
+//! needed any more. Making one writes it whole, and renaming waits for the directory: neither may stop the ordering. Lack of room shows here, where
+//! nothing that was promised is at stake (`protocol.md JR-8`).
 
 use super::error::FullReason;
 use super::files;

@@ -339,6 +339,42 @@ fn a_torn_end_is_written_over() {
     }
 }
 
+/// `protocol.md JR-3`: the first write of a segment is torn in two lives, each time otherwise.
+#[test]
+fn what_an_earlier_torn_write_left_is_not_taken_for_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let config = JournalConfig { faults: Some(Arc::clone(&faults)), ..config(StorageChoice::Auto) };
+    let mut journal = create(directory.path(), &config);
+    // Six blocks of seven are in use, so that a short group has room and a long one has not.
+    for _ in 0..6 {
+        append(&mut journal, 100);
+        journal.flush().unwrap();
+    }
+    append(&mut journal, 9000);
+    journal.flush().unwrap();
+    drop(journal);
+    // The group reached the disk and the header did not.
+    let second = directory.path().join(files::segment_name(2));
+    let mut bytes = std::fs::read(&second).unwrap();
+    bytes[..BLOCK_BYTES].fill(0);
+    std::fs::write(&second, bytes).unwrap();
+    let (mut journal, recovered, _) = reopen(directory.path(), &config);
+    assert_eq!(recovered.last, Mark(6));
+    append(&mut journal, 50);
+    assert_eq!(journal.flush().unwrap(), Mark(7));
+    // Now the header reaches the disk and the group does not.
+    append(&mut journal, 9000);
+    faults.fail_next_write(WriteFault { errno: EIO, bytes_kept: BLOCK_BYTES });
+    assert!(journal.flush().is_err());
+    drop(journal);
+    let (mut journal, recovered, _) = reopen(directory.path(), &config);
+    assert_eq!((recovered.last, recovered.torn.map(|torn| torn.segment)), (Mark(7), Some(2)));
+    append(&mut journal, 9000);
+    journal.close().unwrap();
+    assert_eq!(reopen(directory.path(), &config).1.last, Mark(8));
+}
+
 /// `protocol.md JR-4`
 #[test]
 fn a_failed_write_is_final() {
