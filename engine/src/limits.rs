@@ -147,8 +147,35 @@ pub const PAGES_MAX: u64 = 1 << 40;
 /// Free pages that a state keeps for its next writes, 16 MiB: what is written from one checkpoint to the next at some hundreds of MB/s.
 pub const PAGES_FREE_MAX: usize = 4096;
 
+/// The most bytes of state that a replica asks one source for before it has the answers: what all sources send at once fits a socket's
+/// receive buffer of some MiB, and at a round trip of 200 µs it is still 1.3 GB/s a source.
+pub const STATE_CREDIT_BYTES: usize = 256 * 1024;
+
+/// A source that answers is asked for so many bytes at least, however much is lost on the way: a loss costs a wait, which many things share.
+pub const STATE_WINDOW_BYTES_MIN: usize = 32 * 1024;
+
+/// The things that one query asks for at most: with several queries to a source under way it answers one while the next travels.
+pub const STATE_QUERY_ITEMS_MAX: usize = 32;
+
+/// What a source of state was asked for is asked for again after this, or after four round trips if those are longer: some ten times what a busy
+/// host takes to answer a whole credit.
+pub const STATE_RETRY_NS: u64 = 20_000_000;
+
+/// How often that is doubled for a source that brings nothing: to 160 ms.
+pub const STATE_RETRY_DOUBLINGS: u32 = 3;
+
+/// A source that brought nothing after [`STATE_RETRY_DOUBLINGS`] either is left alone for this long.
+pub const STATE_REST_NS: u64 = 500_000_000;
+
+/// Nodes of the digest tree that are kept from one target of a transfer to the next, 4 MiB.
+pub const STATE_NODES_KEPT_MAX: usize = 4096;
+
+/// Pages and nodes of a fetched state that are hashed in one duty cycle: some 100 µs.
+pub const STATE_SEAL_STEP: usize = 256;
+
 const _: () = {
     assert!(REPLICAS_MAX % 3 == 1);
+    assert!(PAGE_BYTES < STATE_WINDOW_BYTES_MIN && STATE_WINDOW_BYTES_MIN < STATE_CREDIT_BYTES);
     assert!(FAN_OUT.is_power_of_two() && FAN_OUT * 32 + 140 <= DATAGRAM_BYTES_MIN);
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
     assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);

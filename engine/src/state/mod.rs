@@ -24,6 +24,7 @@
 //! | `page.rs` | a page, and the list of free ones |
 //! | `tree.rs` | nodes and [`State`] |
 //! | `snapshot.rs` | [`Snapshot`]: digests in steps, differences |
+//! | `transfer/` | getting a checkpoint's pages from other replicas |
 
 mod digest;
 mod page;
@@ -31,6 +32,7 @@ mod shape;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod transfer;
 mod tree;
 
 pub use crate::limits::{FAN_OUT, PAGE_BYTES, PAGES_MAX};

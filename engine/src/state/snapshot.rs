@@ -82,18 +82,6 @@ impl Snapshot {
         Some(node.map_or([self.shape.absent(level - 1); FAN_OUT], |node| self.child_digests(node, level)))
     }
 
-    /// The digest of a node, or at level 0 of a page.
-    ///
-    /// # Panics
-    /// If there is no such node, or the digest of the snapshot was not computed yet.
-    pub(super) fn digest_at(&self, level: usize, index: u64) -> Digest {
-        assert!(self.shape.contains(level, index), "node {index} of level {level}");
-        if level > 0 {
-            return self.find_node(level, index).map_or(self.shape.absent(level), |node| known(&node.digest));
-        }
-        find(&self.top, self.shape.depth, index).map_or(self.shape.absent(0), |page| known(&page.digest))
-    }
-
     fn find_node(&self, level: usize, index: u64) -> Option<&Node> {
         let first_page = Shape::pages_below(level, index).start;
         let mut node = self.top.as_deref()?;

@@ -1,5 +1,6 @@
 //! The tree against a plain list of pages.
 
+use super::digest::{node_digest, page_digest};
 use super::page::PageBytes;
 use super::{FAN_OUT, PAGE_BYTES, Snapshot, State};
 use logothete_crypto::Digest;
@@ -191,9 +192,9 @@ fn nodes_have_the_digests_of_their_children() {
     let absent = snapshot.node(1, 0).unwrap();
     let leaf = snapshot.node(1, 32).unwrap();
     assert!(absent.iter().all(|digest| *digest == absent[0]) && leaf[3] != absent[0] && leaf[4] == absent[0]);
-    assert_eq!(leaf[3], snapshot.digest_at(0, 1027));
-    assert_eq!(snapshot.node(2, 1).unwrap()[0], snapshot.digest_at(1, 32));
-    assert_eq!(snapshot.shape.root(&snapshot.digest_at(3, 0)), root);
+    assert_eq!(leaf[3], page_digest(snapshot.page(1027)));
+    assert_eq!(snapshot.node(2, 1).unwrap()[0], node_digest(1, &leaf));
+    assert_eq!(snapshot.shape.root(&node_digest(3, &snapshot.node(3, 0).unwrap())), root);
 }
 
 #[test]

@@ -102,6 +102,10 @@ impl State {
         self.shape.pages
     }
 
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// How many levels of nodes are above the pages.
     pub fn depth(&self) -> usize {
         self.shape.depth
@@ -123,14 +127,21 @@ impl State {
         Arc::make_mut(page).bytes_mut()
     }
 
+    /// Puts a page whose digest was computed already.
+    pub(super) fn put(&mut self, index: u64, bytes: &PageBytes, digest: Digest) {
+        let page = self.page_replace(index, bytes);
+        page.digest.set(digest).expect("what the digest was is forgotten");
+    }
+
     /// Puts a whole page, of which the old bytes are not looked at.
-    fn page_replace(&mut self, index: u64, bytes: &PageBytes) {
+    fn page_replace(&mut self, index: u64, bytes: &PageBytes) -> &Page {
         let Self { top, shape } = self;
         let slot = slot_mut(top, shape, index);
         match slot.as_mut().and_then(Arc::get_mut) {
             Some(page) => page.bytes_mut().copy_from_slice(bytes),
             None => *slot = Some(Arc::new(Page::new(bytes, &shape.pool))),
         }
+        slot.as_deref().expect("it was put")
     }
 
     /// Reads bytes from an offset on, across pages.
@@ -143,7 +154,7 @@ impl State {
         for (page, within, part) in pieces(offset, bytes.len()) {
             let bytes = &bytes[part];
             match bytes.try_into() {
-                Ok(whole) => self.page_replace(page, whole),
+                Ok(whole) => _ = self.page_replace(page, whole),
                 Err(_) => self.page_mut(page)[within..within + bytes.len()].copy_from_slice(bytes),
             }
         }

@@ -86,10 +86,16 @@ pub enum Kind {
     ChainQuery = 14,
     /// [`super::subscription::ChainAnswer`]
     ChainAnswer = 15,
+    /// [`super::state::StateQuery`]
+    StateQuery = 20,
+    /// [`super::state::StateNodes`]
+    StateNodes = 21,
+    /// [`super::state::StatePages`]
+    StatePages = 22,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Request,
         Self::PrePrepare,
         Self::Prepare,
@@ -105,11 +111,14 @@ impl Kind {
         Self::Runs,
         Self::ChainQuery,
         Self::ChainAnswer,
+        Self::StateQuery,
+        Self::StateNodes,
+        Self::StatePages,
     ];
 
     /// The kind of a byte on the wire.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     /// Whether clients send it; replicas send all others.

@@ -6,6 +6,7 @@ use super::reply::{Refusal, Reply};
 use super::report::{ReportQuery, ReportReply};
 use super::request::Request;
 use super::retransmission::{Fetch, Status};
+use super::state::{StateNodes, StatePages, StateQuery};
 use super::subscription::{ChainAnswer, ChainQuery, Follow, Runs};
 use crate::numbers::Principal;
 use zerocopy::FromBytes;
@@ -43,6 +44,12 @@ pub enum Message<'a> {
     ChainQuery(&'a ChainQuery),
     /// What it is.
     ChainAnswer(&'a ChainAnswer),
+    /// What a replica lacks of a checkpoint's state.
+    StateQuery(StateQuery<'a>),
+    /// Nodes of its digest tree.
+    StateNodes(StateNodes<'a>),
+    /// Pieces of its pages.
+    StatePages(StatePages<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -72,6 +79,9 @@ impl<'a> Message<'a> {
             Kind::Runs => Self::Runs(Runs::decode(layout)?),
             Kind::ChainQuery => Self::ChainQuery(ChainQuery::decode(layout)?),
             Kind::ChainAnswer => Self::ChainAnswer(ChainAnswer::decode(layout)?),
+            Kind::StateQuery => Self::StateQuery(StateQuery::decode(layout)?),
+            Kind::StateNodes => Self::StateNodes(StateNodes::decode(layout)?),
+            Kind::StatePages => Self::StatePages(StatePages::decode(layout)?),
         })
     }
 }
@@ -150,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..20, exact: bool) {
+        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..32, exact: bool) {
             let mut body = bytes;
             if body.len() >= MESSAGE_HEADER_BYTES {
                 body[0] = kind;

@@ -17,6 +17,7 @@ pub mod reply;
 pub mod report;
 pub mod request;
 pub mod retransmission;
+pub mod state;
 pub mod subscription;
 
 pub use framing::{Kind, Malformed};

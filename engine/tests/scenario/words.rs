@@ -103,6 +103,9 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::Runs(_) => "runs",
         Message::ChainQuery(_) => "chain-query",
         Message::ChainAnswer(_) => "chain-answer",
+        Message::StateQuery(_) => "state-query",
+        Message::StateNodes(_) => "state-nodes",
+        Message::StatePages(_) => "state-pages",
     }
 }
 
@@ -196,6 +199,11 @@ impl Words {
             Message::ChainQuery(query) => format!("chain-query at {}", query.position),
             Message::ChainAnswer(answer) => {
                 format!("chain-answer at {}: {}", answer.position, self.chain(answer.chain))
+            }
+            Message::StateQuery(query) => format!("state-query s{}: {}", query.checkpoint.sequence, query.items.len()),
+            Message::StateNodes(nodes) => format!("state-nodes s{}: {}", nodes.checkpoint.sequence, nodes.nodes.len()),
+            Message::StatePages(pages) => {
+                format!("state-pages s{}: {}", pages.checkpoint.sequence, pages.iter().count())
             }
         }
     }
