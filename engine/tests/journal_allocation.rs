@@ -50,7 +50,7 @@ fn round(journal: &mut Journal) -> u64 {
 
 #[test]
 fn the_steady_state_allocates_nothing() {
-    for storage in [StorageChoice::Auto, StorageChoice::Threaded] {
+    for storage in [StorageChoice::IoUring, StorageChoice::Threaded] {
         let directory = tempfile::tempdir().unwrap();
         let config = JournalConfig {
             segment_bytes: 128 * 1024,

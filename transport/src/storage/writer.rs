@@ -6,16 +6,21 @@ use super::faults::Faults;
 use super::segment::SegmentFile;
 use super::threaded::Threaded;
 use super::uring::Uring;
-use crate::HostError;
+use crate::{HostError, cores};
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+/// With so few usable cores none is free for the kernel's own workers.
+const CORES_SHARED_MAX: usize = 2;
+
 /// Which back-end is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StorageChoice {
-    /// io_uring where the host allows it, else the thread.
+    /// io_uring where the host allows it and there are more than two cores to use, else the thread. Where cores are shared
+    /// with whatever else runs, the kernel's worker that completes a durable write waits for one, often for a tick of
+    /// 4 ms; the thread's own calls were measured at 0.1 to 0.2 ms on the same two cores.
     #[default]
     Auto,
     /// io_uring, or an error.
@@ -60,7 +65,7 @@ pub struct Written {
 }
 
 enum Backend {
-    IoUring(Uring),
+    IoUring(Box<Uring>),
     Threaded(Threaded),
 }
 
@@ -83,10 +88,11 @@ impl GroupWriter {
     /// When the host refuses the one that is wanted, or any.
     pub fn new(choice: StorageChoice, faults: Option<Arc<Faults>>) -> Result<GroupWriter, HostError> {
         let backend = match choice {
-            StorageChoice::IoUring => Backend::IoUring(Uring::new()?),
+            StorageChoice::IoUring => Backend::IoUring(Box::new(Uring::new()?)),
             StorageChoice::Threaded => Backend::Threaded(Threaded::new()?),
+            StorageChoice::Auto if cores::usable().len() <= CORES_SHARED_MAX => Backend::Threaded(Threaded::new()?),
             StorageChoice::Auto => match Uring::new() {
-                Ok(uring) => Backend::IoUring(uring),
+                Ok(uring) => Backend::IoUring(Box::new(uring)),
                 Err(_) => Backend::Threaded(Threaded::new()?),
             },
         };
