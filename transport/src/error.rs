@@ -36,6 +36,11 @@ impl HostError {
         HostError::new(call, error.raw_os_error().unwrap_or(libc::EIO), what)
     }
 
+    /// Whether the file system has no room, for this user or at all: there may be room again.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self.errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG)
+    }
+
     /// The same error with a mend that fits its place better than the usual one.
     #[must_use]
     pub fn with_mend(mut self, mend: impl Into<String>) -> HostError {

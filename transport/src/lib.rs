@@ -13,6 +13,7 @@
 //!   other.
 //! - `region`: the memory that rings lie in, sealed and shared, or this process's own.
 //! - `session`: how an application and the driver of its host find each other, share a region, wake one another, part.
+//! - `storage`: files whose writes are on the disk when they complete, over io_uring or over a thread.
 //! - [`counters`]: counters with one writer, in a mapped file that other processes read.
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
 //! - [`error`]: what an operating system refused, and what to do about it.
@@ -34,5 +35,7 @@ pub mod region;
 pub mod ring;
 #[cfg(not(loom))]
 pub mod session;
+#[cfg(not(loom))]
+pub mod storage;
 
 pub use error::HostError;

@@ -6,6 +6,7 @@ use super::{
     Active, Arrangement, ConfigError, DriverLocal, FanOut, Fault, Journal, ReplicaLocal, ServiceKind, Transport,
     is_group_of_family, keys,
 };
+use crate::journal::birth::{BIRTH_TEXT, DataDirectory};
 use crate::limits;
 use logothete_crypto::{Identity, MacAlgorithm};
 use std::io::Write as _;
@@ -198,6 +199,7 @@ fn write_all(directory: &Path, plan: &Plan, generated: &Generated, written: &mut
         written.file(&ReplicaLocal::file(&cluster_file, id), &local.render(directory))?;
         written.key(&local.key, identity)?;
         written.directory(&local.data_directory, false)?;
+        written.file(&DataDirectory::birth_marker(&local.data_directory), BIRTH_TEXT)?;
     }
     let (operator, drivers) = generated.clients.split_last().expect("checked: two clients or more");
     for (client, identity) in (0u16..).zip(drivers) {

@@ -164,7 +164,8 @@ impl Kind {
         table
     };
 
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+    /// The kind of a byte, if there is one.
+    pub fn from_byte(byte: u8) -> Option<Self> {
         Self::OF_BYTE[usize::from(byte)]
     }
 

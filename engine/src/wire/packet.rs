@@ -150,6 +150,14 @@ impl<'a> PacketParts<'a> {
     }
 }
 
+/// How long the packet at the beginning of `bytes` says that it is, if it is one: a capture may show several, which the
+/// kernel carried as one.
+pub fn packet_bytes(bytes: &[u8]) -> Option<usize> {
+    let (header, _) = PacketHeader::ref_from_prefix(bytes).ok()?;
+    let vector = usize::from(header.tag_count) * ENTRY_BYTES;
+    (header.magic == MAGIC).then(|| HEADER_BYTES + header.body_bytes.get() as usize + vector)
+}
+
 fn authenticated_digest(header: &PacketHeader, body_digest: &Digest) -> Digest {
     let mut input = [0u8; HEADER_BYTES + 32];
     input[..HEADER_BYTES].copy_from_slice(header.as_bytes());
@@ -245,6 +253,7 @@ mod tests {
             prop_assert_eq!(parts.audience, audience);
             prop_assert_eq!(parts.body, &body_of(&body)[..]);
             prop_assert_eq!(parts.header.counter.get(), 11);
+            prop_assert_eq!(packet_bytes(&[&packet[..], b"more"].concat()), Some(packet.len()));
             for (position, id) in ReplicaSet(bits).iter().enumerate() {
                 prop_assert_eq!(audience.position_of_replica(id), Some(position));
                 prop_assert!(parts.entry(position).is_some());

@@ -10,6 +10,7 @@ mod commands;
 mod doctor;
 mod drill;
 mod failure;
+mod inspect;
 mod options;
 mod output;
 mod publish;
@@ -46,6 +47,7 @@ enum Command {
     Status(commands::status::Arguments),
     RotateKeys(commands::rotate_keys::Arguments),
     Doctor(commands::doctor::Arguments),
+    Inspect(commands::inspect::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
     #[command(hide = true)]
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::RotateKeys(arguments) => commands::rotate_keys::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),
     };

@@ -3,6 +3,7 @@
 use super::super::init::{Plan, create, generate, operator_identity, operator_key_file};
 use super::super::*;
 use super::{entropy, generated, plan};
+use crate::journal::birth::DataDirectory;
 use logothete_crypto::{Identity, PublicIdentity};
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +26,8 @@ fn created_files_read_back() {
             ..ReplicaLocal::standard(&directory, id)
         };
         assert_eq!(local, wanted);
-        assert!(local.data_directory.is_dir());
+        // `protocol.md JR-7`
+        assert!(DataDirectory::birth_marker(&local.data_directory).is_file());
         assert_eq!(local.identity(&cluster, id).unwrap().public(), cluster.replicas[usize::from(id)].public_key);
     }
     for client in 0..2u16 {

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod drill;
 pub mod driver;
 pub mod init;
+pub mod inspect;
 pub mod local;
 pub mod null_replica;
 pub mod process;

@@ -1,0 +1,122 @@
+//! Why a journal cannot be read, or not be written.
+
+use super::Mark;
+use logothete_transport::HostError;
+use std::path::PathBuf;
+
+/// The advice for whatever only the other replicas can mend.
+const RECOVER: &str = "move the data directory away and let the replica recover from the others with --rejoin";
+
+/// A journal that cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The host refused something.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// There is a journal already.
+    #[error("{path} holds a journal already; a new one would forget what the replica promised: open it instead")]
+    Exists {
+        /// The journal's directory.
+        path: PathBuf,
+    },
+    /// There is none.
+    #[error("{path} holds no journal; {RECOVER}")]
+    Absent {
+        /// The journal's directory.
+        path: PathBuf,
+    },
+    /// Written by another format version.
+    #[error(
+        "{path} has format version {found}, this program reads {expected}; \
+         start the program that wrote it, or {RECOVER}"
+    )]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// This build's.
+        expected: u32,
+    },
+    /// The journal of somebody else (`protocol.md JR-5`).
+    #[error(
+        "{path} belongs to {what} {found}, this replica is of {what} {expected}; \
+         check data_directory and --id, and that the cluster's configuration was not changed"
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Cluster configuration, or replica.
+        what: &'static str,
+        /// What the file says.
+        found: String,
+        /// What this replica is.
+        expected: String,
+    },
+    /// What was durable is damaged (`protocol.md JR-3`).
+    #[error("journal segment {segment} is damaged at byte {offset}: {reason}; {RECOVER}")]
+    Corrupt {
+        /// The segment's number.
+        segment: u64,
+        /// Where the damage begins.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The file that says whose journal it is, is damaged.
+    #[error("{path} is damaged; {RECOVER}")]
+    Identity {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A segment is not there.
+    #[error("journal segment {segment} is missing; restore the file, or {RECOVER}")]
+    Missing {
+        /// Its number.
+        segment: u64,
+    },
+    /// The journal begins after the first record that is needed.
+    #[error("the journal begins with record {first}, and records from {needed} on are needed; {RECOVER}")]
+    BeginsLate {
+        /// The first record there is.
+        first: Mark,
+        /// The first that is needed.
+        needed: Mark,
+    },
+    /// There is no room for the next segment.
+    #[error("the journal cannot be closed: {0}")]
+    Full(FullReason),
+}
+
+/// Why the journal has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FullReason {
+    /// The file system has none.
+    #[error("the file system has no room for another journal segment: make room; the replica then goes on")]
+    Disk,
+    /// The bound that was configured is reached: checkpoints do not become durable.
+    #[error("the journal has as many segments as it may have, and none can be trimmed before the next checkpoint")]
+    Bound,
+}
+
+/// Why a record was not taken. Nothing of it was written, and nothing may be promised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Records come faster than the disk takes them: try again after a write completed.
+    #[error("the journal's buffer is full until a write completes")]
+    Busy,
+    /// There is no room for the next segment: try again later.
+    #[error(transparent)]
+    Full(FullReason),
+    /// The disk failed (`protocol.md JR-4`): this journal takes no record any more.
+    #[error("the journal failed: {0}")]
+    Failed(HostError),
+    /// Longer than a group.
+    #[error("a record of {bytes} bytes is longer than the {bytes_max} of a group")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The longest that is taken.
+        bytes_max: usize,
+    },
+}

@@ -1,0 +1,137 @@
+//! Whose journal it is: the file `identity` beside the segments, written when the journal is made.
+
+use super::error::JournalError;
+use super::segment::{Checksum, Salt, VERSION, checksum};
+use super::{JournalConfig, JournalMode};
+use crate::numbers::ReplicaId;
+use logothete_crypto::Digest;
+use logothete_transport::HostError;
+use logothete_transport::storage::write_durably;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+const MAGIC: [u8; 8] = *b"LGTHJRID";
+const CHECKSUM_BYTES: usize = size_of::<Checksum>();
+
+/// What the file says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The digest of the cluster's configuration.
+    pub context: Digest,
+    /// Whose journal.
+    pub replica: ReplicaId,
+    /// Whether every promise was in the journal before it left. Once it was not, only closing in good order makes the
+    /// journal whole again (`protocol.md JR-9`).
+    pub mode: JournalMode,
+    /// The size of each segment.
+    pub segment_bytes: u64,
+    pub(super) salt: Salt,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Layout {
+    magic: [u8; 8],
+    version: U32,
+    replica: u8,
+    mode: u8,
+    reserved: [u8; 2],
+    context: Digest,
+    segment_bytes: U64,
+    salt: Salt,
+    checksum: Checksum,
+}
+
+const _: () = assert!(size_of::<Layout>() == 88);
+
+impl Layout {
+    fn computed(&self) -> Checksum {
+        let bytes = self.as_bytes();
+        checksum("logothete journal identity", &self.salt, &[&bytes[..bytes.len() - CHECKSUM_BYTES]])
+    }
+}
+
+/// Where the file is.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join("identity")
+}
+
+impl Identity {
+    /// Whether a directory holds a journal.
+    pub(super) fn exists(directory: &Path) -> Result<bool, JournalError> {
+        let path = path(directory);
+        path.try_exists().map_err(|error| HostError::from_io("stat", &error, path.display().to_string()).into())
+    }
+
+    /// Reads the file.
+    pub(super) fn read(directory: &Path) -> Result<Self, JournalError> {
+        let path = path(directory);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(JournalError::Absent { path: directory.to_owned() });
+            }
+            Err(error) => return Err(HostError::from_io("open", &error, path.display().to_string()).into()),
+        };
+        let damaged = || JournalError::Identity { path: path.clone() };
+        // The version first: it says what the rest is.
+        let version = bytes.strip_prefix(&MAGIC).and_then(|rest| U32::ref_from_prefix(rest).ok());
+        let (version, _) = version.ok_or_else(damaged)?;
+        if version.get() != VERSION {
+            return Err(JournalError::Version { path, found: version.get(), expected: VERSION });
+        }
+        let layout = Layout::ref_from_bytes(&bytes).map_err(|_| damaged())?;
+        if layout.computed() != layout.checksum {
+            return Err(damaged());
+        }
+        let mode = match layout.mode {
+            0 => JournalMode::Sync,
+            1 => JournalMode::Async,
+            _ => return Err(damaged()),
+        };
+        Ok(Self {
+            context: layout.context,
+            replica: ReplicaId(layout.replica),
+            mode,
+            segment_bytes: layout.segment_bytes.get(),
+            salt: layout.salt,
+        })
+    }
+
+    /// Writes the file durably.
+    pub(super) fn write(&self, directory: &Path) -> Result<(), HostError> {
+        let mut layout = Layout {
+            magic: MAGIC,
+            version: VERSION.into(),
+            replica: self.replica.0,
+            mode: match self.mode {
+                JournalMode::Sync => 0,
+                JournalMode::Async => 1,
+            },
+            reserved: [0; 2],
+            context: self.context,
+            segment_bytes: self.segment_bytes.into(),
+            salt: self.salt,
+            checksum: Checksum::default(),
+        };
+        layout.checksum = layout.computed();
+        write_durably(&path(directory), layout.as_bytes())
+    }
+
+    /// Refuses a journal that is not this replica's (`protocol.md JR-5`).
+    pub(super) fn check(&self, directory: &Path, config: &JournalConfig) -> Result<(), JournalError> {
+        let foreign = |what, found: String, expected: String| {
+            Err(JournalError::Foreign { path: path(directory), what, found, expected })
+        };
+        if self.context != config.context {
+            return foreign("cluster configuration", self.context.to_string(), config.context.to_string());
+        }
+        if self.replica != config.replica {
+            return foreign("replica", self.replica.to_string(), config.replica.to_string());
+        }
+        Ok(())
+    }
+}

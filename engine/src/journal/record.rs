@@ -1,0 +1,377 @@
+//! What stands in a journal: records, each with a header that says its kind and length.
+//!
+//! ```text
+//!  0      1        4          8
+//!  +------+--------+----------+-----------------
+//!  | kind | zero   | length   |  the kind's layout
+//!  +------+--------+----------+-----------------
+//! ```
+//!
+//! Numbers are little-endian. There is one encoding of a record: lengths account for every byte, reserved bytes are zero.
+
+use crate::limits;
+use crate::numbers::{SequenceNumber, View};
+use crate::wire::agreement::BatchEntry;
+use logothete_crypto::Digest;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// A record: what the replica promised, and what it needs to keep the promise (`protocol.md JR-1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A proposal that this replica made or accepted.
+    Proposal {
+        /// Its view.
+        view: View,
+        /// Its place.
+        sequence: SequenceNumber,
+        /// Its time.
+        timestamp_ns: u64,
+        /// Its requests, at most [`limits::BATCH_REQUESTS_MAX`].
+        entries: &'a [BatchEntry],
+    },
+    /// A client's whole packet, written once before the first proposal that names it.
+    Body {
+        /// The packet, tags and all.
+        packet: &'a [u8],
+    },
+    /// A prepare of this replica.
+    Prepare {
+        /// Its view.
+        view: View,
+        /// Its place.
+        sequence: SequenceNumber,
+        /// The batch.
+        digest: Digest,
+    },
+    /// A commit of this replica.
+    Commit {
+        /// Its view.
+        view: View,
+        /// Its place.
+        sequence: SequenceNumber,
+        /// The batch.
+        digest: Digest,
+    },
+    /// A view change of this replica.
+    ViewChange {
+        /// The whole message.
+        bytes: &'a [u8],
+    },
+    /// A new view that this replica made or accepted.
+    NewView {
+        /// The whole message.
+        bytes: &'a [u8],
+    },
+    /// The replica is in this view now.
+    ViewEntered {
+        /// Which.
+        view: View,
+    },
+    /// Everything up to here committed. No promise: it may be lost.
+    Committed {
+        /// The highest number.
+        sequence: SequenceNumber,
+    },
+    /// A checkpoint became stable.
+    Stable {
+        /// Its number.
+        sequence: SequenceNumber,
+        /// The digest of the state.
+        digest: Digest,
+    },
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Fewer bytes than the header or the layout.
+    #[error("shorter than its layout")]
+    Short,
+    /// A kind that this build does not know.
+    #[error("unknown kind of record")]
+    Kind,
+    /// Lengths that do not add up.
+    #[error("lengths do not add up")]
+    Length,
+    /// A field outside its range.
+    #[error("field out of range")]
+    Field,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    kind: u8,
+    reserved: [u8; 3],
+    /// Of the whole record, this header included.
+    length: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ProposalLayout {
+    view: U64,
+    sequence: U64,
+    timestamp_ns: U64,
+    count: U32,
+    reserved: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct VoteLayout {
+    view: U64,
+    sequence: U64,
+    digest: Digest,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct StableLayout {
+    sequence: U64,
+    digest: Digest,
+}
+
+const HEADER_BYTES: usize = size_of::<Header>();
+const PROPOSAL_BYTES: usize = size_of::<ProposalLayout>();
+const _: () = assert!(HEADER_BYTES == 8 && PROPOSAL_BYTES == 32 && size_of::<VoteLayout>() == 48);
+
+const PROPOSAL: u8 = 1;
+const BODY: u8 = 2;
+const PREPARE: u8 = 3;
+const COMMIT: u8 = 4;
+const VIEW_CHANGE: u8 = 5;
+const NEW_VIEW: u8 = 6;
+const VIEW_ENTERED: u8 = 7;
+const COMMITTED: u8 = 8;
+const STABLE: u8 = 9;
+
+impl<'a> Record<'a> {
+    /// How many bytes it takes.
+    pub fn encoded_bytes(&self) -> usize {
+        HEADER_BYTES
+            + match self {
+                Self::Proposal { entries, .. } => PROPOSAL_BYTES + size_of_val(*entries),
+                Self::Body { packet: bytes } | Self::ViewChange { bytes } | Self::NewView { bytes } => bytes.len(),
+                Self::Prepare { .. } | Self::Commit { .. } => size_of::<VoteLayout>(),
+                Self::ViewEntered { .. } | Self::Committed { .. } => size_of::<U64>(),
+                Self::Stable { .. } => size_of::<StableLayout>(),
+            }
+    }
+
+    /// Writes it to the beginning of `out`, and returns how many bytes it took.
+    ///
+    /// # Panics
+    ///
+    /// When `out` is shorter than [`encoded_bytes`](Self::encoded_bytes), or a proposal names too many requests.
+    pub fn encode(&self, out: &mut [u8]) -> usize {
+        let length = self.encoded_bytes();
+        let (header, layout) = out[..length].split_at_mut(HEADER_BYTES);
+        let mut put = |kind: u8, parts: [&[u8]; 2]| {
+            let fields = Header { kind, reserved: [0; 3], length: (length as u32).into() };
+            header.copy_from_slice(fields.as_bytes());
+            let (first, second) = layout.split_at_mut(parts[0].len());
+            first.copy_from_slice(parts[0]);
+            second.copy_from_slice(parts[1]);
+        };
+        let vote = |view: &View, sequence: &SequenceNumber, digest: &Digest| VoteLayout {
+            view: view.0.into(),
+            sequence: sequence.0.into(),
+            digest: *digest,
+        };
+        match self {
+            Self::Proposal { view, sequence, timestamp_ns, entries } => {
+                assert!(entries.len() <= limits::BATCH_REQUESTS_MAX, "a proposal of {} requests", entries.len());
+                let fields = ProposalLayout {
+                    view: view.0.into(),
+                    sequence: sequence.0.into(),
+                    timestamp_ns: (*timestamp_ns).into(),
+                    count: (entries.len() as u32).into(),
+                    reserved: 0.into(),
+                };
+                put(PROPOSAL, [fields.as_bytes(), entries.as_bytes()]);
+            }
+            Self::Body { packet } => put(BODY, [packet, &[]]),
+            Self::Prepare { view, sequence, digest } => put(PREPARE, [vote(view, sequence, digest).as_bytes(), &[]]),
+            Self::Commit { view, sequence, digest } => put(COMMIT, [vote(view, sequence, digest).as_bytes(), &[]]),
+            Self::ViewChange { bytes } => put(VIEW_CHANGE, [bytes, &[]]),
+            Self::NewView { bytes } => put(NEW_VIEW, [bytes, &[]]),
+            Self::ViewEntered { view } => put(VIEW_ENTERED, [&view.0.to_le_bytes(), &[]]),
+            Self::Committed { sequence } => put(COMMITTED, [&sequence.0.to_le_bytes(), &[]]),
+            Self::Stable { sequence, digest } => {
+                let fields = StableLayout { sequence: sequence.0.into(), digest: *digest };
+                put(STABLE, [fields.as_bytes(), &[]]);
+            }
+        }
+        length
+    }
+
+    /// Reads the record at the beginning of `bytes`, and what follows it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), RecordError> {
+        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| RecordError::Short)?;
+        let length = header.length.get() as usize;
+        if header.reserved != [0; 3] {
+            return Err(RecordError::Field);
+        }
+        if length < HEADER_BYTES {
+            return Err(RecordError::Length);
+        }
+        let (record, rest) = bytes.split_at_checked(length).ok_or(RecordError::Short)?;
+        let layout = &record[HEADER_BYTES..];
+        let record = match header.kind {
+            PROPOSAL => Self::decode_proposal(layout)?,
+            BODY => Self::Body { packet: layout },
+            PREPARE | COMMIT => {
+                let fields: &VoteLayout = exact(layout)?;
+                let (view, sequence) = (View(fields.view.get()), SequenceNumber(fields.sequence.get()));
+                let digest = fields.digest;
+                if header.kind == PREPARE {
+                    Self::Prepare { view, sequence, digest }
+                } else {
+                    Self::Commit { view, sequence, digest }
+                }
+            }
+            VIEW_CHANGE => Self::ViewChange { bytes: layout },
+            NEW_VIEW => Self::NewView { bytes: layout },
+            VIEW_ENTERED => Self::ViewEntered { view: View(exact::<U64>(layout)?.get()) },
+            COMMITTED => Self::Committed { sequence: SequenceNumber(exact::<U64>(layout)?.get()) },
+            STABLE => {
+                let fields: &StableLayout = exact(layout)?;
+                Self::Stable { sequence: SequenceNumber(fields.sequence.get()), digest: fields.digest }
+            }
+            _ => return Err(RecordError::Kind),
+        };
+        Ok((record, rest))
+    }
+
+    fn decode_proposal(layout: &'a [u8]) -> Result<Self, RecordError> {
+        let (fields, entries) = ProposalLayout::ref_from_prefix(layout).map_err(|_| RecordError::Short)?;
+        let count = fields.count.get() as usize;
+        if count > limits::BATCH_REQUESTS_MAX || fields.reserved.get() != 0 {
+            return Err(RecordError::Field);
+        }
+        let entries = <[BatchEntry]>::ref_from_bytes_with_elems(entries, count).map_err(|_| RecordError::Length)?;
+        if entries.iter().any(|entry| *entry != BatchEntry::new(entry.name(), entry.digest)) {
+            return Err(RecordError::Field);
+        }
+        Ok(Self::Proposal {
+            view: View(fields.view.get()),
+            sequence: SequenceNumber(fields.sequence.get()),
+            timestamp_ns: fields.timestamp_ns.get(),
+            entries,
+        })
+    }
+
+    /// The kind, as people call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Proposal { .. } => "proposal",
+            Self::Body { .. } => "body",
+            Self::Prepare { .. } => "prepare",
+            Self::Commit { .. } => "commit",
+            Self::ViewChange { .. } => "view change",
+            Self::NewView { .. } => "new view",
+            Self::ViewEntered { .. } => "view entered",
+            Self::Committed { .. } => "committed",
+            Self::Stable { .. } => "stable",
+        }
+    }
+}
+
+fn exact<T: FromBytes + KnownLayout + Immutable + Unaligned>(layout: &[u8]) -> Result<&T, RecordError> {
+    T::ref_from_bytes(layout).map_err(|_| RecordError::Length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::{ClientId, Incarnation, RequestNumber};
+    use crate::wire::request::RequestName;
+    use proptest::prelude::*;
+
+    fn entries(count: usize) -> Vec<BatchEntry> {
+        let name = |number| RequestName {
+            client: ClientId(3),
+            incarnation: Incarnation(8),
+            number: RequestNumber(number as u64),
+        };
+        (0..count).map(|number| BatchEntry::new(name(number), Digest([number as u8; 32]))).collect()
+    }
+
+    fn encoded(record: &Record<'_>) -> Vec<u8> {
+        let mut bytes = vec![0xaa; record.encoded_bytes()];
+        assert_eq!(record.encode(&mut bytes), bytes.len());
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn records_round_trip(a: u64, b: u64, time: u64, digest: [u8; 32], count in 0usize..40, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let (view, sequence, digest) = (View(a), SequenceNumber(b), Digest(digest));
+            let entries = entries(count);
+            let records = [
+                Record::Proposal { view, sequence, timestamp_ns: time, entries: &entries },
+                Record::Body { packet: &bytes },
+                Record::Prepare { view, sequence, digest },
+                Record::Commit { view, sequence, digest },
+                Record::ViewChange { bytes: &bytes },
+                Record::NewView { bytes: &bytes },
+                Record::ViewEntered { view },
+                Record::Committed { sequence },
+                Record::Stable { sequence, digest },
+            ];
+            let all: Vec<u8> = records.iter().flat_map(encoded).collect();
+            let mut rest = &all[..];
+            for record in records {
+                let (decoded, after) = Record::decode(rest).unwrap();
+                prop_assert_eq!(decoded, record);
+                prop_assert_eq!(encoded(&decoded), &rest[..record.encoded_bytes()]);
+                rest = after;
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        /// Whatever decodes is the one encoding of its record.
+        #[test]
+        fn foreign_bytes_decode_exactly_or_not_at_all(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..12, honest: bool) {
+            let mut bytes = bytes;
+            if honest && bytes.len() >= HEADER_BYTES {
+                let length = bytes.len() as u32;
+                bytes[0] = kind;
+                bytes[1..4].fill(0);
+                bytes[4..8].copy_from_slice(&length.to_le_bytes());
+            }
+            if let Ok((record, rest)) = Record::decode(&bytes) {
+                prop_assert_eq!(encoded(&record), &bytes[..bytes.len() - rest.len()]);
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_fields_are_refused() {
+        let entries = entries(2);
+        let record =
+            Record::Proposal { view: View(1), sequence: SequenceNumber(2), timestamp_ns: 3, entries: &entries };
+        let good = encoded(&record);
+        let change = |at: usize, to: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = to;
+            Record::decode(&bytes).map(|_| ())
+        };
+        assert_eq!(change(0, 0), Err(RecordError::Kind));
+        assert_eq!(change(0, 10), Err(RecordError::Kind));
+        assert_eq!(change(1, 1), Err(RecordError::Field));
+        assert_eq!(change(4, 7), Err(RecordError::Length));
+        assert_eq!(change(4, 255), Err(RecordError::Short));
+        assert_eq!(change(HEADER_BYTES + 24, 1), Err(RecordError::Length));
+        assert_eq!(change(HEADER_BYTES + 25, 255), Err(RecordError::Field));
+        assert_eq!(change(HEADER_BYTES + 28, 1), Err(RecordError::Field));
+        // The reserved bytes of a batch's entry.
+        assert_eq!(change(HEADER_BYTES + PROPOSAL_BYTES + 2, 1), Err(RecordError::Field));
+    }
+}
