@@ -130,7 +130,8 @@ fn cut_off(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Resul
         cluster.append(0, vec![text.into_bytes()])?;
     }
     let replicas = cluster.settings.replicas;
-    let primary = cluster.replicas.iter().map(|host| host.orderer.replica().view().0).max().unwrap_or(0) as usize % replicas;
+    let primary =
+        cluster.replicas.iter().map(|host| host.orderer.replica().view().0).max().unwrap_or(0) as usize % replicas;
     let some = match random.below(3) {
         0 => ReplicaSet::only(ReplicaId(primary as u8)),
         1 => ReplicaSet::only(ReplicaId(random.below(replicas) as u8)),

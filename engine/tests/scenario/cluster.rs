@@ -387,7 +387,9 @@ impl Cluster {
                 Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
                 Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),
                 Event::NewViewWrong { replica, view } => {
-                    outcomes.push(format!("refuses the new view v{view} of {replica}: it does not follow from what it names"));
+                    outcomes.push(format!(
+                        "refuses the new view v{view} of {replica}: it does not follow from what it names"
+                    ));
                 }
                 Event::Diverged(sequence) => {
                     self.checks.on_diverged(host.id, sequence.0);
