@@ -1,4 +1,5 @@
-//! Every call and every answer with its time, one JSON object a line, for a linearizability checker.
+//! Every call and every answer with its time, one JSON object a line, for a linearizability checker
+//! ([`crate::linearizability`] has one).
 //!
 //! | `event` | further fields |
 //! | --- | --- |

@@ -45,6 +45,13 @@ impl Latencies {
         self.0.add(&other.0).expect("all histograms have the same bounds");
     }
 
+    /// What this counted and `part`, a part of it, did not.
+    pub fn without(&self, part: &Latencies) -> Latencies {
+        let mut rest = self.0.clone();
+        rest.subtract(&part.0).expect("a part has the same bounds, and no more of anything");
+        Latencies(rest)
+    }
+
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.0.reset();

@@ -7,7 +7,7 @@
 //!
 //! - [`load`] drives sessions in a closed or an open loop, and counts and times every answer;
 //! - [`latency`] is the histogram that all parts share;
-//! - [`history`] writes every call and answer for a linearizability checker;
+//! - [`history`] writes every call and answer, and [`linearizability`] judges what was written;
 //! - [`processes`] samples processor time and memory of the processes of a run from `/proc`;
 //! - [`report`] is the JSON object of `bench` and `demo`, its acceptance check, and the table for a terminal;
 //! - [`plot`] draws the latency and throughput picture as SVG;
@@ -15,6 +15,7 @@
 
 pub mod history;
 pub mod latency;
+pub mod linearizability;
 pub mod load;
 pub mod null_protocol;
 pub mod plot;

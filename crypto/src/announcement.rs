@@ -88,7 +88,7 @@ pub enum AnnouncementError {
         /// In whose name it came.
         sender: u16,
     },
-    /// Properly signed, but for another configuration.
+    /// Made for another configuration, as it says itself; its signature is not looked at.
     #[error("principal {sender:#x} runs with another configuration; compare the cluster files of both hosts")]
     ContextDiffers {
         /// Who sent it.

@@ -63,6 +63,6 @@ pub use digest::{DIGEST_BYTES, Digest, DigestWriter, digest, digest_many};
 pub use entropy::{Entropy, os_entropy};
 pub use hex::HexError;
 pub use identity::{Identity, PublicIdentity, SIGNATURE_BYTES};
-pub use keyring::{Accepted, KeyRing, KeyRingConfig, Outcome, TAG_ENTRY_BYTES, TagError};
+pub use keyring::{Accepted, Claim, KeyRing, KeyRingConfig, Outcome, TAG_ENTRY_BYTES, TagError};
 pub use mac::{MacAlgorithm, TAG_BYTES};
 pub use sealed::{SealError, open_secret, seal_secret};

@@ -3,7 +3,7 @@
 //!
 //! The rooms, in the order of an operation's way: [`driver`] and [`client`] make requests of operations; [`pipeline`] moves packets between the
 //! network and the core; [`authentication`] proves who sent them; [`wire`] reads and writes their messages; [`replica`] agrees on an
-//! order; [`service`] executes it. [`cluster`] is what is configured, [`limits`] what is fixed. `engine/docs/architecture.md` has the map.
+//! order; [`service`] executes it; [`state`] holds what they agree on. [`cluster`] is what is configured, [`limits`] what is fixed. `engine/docs/architecture.md` has the map.
 #![forbid(unsafe_code)]
 
 pub mod authentication;
@@ -16,4 +16,5 @@ pub mod pipeline;
 mod reasons;
 pub mod replica;
 pub mod service;
+pub mod state;
 pub mod wire;

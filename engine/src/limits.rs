@@ -31,12 +31,15 @@ pub const BODIES_BYTES_MAX: usize = 256 << 20;
 /// The widest window `L`: a status message has a bit for each number of it.
 pub const WINDOW_MAX: u64 = 512;
 
-/// A backup that was not heard from for this long no longer holds the primary back.
+/// A replica that was not heard from for this long is not reachable: shown by `status`.
 pub const PEER_SILENT_NS: u64 = 1_000_000_000;
+
+/// A backup that was not heard from for this long no longer holds the primary back: it is dead, or will fetch the state.
+pub const PEER_QUIET_NS: u64 = 20_000_000;
 
 /// A backup that is behind and made no progress for this long no longer holds the primary back, however much it talks: otherwise one
 /// faulty backup could stop the cluster.
-pub const PEER_STAGNANT_NS: u64 = 2_000_000_000;
+pub const PEER_STAGNANT_NS: u64 = 50_000_000;
 
 /// Status messages while there is nothing to complain about: a heartbeat, four in [`PEER_SILENT_NS`].
 pub const STATUS_IDLE_NS: u64 = 250_000_000;
@@ -71,9 +74,9 @@ pub const PRE_PREPARED_MAX: usize = 8;
 /// The bytes of the longest view change: its fixed part, the checkpoints, and sets P and Q of the widest window.
 pub const STATEMENT_BYTES_MAX: usize = 1024 + WINDOW_MAX as usize * 48 * (1 + 2 * PRE_PREPARED_MAX);
 
-/// A primary that says nothing for this long while a request waits is suspected, at the least: some three time slices of a busy host, so
+/// A primary that says nothing for this long while a request waits is suspected, at the least: some ten time slices of a busy host, so
 /// that a primary that merely lost its core to others is not.
-pub const SILENCE_MIN_NS: u64 = 30_000_000;
+pub const SILENCE_MIN_NS: u64 = 40_000_000;
 
 /// The longest silence of a primary that is borne while a request waits.
 pub const SILENCE_MAX_NS: u64 = 2_000_000_000;
@@ -105,6 +108,15 @@ pub const STATEMENT_CHECK_NS: u64 = 1_000_000;
 /// Checks that may follow each other at once: a whole new view with its view changes, twice.
 pub const STATEMENT_CHECKS_BURST: u64 = 2 * (REPLICAS_MAX as u64 + 1);
 
+/// A state that is being fetched gives way to a later one no sooner than this: what was fetched of it serves for the later one too.
+pub const STATE_RETARGET_NS: u64 = 50_000_000;
+
+/// The most bytes of a state that one peer is sent in each [`STATE_REFILL_NS`]: some 400 MB/s, which leaves the order most of a core.
+pub const STATE_ANSWER_BYTES: usize = 400 * 1024;
+
+/// How often a peer's allowance of state is renewed.
+pub const STATE_REFILL_NS: u64 = 1_000_000;
+
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;
 
@@ -123,6 +135,16 @@ pub const RETRANSMIT_MIN_NS: u64 = 10_000_000;
 /// The longest wait before a retransmission.
 pub const RETRANSMIT_MAX_NS: u64 = 1_000_000_000;
 
+/// A result of at most so many bytes travels whole from every replica: its digest would save no more than half of it, and would have to be
+/// computed.
+pub const RESULT_FULL_BYTES: usize = 64;
+
+/// Queries of one client that a driver has under way, and that a replica lets wait: as many operations as two of the largest requests have.
+pub const QUERIES_MAX: usize = 4096;
+
+/// The most bytes of queries of one client that wait at a replica: [`QUERIES_MAX`] of ordinary size.
+pub const QUERIES_BYTES_MAX: usize = 1 << 20;
+
 /// Announcements to a peer without a session are sent again after this, doubling to [`ANNOUNCE_MAX_NS`].
 pub const ANNOUNCE_NS: u64 = 20_000_000;
 
@@ -137,6 +159,42 @@ pub const ANNOUNCE_CHECK_NS: u64 = 1_000_000;
 
 /// Checks that may follow each other at once: the handshakes of a whole cluster that starts together.
 pub const ANNOUNCE_CHECKS_BURST: u32 = 128;
+
+/// Of the common budget one name gets one check in this time: a twentieth, so that a flood in one name leaves the others theirs.
+pub const ANNOUNCE_NAME_CHECK_NS: u64 = 20_000_000;
+
+/// Checks in one name that may follow each other at once: two handshakes of both sides.
+pub const ANNOUNCE_NAME_CHECKS_BURST: u32 = 8;
+
+/// Beside that, each name has one check in this time for announcements that echo this process's open challenge: with 20 names that is
+/// another 1.2 % of a core at most.
+pub const ANNOUNCE_ECHO_CHECK_NS: u64 = 100_000_000;
+
+/// Checks of that reserve that may follow each other at once: a handshake takes one of each side, and may be repeated.
+pub const ANNOUNCE_ECHO_CHECKS_BURST: u32 = 4;
+
+/// How long two generations of a key overlap: ten times the longest distance of announcements, so that the new one is confirmed before the
+/// former one goes; less where keys live shorter (a quarter of their life).
+pub const KEY_OVERLAP_NS: u64 = 10_000_000_000;
+
+/// Packets sealed under one generation, at most: 2^32, the bound of NIST SP 800-38D for one key of GCM, although the counters used here as
+/// nonces never repeat. At a million packets a second it is an hour and eleven minutes.
+pub const KEY_PACKETS_MAX: u64 = 1 << 32;
+
+/// The longest life of a generation that can be configured: 30 days.
+pub const KEY_LIFETIME_MAX_S: u64 = 30 * 24 * 3600;
+
+/// Probes of the multicast path while it is in use: four in a second.
+pub const PROBE_NS: u64 = 250_000_000;
+
+/// While it is not in use: from this distance, doubling to [`PROBE_MAX_NS`].
+pub const PROBE_MIN_NS: u64 = 20_000_000;
+
+/// The longest distance of probes.
+pub const PROBE_MAX_NS: u64 = 1_000_000_000;
+
+/// Probes that may go unanswered before a path counts as dead, and that a silent replica gets before it is not waited for.
+pub const PROBES_MISSED_MAX: u64 = 4;
 
 /// Frames of a process: those that the endpoint keeps ready for receiving, and those on their way out, several duty cycles' worth.
 pub const POOL_FRAMES: usize = 1024;
@@ -177,8 +235,48 @@ pub const SURVEY_PATIENCE_NS: u64 = 20_000_000;
 /// A busy driver looks for applications that came or left no more often than this: a look is a system call.
 pub const SESSIONS_LOOK_NS: u64 = 1_000_000;
 
+/// The size of a page of the state: what one small write makes the next checkpoint copy and hash, against what the tree weighs (1/64).
+pub const PAGE_BYTES: usize = 4096;
+
+/// Children of a node of the digest tree: their digests are 1 KiB, which every datagram holds, and 4 levels reach 4 GiB.
+pub const FAN_OUT: usize = 32;
+
+/// The most pages of a state: byte offsets stay far from the end of a `u64`, and the tree has at most 8 levels.
+pub const PAGES_MAX: u64 = 1 << 40;
+
+/// Free pages that a state keeps for its next writes, 16 MiB: what is written from one checkpoint to the next at some hundreds of MB/s.
+pub const PAGES_FREE_MAX: usize = 4096;
+
+/// The most bytes of state that a replica asks one source for before it has the answers: what all sources send at once fits a socket's
+/// receive buffer of some MiB, and at a round trip of 200 µs it is still 1.3 GB/s a source.
+pub const STATE_CREDIT_BYTES: usize = 256 * 1024;
+
+/// A source that answers is asked for so many bytes at least, however much is lost on the way: a loss costs a wait, which many things share.
+pub const STATE_WINDOW_BYTES_MIN: usize = 32 * 1024;
+
+/// The things that one query asks for at most: with several queries to a source under way it answers one while the next travels.
+pub const STATE_QUERY_ITEMS_MAX: usize = 32;
+
+/// What a source of state was asked for is asked for again after this, or after four round trips if those are longer: some ten times what a busy
+/// host takes to answer a whole credit.
+pub const STATE_RETRY_NS: u64 = 20_000_000;
+
+/// How often that is doubled for a source that brings nothing: to 160 ms.
+pub const STATE_RETRY_DOUBLINGS: u32 = 3;
+
+/// A source that brought nothing after [`STATE_RETRY_DOUBLINGS`] either is left alone for this long.
+pub const STATE_REST_NS: u64 = 500_000_000;
+
+/// Nodes of the digest tree that are kept from one target of a transfer to the next, 4 MiB.
+pub const STATE_NODES_KEPT_MAX: usize = 4096;
+
+/// Pages and nodes of a fetched state that are hashed in one duty cycle: some 100 µs.
+pub const STATE_SEAL_STEP: usize = 256;
+
 const _: () = {
     assert!(REPLICAS_MAX % 3 == 1);
+    assert!(PAGE_BYTES < STATE_WINDOW_BYTES_MIN && STATE_WINDOW_BYTES_MIN < STATE_CREDIT_BYTES);
+    assert!(FAN_OUT.is_power_of_two() && FAN_OUT * 32 + 140 <= DATAGRAM_BYTES_MIN);
     assert!(DATAGRAM_BYTES_MIN <= DATAGRAM_BYTES_DEFAULT && DATAGRAM_BYTES_DEFAULT <= DATAGRAM_BYTES_LOOPBACK);
     assert!(DATAGRAM_BYTES_LOOPBACK <= DATAGRAM_BYTES_MAX && DATAGRAM_BYTES_MAX <= 65507);
     // A batch can always name one request of the largest size.
@@ -188,8 +286,15 @@ const _: () = {
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
+    assert!(KEY_OVERLAP_NS >= 10 * ANNOUNCE_MAX_NS);
+    assert!(PROBE_MIN_NS < PROBE_NS && PROBE_NS < PROBE_MAX_NS);
+    // One name cannot use up the common budget.
+    assert!(
+        ANNOUNCE_NAME_CHECK_NS >= 20 * ANNOUNCE_CHECK_NS && ANNOUNCE_NAME_CHECKS_BURST * 16 <= ANNOUNCE_CHECKS_BURST
+    );
     // A whole window of the smallest possible batches fits the replay window: 3 packets a replica and batch.
     assert!(REPLAY_WINDOW_PACKETS >= 3 * WINDOW_MAX);
     assert!(FOLLOW_CREDIT_BYTES <= FOLLOW_CREDIT_BYTES_MAX);
+    assert!(QUERIES_MAX == 2 * REQUEST_OPERATIONS_MAX && QUERIES_BYTES_MAX >= DATAGRAM_BYTES_MAX);
     assert!(WINDOW_MAX.is_multiple_of(64) && BATCH_REQUESTS_MAX.is_multiple_of(64));
 };

@@ -33,8 +33,14 @@ macro_rules! reasons {
         }
 
         $(#[$of_counters])*
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Copy, Debug)]
         pub struct $counters([u64; $reason::ALL.len()]);
+
+        impl Default for $counters {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
 
         impl $counters {
             pub(crate) fn new() -> Self {

@@ -1,11 +1,14 @@
 //! Replicas and a driver on threads, over real sockets and shared memory: the whole way of an operation, without a command line.
 
-use logothete_client::{Options, Position, Session, Subscription};
-use logothete_engine::client::status;
-use logothete_engine::cluster::{Arrangement, DriverLocal, Idle, ReplicaLocal, Transport, init};
+use logothete_client::{ClientError, Options, Position, Session, Subscription};
+use logothete_engine::client::{rotation, status};
+use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, ReplicaLocal, Transport, init};
 use logothete_engine::driver::run_driver;
 use logothete_engine::numbers::{ClientId, ReplicaId};
-use logothete_engine::pipeline::run_replica;
+use logothete_engine::pipeline::{counters_path, run_replica};
+use logothete_engine::service::ServiceKind;
+use logothete_engine::service::kv::{Command, Outcome};
+use logothete_transport::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -20,10 +23,20 @@ struct LocalCluster {
 }
 
 impl LocalCluster {
-    fn start(transport: Transport, arrangement: Arrangement) -> Self {
+    fn start(service: ServiceKind, transport: Transport, arrangement: Arrangement) -> Self {
+        Self::start_with(service, transport, arrangement, |_| {})
+    }
+
+    fn start_with(
+        service: ServiceKind,
+        transport: Transport,
+        arrangement: Arrangement,
+        change: impl FnOnce(&mut Cluster),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let plan = init::Plan::default();
-        let generated = init::generate(&plan, &mut logothete_crypto::os_entropy).unwrap();
+        let plan = init::Plan { service, ..init::Plan::default() };
+        let mut generated = init::generate(&plan, &mut logothete_crypto::os_entropy).unwrap();
+        change(&mut generated.cluster);
         let (ready, started) = mpsc::channel();
         let (mut stops, mut threads) = (Vec::new(), Vec::new());
         let replicas = generated.replicas.len();
@@ -91,7 +104,7 @@ fn copy(identity: &logothete_crypto::Identity) -> logothete_crypto::Identity {
 }
 
 fn appended_entries_are_read_back(transport: Transport, arrangement: Arrangement) {
-    let cluster = LocalCluster::start(transport, arrangement);
+    let cluster = LocalCluster::start(ServiceKind::Log, transport, arrangement);
     let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
     assert_eq!(session.append(b"first").unwrap(), Position(0));
     for number in 1..2000u64 {
@@ -147,4 +160,157 @@ fn entries_are_read_back_with_two_threads_a_replica() {
 #[test]
 fn entries_are_read_back_with_two_threads_a_replica_over_io_uring() {
     appended_entries_are_read_back(Transport::IoUring, Arrangement::Split);
+}
+
+/// A counter of a replica's or driver's process.
+fn counter(cluster: &LocalCluster, process: &str, set: &str, label: &str) -> u64 {
+    let counters = Counters::open(&counters_path(&cluster.directory.path().join(process))).unwrap();
+    let reading = counters.readings().find(|reading| reading.set == set && reading.label == label);
+    reading.unwrap_or_else(|| panic!("{process} has no counter {set} {label}")).value
+}
+
+/// `protocol.md KY-1` to `KY-5`: keys change on schedule and on demand under load, and nothing is lost or refused.
+fn traffic_outlives_its_keys(arrangement: Arrangement) {
+    let cluster = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, arrangement, |cluster| cluster.key_lifetime_s = 2);
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(40);
+    let operator = || copy(cluster.generated.clients.last().unwrap());
+    let (mut submitted, mut done, mut wished) = (0u64, 0u64, false);
+    let rotations = |process: &str| counter(&cluster, process, "link", "key_generation");
+    let processes = ["replica-0", "replica-1", "replica-2", "replica-3", "driver-0"];
+    while !processes.iter().all(|process| rotations(process) >= 2) {
+        for _ in 0..200 {
+            if session.try_append(&submitted.to_le_bytes()).is_ok() {
+                submitted += 1;
+            }
+        }
+        session.flush();
+        session.poll(|completion| done += u64::from(completion.result.is_ok())).unwrap();
+        session.wait(Duration::from_millis(2)).unwrap();
+        if !wished && done > 1000 {
+            wished = true;
+            let answers =
+                rotation::rotate_keys(&cluster.generated.cluster, operator(), Duration::from_secs(5)).unwrap();
+            for answer in answers.into_iter().flatten() {
+                assert!(answer.generation >= 1 || answer.due_in.is_some(), "{answer:?}");
+            }
+        }
+        assert!(Instant::now() < deadline, "{:?}", processes.map(rotations));
+    }
+    while session.outstanding() > 0 {
+        session.poll(|completion| done += u64::from(completion.result.is_ok())).unwrap();
+        session.wait(Duration::from_millis(10)).unwrap();
+        assert!(Instant::now() < deadline, "{} still outstanding", session.outstanding());
+    }
+    assert_eq!(done, submitted);
+    assert!(wished && cluster.states_agree());
+    // That no packet at all is refused is shown where the test makes the time (`pipeline/network/tests.rs`): a thread that the host lets wait for
+    // longer than an overlap of these short lives may find stale packets in its buffer, and retransmission brings them again.
+    for process in processes {
+        assert_eq!(counter(&cluster, process, "refused", "tag bad"), 0, "{process}");
+    }
+    let rejects = status::query_rejects(&cluster.generated.cluster, operator(), Duration::from_secs(5)).unwrap();
+    assert!(rejects.iter().all(Option::is_some), "each says whom it rejects for what");
+}
+
+#[test]
+fn traffic_outlives_its_keys_on_one_thread() {
+    traffic_outlives_its_keys(Arrangement::Shared);
+}
+
+#[test]
+fn traffic_outlives_its_keys_on_two_threads() {
+    traffic_outlives_its_keys(Arrangement::Split);
+}
+
+fn put(key: &[u8], value: &[u8]) -> Vec<u8> {
+    Command::Put { key, value }.encode_to_vec()
+}
+
+fn get(key: &[u8]) -> Vec<u8> {
+    Command::Get { key }.encode_to_vec()
+}
+
+fn value(result: &[u8]) -> Option<u64> {
+    match Outcome::decode(result).unwrap() {
+        Outcome::Absent => None,
+        Outcome::Value(value) => Some(u64::from_le_bytes(value[..8].try_into().unwrap())),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sessions that read and write the same keys, on threads of their own; `bytes` is the size of a value.
+fn reads_see_what_was_written(arrangement: Arrangement, bytes: usize) {
+    let cluster = LocalCluster::start(ServiceKind::KeyValue, Transport::Mmsg, arrangement);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+            let mut long = vec![7; bytes];
+            for number in 1..=300u64 {
+                long[..8].copy_from_slice(&number.to_le_bytes());
+                assert_eq!(Outcome::decode(&session.call(&put(b"counter", &long)).unwrap()), Ok(Outcome::Done));
+                // `protocol.md RD-3`: what was acknowledged is seen by whoever asks afterwards.
+                assert_eq!(value(&session.query(&get(b"counter")).unwrap()), Some(number));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let readers = (0..2).map(|_| {
+            scope.spawn(|| {
+                let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+                let (mut last, mut at_once) = (0, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    session.try_query(&get(b"counter")).unwrap();
+                    session.wait(Duration::from_secs(20)).unwrap();
+                    session
+                        .poll(|completion| {
+                            let seen = value(completion.result.unwrap()).unwrap_or(0);
+                            assert!(seen >= last, "{seen} was read after {last}");
+                            last = seen;
+                            at_once += u64::from(!completion.ordered);
+                        })
+                        .unwrap();
+                }
+                at_once
+            })
+        });
+        let at_once: Vec<u64> = readers.collect::<Vec<_>>().into_iter().map(|reader| reader.join().unwrap()).collect();
+        writer.join().unwrap();
+        assert!(at_once.iter().all(|count| *count > 0), "no query was answered without being ordered: {at_once:?}");
+    });
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    assert_eq!(value(&session.query(&get(b"nothing")).unwrap()), None);
+    assert_eq!(value(&session.call(&get(b"counter")).unwrap()), Some(300), "a read may be ordered on purpose");
+    // What changes something is no query, and a query of it changes nothing.
+    assert!(matches!(session.query(&put(b"counter", &[0; 8])), Err(ClientError::Unsupported)));
+    assert_eq!(value(&session.query(&get(b"counter")).unwrap()), Some(300));
+    assert!(matches!(session.append(b"entry"), Err(ClientError::ApiMisuse { .. })));
+    assert!(cluster.states_agree());
+}
+
+#[test]
+fn queries_see_what_was_written() {
+    reads_see_what_was_written(Arrangement::Shared, 8);
+}
+
+/// `protocol.md CL-5`: of long results some replicas give the digest.
+#[test]
+fn queries_of_long_values_see_what_was_written_with_two_threads_a_replica() {
+    reads_see_what_was_written(Arrangement::Split, 700);
+}
+
+/// `protocol.md RD-4`, `CL-5`: with as many replicas silent as may be, queries are still answered and results still come in full.
+#[test]
+fn a_silent_replica_stops_neither_reads_nor_writes() {
+    let cluster = LocalCluster::start(ServiceKind::KeyValue, Transport::Mmsg, Arrangement::Shared);
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let long = [5; 300];
+    session.call(&put(b"key", &long)).unwrap();
+    cluster.stops[3].store(true, Ordering::Relaxed);
+    for _ in 0..40 {
+        let result = session.query(&get(b"key")).unwrap();
+        assert_eq!(Outcome::decode(&result), Ok(Outcome::Value(&long)));
+        let result = session.call(&get(b"key")).unwrap();
+        assert_eq!(Outcome::decode(&result), Ok(Outcome::Value(&long)));
+    }
 }

@@ -24,6 +24,33 @@ pub enum Phase {
     Drain,
 }
 
+/// Reads that were answered well.
+#[derive(Clone, Debug, Default)]
+pub struct Reads {
+    /// Their latencies, which are among all latencies too.
+    pub latencies: Latencies,
+    /// Those that a quorum answered alike at once; the others had to be ordered.
+    pub one_round_trip: u64,
+}
+
+impl Reads {
+    #[inline]
+    pub(super) fn record(&mut self, latency_ns: u64, ordered: bool) {
+        self.latencies.record(latency_ns);
+        self.one_round_trip += u64::from(!ordered);
+    }
+
+    fn add(&mut self, other: &Reads) {
+        self.latencies.add(&other.latencies);
+        self.one_round_trip += other.one_round_trip;
+    }
+
+    fn clear(&mut self) {
+        self.latencies.clear();
+        self.one_round_trip = 0;
+    }
+}
+
 /// What happened in one slice of time.
 #[derive(Clone, Debug, Default)]
 pub struct Slice {
@@ -39,6 +66,8 @@ pub struct Slice {
     pub failed: u64,
     /// Latencies of the measured operations answered in it.
     pub latencies: Latencies,
+    /// The reads among them.
+    pub reads: Reads,
 }
 
 impl Slice {
@@ -48,6 +77,7 @@ impl Slice {
         (self.start_ns, self.end_ns) = (0, 0);
         (self.acknowledged, self.failed) = (0, 0);
         self.latencies.clear();
+        self.reads.clear();
     }
 }
 
@@ -113,6 +143,8 @@ pub struct LoadResult {
     pub acknowledgement_gap_max_ns: u64,
     /// Latencies of the measured operations; in an open loop from the intended time of sending.
     pub latencies: Latencies,
+    /// The reads among the measured operations.
+    pub reads: Reads,
     /// The measured time, second by second.
     pub seconds: Vec<Second>,
     /// The same seconds with all their latencies, for an interval log; empty unless asked for.
@@ -131,6 +163,7 @@ impl LoadResult {
 /// Adds slices up.
 pub struct Collector {
     latencies: Latencies,
+    reads: Reads,
     second: Slice,
     measured_from_ns: Option<u64>,
     seconds: Vec<Second>,
@@ -150,6 +183,8 @@ impl std::fmt::Debug for Collector {
 pub struct Collected {
     /// All latencies.
     pub latencies: Latencies,
+    /// The reads among them.
+    pub reads: Reads,
     /// The measured time, second by second.
     pub seconds: Vec<Second>,
     /// The same with all latencies, if they were kept.
@@ -163,6 +198,7 @@ impl Collector {
     pub fn new(intervals_keep: bool, on_progress: Box<dyn FnMut(&Progress) + Send>) -> Self {
         Self {
             latencies: Latencies::new(),
+            reads: Reads::default(),
             second: Slice::default(),
             measured_from_ns: None,
             seconds: Vec::new(),
@@ -185,6 +221,9 @@ impl Collector {
         });
         // Measured operations answered while draining belong to the run's latencies, not to a second of its time.
         self.latencies.add(&slice.latencies);
+        if slice.reads.latencies.count() > 0 {
+            self.reads.add(&slice.reads);
+        }
         if slice.phase != Phase::Measured {
             self.second_end();
             return;
@@ -228,7 +267,12 @@ impl Collector {
     /// No further slice comes.
     pub fn finish(mut self) -> Collected {
         self.second_end();
-        Collected { latencies: self.latencies, seconds: self.seconds, intervals: self.intervals.unwrap_or_default() }
+        Collected {
+            latencies: self.latencies,
+            reads: self.reads,
+            seconds: self.seconds,
+            intervals: self.intervals.unwrap_or_default(),
+        }
     }
 }
 

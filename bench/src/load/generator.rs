@@ -8,7 +8,7 @@ use super::clock::BatchedClock;
 use super::collect::{Collected, LoadResult, Phase, Slice, SliceSink};
 use super::lane::{Flight, Lane};
 use super::schedule::{Schedule, nanoseconds};
-use super::target::{Failure, Failures, Refusal, Target};
+use super::target::{Access, Failure, Failures, Refusal, Target};
 use super::workload::Workload;
 use super::{Clock, LoadOptions};
 use crate::history::HistoryWriter;
@@ -50,6 +50,7 @@ impl Figures {
             duration_ns: self.duration_ns,
             acknowledgement_gap_max_ns: self.gap_max_ns,
             latencies: collected.latencies,
+            reads: collected.reads,
             seconds: collected.seconds,
             intervals: collected.intervals,
             stopped: self.stopped,
@@ -74,7 +75,7 @@ struct Tally {
 
 impl Tally {
     #[inline]
-    fn acknowledge(&mut self, flight: Flight, now_ns: u64) {
+    fn acknowledge(&mut self, flight: Flight, ordered: bool, now_ns: u64) {
         if now_ns > self.acknowledged_last_ns {
             self.gap_max_ns = self.gap_max_ns.max(now_ns - self.acknowledged_last_ns);
             self.acknowledged_last_ns = now_ns;
@@ -83,7 +84,11 @@ impl Tally {
         if flight.intended_ns >= self.measured_from_ns {
             self.acknowledged += 1;
             self.measured_last_ns = now_ns;
-            self.slice.latencies.record(now_ns.saturating_sub(flight.intended_ns));
+            let latency_ns = now_ns.saturating_sub(flight.intended_ns);
+            self.slice.latencies.record(latency_ns);
+            if flight.access == Access::Read {
+                self.slice.reads.record(latency_ns, ordered);
+            }
         }
     }
 
@@ -194,13 +199,14 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
                 let Some(intended_ns) = self.schedule.next(now_ns) else {
                     break;
                 };
+                let access = self.workload.access();
                 let operation = self.workload.operation();
-                match target.submit(operation) {
+                match target.submit(access, operation) {
                     Ok(number) => {
                         if let Some(history) = &mut self.history {
                             history.call(session, number, now_ns, operation);
                         }
-                        lane.sent(number, intended_ns);
+                        lane.sent(number, intended_ns, access);
                     }
                     Err(Refusal::Full) => break,
                     Err(Refusal::Failed(failure)) => self.tally.fail(intended_ns, failure),
@@ -225,7 +231,7 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
                 continue;
             }
             let mut first = true;
-            let polled = target.poll(|number, result| {
+            let polled = target.poll(|number, answer| {
                 // The first answer of a turn may have come long after the last reading.
                 let now_ns = if std::mem::take(&mut first) { clock.read() } else { clock.now() };
                 let Some(flight) = lane.answered(number) else {
@@ -233,18 +239,18 @@ impl<'a, T: Target, W: Workload, C: Clock, H: Write> Generator<'a, T, W, C, H> {
                     tally.fail(now_ns, Failure::Other);
                     return;
                 };
-                let outcome = match result {
-                    Ok(bytes) if workload.accepts(bytes) => Ok(bytes),
+                let outcome = match answer {
+                    Ok(answer) if workload.accepts(flight.access, answer.result) => Ok(answer),
                     Ok(_) => Err(Failure::WrongResult),
                     Err(failure) => Err(failure),
                 };
                 match outcome {
-                    Ok(_) => tally.acknowledge(flight, now_ns),
+                    Ok(answer) => tally.acknowledge(flight, answer.ordered, now_ns),
                     Err(failure) => tally.fail(flight.intended_ns, failure),
                 }
                 if let Some(history) = history {
                     match outcome {
-                        Ok(bytes) => history.answer(session, number, now_ns, bytes),
+                        Ok(answer) => history.answer(session, number, now_ns, answer.result),
                         Err(failure) => history.failure(session, number, now_ns, failure),
                     }
                 }

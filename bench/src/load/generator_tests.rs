@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::*;
-use crate::load::{Collector, Extent, LoadResult, LogWorkload, Pace};
+use crate::load::{Answer, Collector, Extent, LoadResult, LogWorkload, Pace};
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
@@ -65,7 +65,7 @@ fn sessions(count: usize, time: &Time, script: impl Fn(u64, u64) -> Fate + 'stat
 }
 
 impl Target for Scripted {
-    fn submit(&mut self, operation: &[u8]) -> Result<u64, Refusal> {
+    fn submit(&mut self, _: Access, operation: &[u8]) -> Result<u64, Refusal> {
         assert_eq!(operation.len(), 8);
         let number = self.number_next;
         let answer = match (self.script)(number, self.time.now_ns()) {
@@ -84,7 +84,7 @@ impl Target for Scripted {
         Ok(number)
     }
 
-    fn poll(&mut self, mut on_answer: impl FnMut(u64, Result<&[u8], Failure>)) -> Result<usize, Failure> {
+    fn poll(&mut self, mut on_answer: impl FnMut(u64, Result<Answer<'_>, Failure>)) -> Result<usize, Failure> {
         if self.ended {
             return Err(Failure::Disconnected);
         }
@@ -94,7 +94,9 @@ impl Target for Scripted {
             if *at > now {
                 return true;
             }
-            on_answer(*number, result.as_ref().map(Vec::as_slice).map_err(|&failure| failure));
+            // Of the reads every third has to be ordered.
+            let answer = |result| Answer { result, ordered: *number % 3 == 0 };
+            on_answer(*number, result.as_ref().map(Vec::as_slice).map(answer).map_err(|&failure| failure));
             count += 1;
             false
         });
@@ -328,6 +330,52 @@ fn the_stop_flag_ends_the_sending_and_outstanding_answers_still_count() {
     let result = run_with(&mut targets, &closed(4, Extent::Operations(1_000)), None, &stop);
     assert!(result.stopped);
     assert_eq!((result.acknowledged, result.duration_ns), (0, 0));
+}
+
+/// Every other operation is a read; results are of eight bytes.
+struct Alternating {
+    bytes: [u8; 8],
+    reads: bool,
+}
+
+impl Workload for Alternating {
+    fn operation(&mut self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn access(&self) -> Access {
+        if self.reads { Access::Read } else { Access::Write }
+    }
+
+    fn advance(&mut self) {
+        self.reads = !self.reads;
+    }
+
+    fn accepts(&self, _: Access, result: &[u8]) -> bool {
+        result.len() == 8
+    }
+}
+
+#[test]
+fn reads_and_writes_are_told_apart() {
+    let time = Time::default();
+    // Numbers begin with 1, a write: the even ones are the reads, and are faster.
+    let mut targets = sessions(1, &time, |number, now| {
+        Fate::Answer(now + if number % 2 == 0 { 10 * MICROSECOND } else { 100 * MICROSECOND })
+    });
+    let options = LoadOptions { warmup: Duration::ZERO, ..closed(1, Extent::Operations(600)) };
+    let mut collector = Collector::new(false, Box::new(|_| ()));
+    let mut workload = Alternating { bytes: [0; 8], reads: false };
+    let none: Option<&mut HistoryWriter<Vec<u8>>> = None;
+    let figures =
+        Generator::new(&mut targets, &mut workload, &options, &time, none).run(&AtomicBool::new(false), &mut collector);
+    let result = figures.with(collector.finish());
+    assert_eq!((result.acknowledged, result.reads.latencies.count()), (600, 300));
+    assert_eq!(result.reads.one_round_trip, 200);
+    close_to(result.reads.latencies.summary().max, 10 * MICROSECOND);
+    let writes = result.latencies.without(&result.reads.latencies);
+    assert_eq!(writes.count(), 300);
+    close_to(writes.quantile_ns(0.01), 100 * MICROSECOND);
 }
 
 #[test]

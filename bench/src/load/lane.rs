@@ -1,5 +1,7 @@
 //! What is in flight on one session.
 
+use super::target::Access;
+
 /// An operation that was sent and not answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
@@ -7,6 +9,8 @@ pub(super) struct Flight {
     pub(super) number: u64,
     /// When it was sent, in an open loop due.
     pub(super) intended_ns: u64,
+    /// How it was asked for.
+    pub(super) access: Access,
 }
 
 impl Flight {
@@ -31,7 +35,7 @@ impl Lane {
         // Answers may overtake each other; four windows are room for one that is very late before its place is needed
         // again, and then the lane waits for it.
         let places = (4 * outstanding).next_power_of_two().max(64);
-        let free = Flight { number: Flight::NONE, intended_ns: 0 };
+        let free = Flight { number: Flight::NONE, intended_ns: 0, access: Access::Write };
         let flights = vec![free; places].into_boxed_slice();
         Self { flights, in_flight: 0, outstanding, number_next: None, ended: false }
     }
@@ -61,10 +65,10 @@ impl Lane {
 
     /// An operation was sent, for which [`Lane::has_room`] had said yes.
     #[inline]
-    pub(super) fn sent(&mut self, number: u64, intended_ns: u64) {
+    pub(super) fn sent(&mut self, number: u64, intended_ns: u64, access: Access) {
         let place = self.place(number);
         assert_eq!(self.flights[place].number, Flight::NONE, "the numbers of a target grow by one");
-        self.flights[place] = Flight { number, intended_ns };
+        self.flights[place] = Flight { number, intended_ns, access };
         self.in_flight += 1;
         self.number_next = Some(number + 1);
     }
@@ -100,10 +104,10 @@ mod tests {
     #[test]
     fn a_lane_is_full_at_its_window_and_forgets_what_was_answered() {
         let mut lane = Lane::new(2);
-        lane.sent(10, 100);
-        lane.sent(11, 110);
+        lane.sent(10, 100, Access::Write);
+        lane.sent(11, 110, Access::Read);
         assert!(!lane.has_room());
-        assert_eq!(lane.answered(11).map(|flight| flight.intended_ns), Some(110));
+        assert_eq!(lane.answered(11).map(|flight| (flight.intended_ns, flight.access)), Some((110, Access::Read)));
         assert!(lane.has_room() && lane.in_flight() == 1);
         assert!(lane.answered(11).is_none() && lane.answered(12).is_none() && lane.answered(u64::MAX).is_none());
         assert_eq!(lane.abandon().map(|flight| flight.number).collect::<Vec<_>>(), [10]);
@@ -113,10 +117,10 @@ mod tests {
     #[test]
     fn a_very_late_answer_keeps_its_place() {
         let mut lane = Lane::new(2);
-        lane.sent(0, 0);
+        lane.sent(0, 0, Access::Write);
         let mut number = 1;
         while lane.has_room() {
-            lane.sent(number, 0);
+            lane.sent(number, 0, Access::Write);
             lane.answered(number);
             number += 1;
         }

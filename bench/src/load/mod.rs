@@ -24,10 +24,10 @@ mod workload;
 use std::time::Duration;
 
 pub use clock::{Clock, MonotonicClock};
-pub use collect::{Background, Collected, Collector, LoadResult, Phase, Progress, Second, Slice, SliceSink};
+pub use collect::{Background, Collected, Collector, LoadResult, Phase, Progress, Reads, Second, Slice, SliceSink};
 pub use generator::{Figures, Generator};
 pub use session::connect;
-pub use target::{Failure, Failures, Refusal, Target};
+pub use target::{Access, Answer, Failure, Failures, Refusal, Target};
 pub use workload::{KeyValueWorkload, LogWorkload, NullWorkload, Workload};
 
 use crate::history::HistoryWriter;

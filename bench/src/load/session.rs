@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use logothete_client::{ClientError, OperationError, Options, Session};
 
-use super::target::{Failure, Refusal, Target};
+use super::target::{Access, Answer, Failure, Refusal, Target};
 
 /// Turns of the loop without any answer, each of which gave the processor away, before several sessions are waited for
 /// asleep: some hundred microseconds, longer than an answer takes while the cluster is well.
@@ -25,17 +25,23 @@ pub fn connect(path: &Path, count: usize, options: &Options) -> Result<Vec<Sessi
 
 impl Target for Session {
     #[inline]
-    fn submit(&mut self, operation: &[u8]) -> Result<u64, Refusal> {
-        self.try_append(operation).map_err(|error| match error {
+    fn submit(&mut self, access: Access, operation: &[u8]) -> Result<u64, Refusal> {
+        let submitted = match access {
+            Access::Write => self.try_call(operation),
+            Access::Read => self.try_query(operation),
+        };
+        submitted.map_err(|error| match error {
             ClientError::Overloaded => Refusal::Full,
             error => Refusal::Failed(of_session(&error)),
         })
     }
 
     #[inline]
-    fn poll(&mut self, mut on_answer: impl FnMut(u64, Result<&[u8], Failure>)) -> Result<usize, Failure> {
+    fn poll(&mut self, mut on_answer: impl FnMut(u64, Result<Answer<'_>, Failure>)) -> Result<usize, Failure> {
         let each = |completion: logothete_client::Completion<'_>| {
-            on_answer(completion.number, completion.result.map_err(of_operation));
+            let ordered = completion.ordered;
+            let answer = completion.result.map(|result| Answer { result, ordered });
+            on_answer(completion.number, answer.map_err(of_operation));
         };
         Session::poll(self, each).map_err(|error| of_session(&error))
     }

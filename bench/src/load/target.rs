@@ -11,18 +11,36 @@ pub trait Target: Sized {
     ///
     /// # Errors
     /// [`Refusal::Full`] when there is no room now (the operation may be offered again), else why it failed for good.
-    fn submit(&mut self, operation: &[u8]) -> Result<u64, Refusal>;
+    fn submit(&mut self, access: Access, operation: &[u8]) -> Result<u64, Refusal>;
 
     /// Makes everything submitted visible to the other side and gives the answers that have come to `on_answer`, in any
-    /// order, each once: the operation's number and its result. Returns how many there were.
+    /// order, each once: the operation's number and its answer. Returns how many there were.
     ///
     /// # Errors
     /// When the session has ended: no further answer will come.
-    fn poll(&mut self, on_answer: impl FnMut(u64, Result<&[u8], Failure>)) -> Result<usize, Failure>;
+    fn poll(&mut self, on_answer: impl FnMut(u64, Result<Answer<'_>, Failure>)) -> Result<usize, Failure>;
 
     /// Gives the processor away until one of `targets` may have an answer, at most for `timeout`. May return early.
     /// `idle_turns` counts the turns of the caller's loop since anything happened, so that waiting can begin cheaply.
     fn wait_any(targets: &mut [Self], timeout: Duration, idle_turns: u32);
+}
+
+/// How an operation is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To be ordered.
+    Write,
+    /// As a query, which changes nothing and is ordered only where the replicas' answers differ or are missing.
+    Read,
+}
+
+/// A good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The operation's result.
+    pub result: &'a [u8],
+    /// Whether it took a place in the order.
+    pub ordered: bool,
 }
 
 /// Why an operation was not taken.

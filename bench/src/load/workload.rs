@@ -2,6 +2,7 @@
 //!
 //! A workload builds each operation in a buffer of its own, so that making one costs no allocation.
 
+use super::target::Access;
 use logothete_engine::service::kv::command::COMMAND_HEADER_BYTES;
 use logothete_engine::service::kv::{Command, Outcome};
 
@@ -11,11 +12,16 @@ pub trait Workload {
     /// can be offered again.
     fn operation(&mut self) -> &[u8];
 
+    /// How the next operation is asked for.
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
     /// The operation was handed over; goes on to another.
     fn advance(&mut self);
 
-    /// Whether `result` is one that an operation of this workload can have.
-    fn accepts(&self, result: &[u8]) -> bool;
+    /// Whether `result` is one that an operation of this workload, asked for like this, can have.
+    fn accepts(&self, access: Access, result: &[u8]) -> bool;
 }
 
 /// Bytes that no other operation of the run carries, as far as they fit: a serial number, little endian, and a filling.
@@ -68,7 +74,7 @@ impl Workload for LogWorkload {
         self.0.advance();
     }
 
-    fn accepts(&self, result: &[u8]) -> bool {
+    fn accepts(&self, _: Access, result: &[u8]) -> bool {
         result.len() == size_of::<u64>()
     }
 }
@@ -96,21 +102,22 @@ impl Workload for NullWorkload {
         self.payload.advance();
     }
 
-    fn accepts(&self, result: &[u8]) -> bool {
+    fn accepts(&self, _: Access, result: &[u8]) -> bool {
         result.len() == self.reply_bytes
     }
 }
 
 /// Puts and gets over a fixed number of keys, which are equally likely; values are different from each other from eight
-/// bytes on.
+/// bytes on. Gets are asked as queries.
 #[derive(Debug)]
 pub struct KeyValueWorkload {
     keys: u64,
     read_percent: u32,
     value: Unique,
     random: u64,
-    /// The next command, encoded.
+    /// The next command, encoded, and how it is asked for.
     command: Vec<u8>,
+    access: Access,
 }
 
 impl KeyValueWorkload {
@@ -123,7 +130,7 @@ impl KeyValueWorkload {
         assert!(keys > 0 && read_percent <= 100, "a key at least, and 100 percent at most");
         let value = Unique::new(payload_bytes, seed << 40);
         let command = Vec::with_capacity(COMMAND_HEADER_BYTES + size_of::<u64>() + payload_bytes);
-        let mut workload = Self { keys, read_percent, value, random: seed, command };
+        let mut workload = Self { keys, read_percent, value, random: seed, command, access: Access::Write };
         workload.encode();
         workload
     }
@@ -142,8 +149,10 @@ impl KeyValueWorkload {
         let key = (self.random() % self.keys).to_be_bytes();
         self.command.clear();
         if reads {
+            self.access = Access::Read;
             Command::Get { key: &key }.encode(&mut self.command);
         } else {
+            self.access = Access::Write;
             self.value.advance();
             Command::Put { key: &key, value: &self.value.bytes }.encode(&mut self.command);
         }
@@ -159,11 +168,15 @@ impl Workload for KeyValueWorkload {
         self.encode();
     }
 
-    fn accepts(&self, result: &[u8]) -> bool {
-        match Outcome::decode(result) {
-            Ok(Outcome::Value(value)) => value.len() == self.value.bytes.len(),
-            Ok(Outcome::Done | Outcome::Absent) => true,
-            Ok(Outcome::Different | Outcome::Malformed | Outcome::Full | Outcome::NoRoom) | Err(_) => false,
+    fn access(&self) -> Access {
+        self.access
+    }
+
+    fn accepts(&self, access: Access, result: &[u8]) -> bool {
+        match (access, Outcome::decode(result)) {
+            (Access::Read, Ok(Outcome::Value(value))) => value.len() == self.value.bytes.len(),
+            (Access::Read, Ok(Outcome::Absent)) | (Access::Write, Ok(Outcome::Done)) => true,
+            _ => false,
         }
     }
 }
@@ -171,19 +184,23 @@ impl Workload for KeyValueWorkload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn key_value_commands_keep_the_mix_and_use_every_key() {
+        use Access::{Read, Write};
         let mut workload = KeyValueWorkload::new(16, 10, 30, 7);
         let (mut gets, mut keys, mut values) = (0, HashSet::new(), HashSet::new());
         for _ in 0..10_000 {
+            let access = workload.access();
             match Command::decode(workload.operation()).unwrap() {
                 Command::Get { key } => {
+                    assert_eq!(access, Read);
                     gets += 1;
                     keys.insert(key.to_vec());
                 }
                 Command::Put { key, value } => {
-                    assert_eq!(value.len(), 16);
+                    assert_eq!((access, value.len()), (Write, 16));
                     keys.insert(key.to_vec());
                     assert!(values.insert(value.to_vec()));
                 }
@@ -193,13 +210,15 @@ mod tests {
         }
         assert_eq!(keys.len(), 10);
         assert!((2_800..3_200).contains(&gets), "{gets}");
-        let outcome = |outcome: Outcome<'_>| {
+        let outcome = |access: Access, outcome: Outcome<'_>| {
             let mut bytes = vec![0; outcome.size()];
             outcome.encode(&mut bytes);
-            workload.accepts(&bytes)
+            workload.accepts(access, &bytes)
         };
-        assert!(outcome(Outcome::Done) && outcome(Outcome::Absent) && outcome(Outcome::Value(&[1; 16])));
-        assert!(!outcome(Outcome::Value(&[1; 15])) && !outcome(Outcome::Full) && !workload.accepts(&[99]));
+        assert!(outcome(Write, Outcome::Done) && outcome(Read, Outcome::Absent));
+        assert!(outcome(Read, Outcome::Value(&[1; 16])) && !outcome(Read, Outcome::Value(&[1; 15])));
+        assert!(!outcome(Read, Outcome::Done) && !outcome(Write, Outcome::Absent) && !outcome(Write, Outcome::Full));
+        assert!(!workload.accepts(Read, &[99]));
     }
 
     #[test]
@@ -213,8 +232,6 @@ mod tests {
             }
         }
     }
-    use std::collections::HashSet;
-
     #[test]
     fn payloads_have_the_size_asked_for_and_differ() {
         for payload_bytes in [8, 9, 64, 1024] {
@@ -239,9 +256,9 @@ mod tests {
 
     #[test]
     fn results_of_another_size_are_wrong() {
-        assert!(LogWorkload::new(8, 0).accepts(&[0; 8]));
-        assert!(!LogWorkload::new(8, 0).accepts(&[0; 7]));
-        assert!(NullWorkload::new(8, 0).accepts(&[]));
-        assert!(!NullWorkload::new(8, 0).accepts(&[0]));
+        assert!(LogWorkload::new(8, 0).accepts(Access::Write, &[0; 8]));
+        assert!(!LogWorkload::new(8, 0).accepts(Access::Write, &[0; 7]));
+        assert!(NullWorkload::new(8, 0).accepts(Access::Write, &[]));
+        assert!(!NullWorkload::new(8, 0).accepts(Access::Write, &[0]));
     }
 }

@@ -27,7 +27,7 @@ use logothete_transport::datagram::BackendChoice;
 use thiserror::Error;
 
 use crate::latency::Latencies;
-use crate::load::{Failures, LoadResult};
+use crate::load::{Failures, LoadResult, Reads};
 
 pub use run::{run_client, run_replica};
 
@@ -207,6 +207,7 @@ impl NullResult {
             duration_ns: self.duration_ns,
             acknowledgement_gap_max_ns: self.result_gap_max_ns,
             latencies: self.latencies,
+            reads: Reads::default(),
             seconds: Vec::new(),
             intervals: Vec::new(),
             stopped: false,

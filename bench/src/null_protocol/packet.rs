@@ -31,7 +31,7 @@ const BATCH_ENTRY_BYTES: usize = 56;
 /// View, sequence number and digest.
 const VOTE_BYTES: usize = 48;
 /// A reply's fields in front of its results.
-const REPLY_BYTES: usize = 32;
+const REPLY_BYTES: usize = 72;
 /// A result's length field.
 const RESULT_BYTES: usize = 4;
 /// A greeting's layout.
@@ -388,7 +388,7 @@ mod tests {
     fn sizes_are_those_of_the_engine() {
         use logothete_engine::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
         use logothete_engine::wire::agreement::{BatchEntry, Vote, append_pre_prepare};
-        use logothete_engine::wire::reply::{REPLY_OVERHEAD_BYTES, Reply};
+        use logothete_engine::wire::reply::{Answer, Mode, REPLY_OVERHEAD_BYTES, Reply};
         use logothete_engine::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName};
         use logothete_engine::wire::{operation, packet};
 
@@ -411,7 +411,8 @@ mod tests {
         let vote = Vote::new(view, sequence, Default::default());
         assert_eq!(written(&|out| vote.append_prepare(out)), vote_bytes());
         let results = [0; 2 * (RESULT_BYTES + 8)];
-        let reply = Reply { view, sequence, incarnation, number, results: &results };
+        let (request, mode, results) = (Default::default(), Mode::Committed, Answer::Full(&results));
+        let reply = Reply { view, sequence, incarnation, number, request, mode, results };
         assert_eq!(written(&|out| reply.append(out)), reply_bytes(2, 8));
     }
 

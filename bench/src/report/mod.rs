@@ -33,6 +33,9 @@ pub struct RunFacts {
     pub outstanding: u32,
     /// `log`, `kv` or `null`.
     pub service: String,
+    /// The percentage of reads; absent where the service answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_percent: Option<u32>,
     /// `sync`, `async` or `off`.
     pub journal: String,
     /// The datagram back-end in use.
@@ -53,6 +56,37 @@ pub struct RunFacts {
     pub replicas_reported: u32,
     /// Whether they had the same state at the same sequence number; see [`orders_agree`].
     pub orders_agree: bool,
+    /// Whether the recorded history is one that a single copy of the service could have produced; absent where that was not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linearizable: Option<bool>,
+}
+
+/// Reads and writes apart, where the service answers reads. The names are those of the JSON fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mix {
+    /// Measured reads that were answered well.
+    pub reads_acknowledged: u64,
+    /// Those that a quorum answered alike at once.
+    pub reads_one_round_trip: u64,
+    /// Those that had to be ordered, like a write.
+    pub reads_ordered: u64,
+    /// Of the reads alone, as [`Report::latency_ns`] of all.
+    pub read_latency_ns: LatencySummary,
+    /// Of the writes alone.
+    pub write_latency_ns: LatencySummary,
+}
+
+impl Mix {
+    fn of(load: &LoadResult) -> Self {
+        let reads = &load.reads;
+        Self {
+            reads_acknowledged: reads.latencies.count(),
+            reads_one_round_trip: reads.one_round_trip,
+            reads_ordered: reads.latencies.count() - reads.one_round_trip,
+            read_latency_ns: reads.latencies.summary(),
+            write_latency_ns: load.latencies.without(&reads.latencies).summary(),
+        }
+    }
 }
 
 /// How many operations failed in one way.
@@ -83,6 +117,9 @@ pub struct Report {
     pub acknowledgement_gap_max_ns: u64,
     /// From sending (in an open loop: from when it was due) to the answer.
     pub latency_ns: LatencySummary,
+    /// Reads and writes apart; absent where the service answers no reads.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mix>,
     /// The open loop's operations a second; absent in a closed loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_ops_per_s: Option<f64>,
@@ -131,6 +168,9 @@ pub enum ReportFault {
         /// Which kinds, with their numbers.
         kinds: String,
     },
+    /// The recorded history is not linearizable.
+    #[error("the recorded history is not linearizable: some read or write saw what no single copy would have shown")]
+    History,
     /// Nothing was acknowledged.
     #[error("no operation was acknowledged; look at the standard error of the replicas and the driver")]
     Nothing,
@@ -161,6 +201,7 @@ impl Report {
             throughput_ops_per_s: load.throughput_per_s(),
             acknowledgement_gap_max_ns: load.acknowledgement_gap_max_ns,
             latency_ns: load.latencies.summary(),
+            mix: facts.read_percent.map(|_| Mix::of(load)),
             rate_ops_per_s: match pace {
                 Pace::Closed => None,
                 Pace::Open { rate_per_s } => Some(rate_per_s),
@@ -194,6 +235,9 @@ impl Report {
             }
             faults.push(ReportFault::Failed { failed, kinds: kinds.join(", ") });
         }
+        if self.facts.linearizable == Some(false) {
+            faults.push(ReportFault::History);
+        }
         if self.operations_acknowledged == 0 {
             faults.push(ReportFault::Nothing);
         }
@@ -225,7 +269,7 @@ impl Report {
 mod tests {
     use super::*;
     use crate::latency::Latencies;
-    use crate::load::{Failures, Second};
+    use crate::load::{Failures, Reads, Second};
 
     pub(super) fn facts() -> RunFacts {
         RunFacts {
@@ -237,6 +281,7 @@ mod tests {
             sessions: 2,
             outstanding: 64,
             service: "log".into(),
+            read_percent: None,
             journal: "off".into(),
             transport: "mmsg".into(),
             fan_out: "multicast".into(),
@@ -247,6 +292,7 @@ mod tests {
             view_changes: 0,
             replicas_reported: 4,
             orders_agree: true,
+            linearizable: None,
         }
     }
 
@@ -269,6 +315,7 @@ mod tests {
             duration_ns: 500_000_000,
             acknowledgement_gap_max_ns: 77_000,
             latencies,
+            reads: Reads::default(),
             seconds: vec![second],
             intervals: Vec::new(),
             stopped: false,
@@ -298,7 +345,29 @@ mod tests {
         assert_eq!(value["datagrams_per_operation"], 0.4);
         assert!(value["rss_bytes_per_s"].is_array());
         assert_eq!(value["orders_agree"], true);
-        assert!(value.get("rate_ops_per_s").is_none());
+        for absent in ["rate_ops_per_s", "read_percent", "read_latency_ns", "write_latency_ns", "linearizable"] {
+            assert!(value.get(absent).is_none(), "{absent}");
+        }
+    }
+
+    pub(super) fn mixed() -> Report {
+        let mut load = load();
+        (1..=1_000u64).for_each(|latency| load.reads.latencies.record(latency * 100));
+        load.reads.one_round_trip = 990;
+        let facts = RunFacts { read_percent: Some(10), linearizable: Some(true), ..facts() };
+        Report::new(&load, Pace::Closed, &ProcessReport::default(), facts)
+    }
+
+    #[test]
+    fn reads_and_writes_have_latencies_of_their_own() {
+        let report = mixed();
+        let value: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!((&value["reads_acknowledged"], &value["read_percent"]), (&1_000.into(), &10.into()));
+        assert_eq!((&value["reads_one_round_trip"], &value["reads_ordered"]), (&990.into(), &10.into()));
+        let (read, write) = (&value["read_latency_ns"]["max"], &value["write_latency_ns"]["p50"]);
+        assert!(read.as_u64().unwrap() <= 100_100 && write.as_u64().unwrap() > 500_000, "{read} {write}");
+        assert_eq!(value["linearizable"], true);
+        assert_eq!(serde_json::from_str::<Report>(&report.to_json()).unwrap(), report);
     }
 
     #[test]
@@ -321,6 +390,7 @@ mod tests {
         assert!(matches!(fault(&|r| r.facts.orders_agree = false), ReportFault::Order { quorum: 3, .. }));
         assert!(matches!(fault(&|r| r.facts.replicas_reported = 2), ReportFault::Order { reported: 2, .. }));
         assert_eq!(fault(&|r| r.operations_acknowledged = 0), ReportFault::Nothing);
+        assert_eq!(fault(&|r| r.facts.linearizable = Some(false)), ReportFault::History);
         let failed = fault(&|r| {
             r.operations_failed = 3;
             r.failures.push(FailureCount { failure: Failure::Unavailable, operations: 3 });

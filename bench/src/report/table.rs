@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
+use crate::latency::LatencySummary;
 
 /// Nanoseconds with a unit that leaves one to three digits before the point.
 pub fn time(ns: u64) -> String {
@@ -87,18 +88,35 @@ pub(super) fn table(report: &Report) -> String {
     line("failed", format!("{}{kinds}", count(report.operations_failed)));
     line("throughput", format!("{} operations/s", count(report.throughput_ops_per_s.round() as u64)));
     line("longest silence", time(report.acknowledgement_gap_max_ns));
-    let latency = &report.latency_ns;
-    line("latency p50", time(latency.p50));
-    line("latency p90", time(latency.p90));
-    line("latency p99", time(latency.p99));
-    line("latency p99.9", time(latency.p99_9));
-    line("latency max", format!("{} (mean {})", time(latency.max), time(latency.mean)));
+    if let Some(mix) = &report.mix {
+        let reads = count(mix.reads_acknowledged);
+        let (once, ordered) = (count(mix.reads_one_round_trip), count(mix.reads_ordered));
+        line("reads", format!("{reads}, of which {once} in one round trip and {ordered} ordered"));
+        line("", format!("{:<12} {:<12} writes", "all", "reads"));
+    }
+    let beside = |pick: fn(&LatencySummary) -> u64| match &report.mix {
+        None => time(pick(&report.latency_ns)),
+        Some(mix) => {
+            let [all, reads, writes] =
+                [&report.latency_ns, &mix.read_latency_ns, &mix.write_latency_ns].map(|summary| time(pick(summary)));
+            format!("{all:<12} {reads:<12} {writes}")
+        }
+    };
+    line("latency p50", beside(|latency| latency.p50));
+    line("latency p90", beside(|latency| latency.p90));
+    line("latency p99", beside(|latency| latency.p99));
+    line("latency p99.9", beside(|latency| latency.p99_9));
+    line("latency max", beside(|latency| latency.max));
+    line("latency mean", beside(|latency| latency.mean));
     line("", String::new());
     let per_operation_ns = report.cpu_seconds_watched * 1e9 / report.operations_acknowledged.max(1) as f64;
     line("processor", format!("{:.1} s, {} an operation", report.cpu_seconds, time(per_operation_ns.round() as u64)));
     line("memory", format!("{} in the largest replica", size(report.peak_rss_bytes)));
     line("datagrams", format!("{:.3} an operation", report.datagrams_per_operation));
     line("view changes", count(facts.view_changes));
+    if let Some(linearizable) = facts.linearizable {
+        line("history", (if linearizable { "linearizable" } else { "NOT LINEARIZABLE" }).to_owned());
+    }
     let agree = if facts.orders_agree { "the same order" } else { "THE ORDER IS NOT CONFIRMED" };
     line("at the end", format!("{} of {} replicas reported: {agree}", facts.replicas_reported, facts.replicas));
     text
@@ -129,5 +147,17 @@ mod tests {
         }
         report.facts.orders_agree = false;
         assert!(super::table(&report).contains("NOT CONFIRMED"));
+        assert!(!table.contains("reads"));
+    }
+
+    #[test]
+    fn reads_and_writes_stand_beside_each_other() {
+        let mut report = super::super::tests::mixed();
+        let table = table(&report);
+        for part in ["1,000, of which 990 in one round trip and 10 ordered", "reads        writes", "linearizable"] {
+            assert!(table.contains(part), "{part} is not in\n{table}");
+        }
+        report.facts.linearizable = Some(false);
+        assert!(super::table(&report).contains("NOT LINEARIZABLE"));
     }
 }

@@ -54,6 +54,16 @@ impl OwnKeys {
         self.previous = Some(std::mem::replace(&mut self.current, next));
     }
 
+    /// Wipes the former generation.
+    pub(super) fn retire(&mut self) {
+        self.previous = None;
+    }
+
+    /// Whether there are two.
+    pub(super) fn overlap(&self) -> bool {
+        self.previous.is_some()
+    }
+
     /// The current one first.
     pub(super) fn all(&self) -> impl Iterator<Item = &ExchangeKey> {
         std::iter::once(&self.current).chain(&self.previous)

@@ -37,7 +37,8 @@
 //! - **AN-2** One of the established epoch needs no echo, but its number must be higher than any
 //!   accepted before: it refreshes the attributes, the receipt, the challenge to echo and, if its
 //!   generation is newer, the peer's key. So neither a repetition nor an overtaken datagram undoes
-//!   anything. A peer's previous generation stays valid for receiving until the next one.
+//!   anything. A peer's previous generation stays valid for receiving until the next one, or
+//!   until [`KeyRing::retire_of`].
 //! - **AN-3** One of another epoch is established if it echoes our open challenge. The former
 //!   epoch's keys are dropped at once, and a fresh challenge is drawn.
 //! - **AN-4** One of another epoch that does not echo it changes nothing but the challenge that our
@@ -47,13 +48,19 @@
 //!   has established the peer's epoch and the peer's receipt named our epoch and current
 //!   generation. Between two correct processes answers therefore end.
 //! - **AN-6** We send under our newest generation that a receipt has named, and under the peer's
-//!   newest. So once both sides have a receipt, a rotation of a settled side loses no packet.
+//!   newest. So once both sides have a receipt, a rotation of a settled side loses no packet. The
+//!   caller ends the overlap of two generations, ours by [`KeyRing::retire`] and a peer's by
+//!   [`KeyRing::retire_of`]; what was sealed under the former one is stale from then on.
 //!
 //! Why an old epoch never comes back: to be established, an announcement must echo the challenge
 //! that is open now. That one was drawn when the present epoch was established, hence after the
 //! present epoch's process had started, hence after every earlier process of that peer had ended;
 //! none of their announcements can contain it, whoever recorded them. (The last few epochs that
 //! ended are refused by name as well, before their signature costs anything.)
+//!
+//! What checking costs: all that a forger must get right to make us verify a signature is told by
+//! [`KeyRing::claim`], which costs a few comparisons. The caller decides from it how many signatures
+//! to check for whom.
 //!
 //! What the caller does: send `announcement(peer)` at start, again now and then (with back-off)
 //! while [`KeyRing::settled`] is false, and at once where [`Accepted::answer_wanted`] or
@@ -68,7 +75,7 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use peer::{Accepted, Outcome};
+pub use peer::{Accepted, Claim, Outcome};
 
 use crate::announcement::{ANNOUNCEMENT_BYTES, Announcement, AnnouncementError, FLAG_UNSETTLED};
 use crate::digest::Digest;
@@ -187,6 +194,18 @@ impl KeyRing {
         self.keys.current.generation
     }
 
+    /// Whether two generations of our key are in force: since [`rotate`](Self::rotate), until
+    /// [`retire`](Self::retire).
+    pub fn overlaps(&self) -> bool {
+        self.keys.overlap()
+    }
+
+    /// Whether `epoch` is one of the last that `peer` had before the one established now: nothing of
+    /// it is of use any more, and no correct process is left that would learn from an answer.
+    pub fn is_over(&self, peer: u16, epoch: u64) -> bool {
+        self.peer(peer).is_some_and(|peer| peer.is_over(epoch))
+    }
+
     /// The epoch established with `peer`, if any.
     pub fn established(&self, peer: u16) -> Option<u64> {
         self.peer(peer)?.session.as_ref().map(|session| session.epoch)
@@ -236,22 +255,13 @@ impl KeyRing {
     /// [`AnnouncementError`] says why it was refused; then nothing has changed.
     pub fn accept_announcement(&mut self, bytes: &[u8]) -> Result<Accepted, AnnouncementError> {
         let announcement = Announcement::parse(bytes)?;
+        let index = self.check_claim(&announcement)?;
         let sender = announcement.sender.get();
-        if sender == self.own {
-            return Err(AnnouncementError::OwnIdentity);
-        }
-        if announcement.receiver.get() != self.own {
-            return Err(AnnouncementError::OtherReceiver { receiver: announcement.receiver.get() });
-        }
-        let index = self.index(sender).ok_or(AnnouncementError::UnknownSender { sender })?;
         let peer = &mut self.peers[index];
-        peer.check_new(&announcement)?;
         if !announcement.is_signed_by(&peer.public) {
             return Err(AnnouncementError::BadSignature { sender });
         }
-        if announcement.context != self.binding.context {
-            return Err(AnnouncementError::ContextDiffers { sender });
-        }
+        let generation_before = peer.generation(announcement.epoch.get());
         let outcome = peer.accept(&announcement, &self.binding, self.own, self.epoch, &self.keys, &mut self.entropy)?;
         if outcome != Outcome::Challenged {
             self.audiences.invalidate();
@@ -260,11 +270,43 @@ impl KeyRing {
             && announcement.receipt_generation.get() == self.keys.current.generation;
         Ok(Accepted {
             from: sender,
+            rotated: generation_before.is_some_and(|before| before < announcement.generation.get()),
             epoch: announcement.epoch.get(),
             attributes: announcement.attributes,
             outcome,
             answer_wanted: outcome == Outcome::Challenged || announcement.flags & FLAG_UNSETTLED != 0 || !has_our_keys,
         })
+    }
+
+    /// What an announcement claims, checked as far as it can be without its signature: a few
+    /// comparisons. All of it may be forged; [`accept_announcement`](Self::accept_announcement)
+    /// checks the same again, and the signature.
+    ///
+    /// # Errors
+    ///
+    /// As for `accept_announcement`, but for what follows from the signature.
+    pub fn claim(&self, bytes: &[u8]) -> Result<Claim, AnnouncementError> {
+        let announcement = Announcement::parse(bytes)?;
+        let index = self.check_claim(&announcement)?;
+        let echoes = announcement.echo == self.peers[index].challenge;
+        Ok(Claim { from: announcement.sender.get(), echoes })
+    }
+
+    /// The place of the peer in whose name an announcement is that may be new, and is for us.
+    fn check_claim(&self, announcement: &Announcement) -> Result<usize, AnnouncementError> {
+        let sender = announcement.sender.get();
+        if sender == self.own {
+            return Err(AnnouncementError::OwnIdentity);
+        }
+        if announcement.receiver.get() != self.own {
+            return Err(AnnouncementError::OtherReceiver { receiver: announcement.receiver.get() });
+        }
+        let index = self.index(sender).ok_or(AnnouncementError::UnknownSender { sender })?;
+        if announcement.context != self.binding.context {
+            return Err(AnnouncementError::ContextDiffers { sender });
+        }
+        self.peers[index].check_new(announcement)?;
+        Ok(index)
     }
 
     /// Makes the next generation of our X25519 key. Peers learn it from the next announcement to
@@ -277,6 +319,27 @@ impl KeyRing {
             session.drop_unheld(&self.keys);
         }
         self.audiences.invalidate();
+    }
+
+    /// Ends the overlap that [`rotate`](Self::rotate) began: our former generation and every key made
+    /// with it are wiped. To a peer that has not confirmed the current one, packets go out under it
+    /// all the same from now on: there is no other.
+    pub fn retire(&mut self) {
+        self.keys.retire();
+        for session in self.peers.iter_mut().filter_map(|peer| peer.session.as_mut()) {
+            session.drop_unheld(&self.keys);
+            session.send_under_held(&self.keys);
+        }
+        self.audiences.invalidate();
+    }
+
+    /// Ends the overlap of `peer`'s former generation: what it sealed under that one is stale from
+    /// now on.
+    pub fn retire_of(&mut self, peer: u16) {
+        let Some(index) = self.index(peer) else { return };
+        if let Some(session) = &mut self.peers[index].session {
+            session.retire_peer(&self.keys);
+        }
     }
 
     /// Writes the authentication vector of a packet: one entry of [`TAG_ENTRY_BYTES`] for each of
@@ -340,22 +403,43 @@ impl KeyRing {
         digest: &Digest,
         entry: &[u8; TAG_ENTRY_BYTES],
     ) -> Result<(), TagError> {
-        let session = self.peer(from).and_then(|peer| peer.session.as_ref()).ok_or(TagError::NoSession)?;
-        if session.epoch != epoch {
-            return Err(TagError::NoSession);
-        }
-        let (id, tag) = entry.split_at(size_of::<u32>());
-        let id = u32::from_le_bytes(id.try_into().expect("an id is four bytes"));
-        // At most four keys (two generations of either side); two of them may by chance have one
-        // id.
+        let (_, tag) = entry.split_at(size_of::<u32>());
         let mut verdict = Err(TagError::StaleKey);
-        for keys in session.keys().filter(|keys| keys.receive.id == id) {
+        for keys in self.candidates(from, epoch, entry)? {
             if keys.receive.tag.verify(counter, digest, tag) {
                 return Ok(());
             }
             verdict = Err(TagError::BadTag);
         }
         verdict
+    }
+
+    /// Whether a packet's entry names a key that is held, so that its tag is worth computing. The
+    /// answer costs a few comparisons, and [`verify`](Self::verify) gives the same before the tag.
+    ///
+    /// # Errors
+    ///
+    /// [`TagError::NoSession`] or [`TagError::StaleKey`].
+    pub fn names_held_key(&self, from: u16, epoch: u64, entry: &[u8; TAG_ENTRY_BYTES]) -> Result<(), TagError> {
+        let mut candidates = self.candidates(from, epoch, entry)?;
+        candidates.next().map(|_| ()).ok_or(TagError::StaleKey)
+    }
+
+    /// The keys that an entry may have been made with. At most four keys are held (two generations
+    /// of either side); two of them may by chance have one id.
+    fn candidates(
+        &self,
+        from: u16,
+        epoch: u64,
+        entry: &[u8; TAG_ENTRY_BYTES],
+    ) -> Result<impl Iterator<Item = &PairKeys>, TagError> {
+        let session = self.peer(from).and_then(|peer| peer.session.as_ref()).ok_or(TagError::NoSession)?;
+        if session.epoch != epoch {
+            return Err(TagError::NoSession);
+        }
+        let (id, _) = entry.split_at(size_of::<u32>());
+        let id = u32::from_le_bytes(id.try_into().expect("an id is four bytes"));
+        Ok(session.keys().filter(move |keys| keys.receive.id == id))
     }
 
     /// The keys under which we send to `to` now.

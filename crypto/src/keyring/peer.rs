@@ -35,8 +35,20 @@ pub struct Accepted {
     pub attributes: u8,
     /// What it did.
     pub outcome: Outcome,
+    /// Whether it brought a newer generation of the key that was established before.
+    pub rotated: bool,
     /// Whether the sender should be sent an announcement now.
     pub answer_wanted: bool,
+}
+
+/// What an announcement claims, before its signature is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// In whose name it is: a configured peer.
+    pub from: u16,
+    /// Whether it echoes our open challenge to that peer. Only who has seen our latest announcement
+    /// to the peer can make one that does.
+    pub echoes: bool,
 }
 
 pub(super) struct Peer {
@@ -71,11 +83,20 @@ impl Peer {
         self.session.as_ref().is_some_and(|session| session.receipt == Some(generation_own))
     }
 
+    pub(super) fn is_over(&self, epoch: u64) -> bool {
+        self.ended.contains(&epoch)
+    }
+
+    /// The newest generation in an epoch, if that is the one established.
+    pub(super) fn generation(&self, epoch: u64) -> Option<u32> {
+        self.session.as_ref().filter(|session| session.epoch == epoch).map(Session::generation_peer)
+    }
+
     /// Refuses what cannot be new, before its signature is looked at. The fields may be forged, so
     /// a refusal is all that may follow from them.
     pub(super) fn check_new(&self, announcement: &Announcement) -> Result<(), AnnouncementError> {
         let (epoch, number, sender) = (announcement.epoch.get(), announcement.number.get(), self.principal);
-        if self.ended.contains(&epoch) {
+        if self.is_over(epoch) {
             return Err(AnnouncementError::Superseded { sender });
         }
         let number_seen = match &self.session {

@@ -128,6 +128,20 @@ impl Session {
         self.keys.retain(|pair| keys.held(pair.generation_own).is_some() && held(pair.generation_peer));
     }
 
+    /// Drops the peer's former generation.
+    pub(super) fn retire_peer(&mut self, keys: &OwnKeys) {
+        self.previous = None;
+        self.drop_unheld(keys);
+    }
+
+    /// Where the generation to send under is no longer held, the newest takes its place: the peer may
+    /// have it, and its receipt may be on its way.
+    pub(super) fn send_under_held(&mut self, keys: &OwnKeys) {
+        if keys.held(self.generation_send).is_none() {
+            self.generation_send = keys.current.generation;
+        }
+    }
+
     /// The newest generation of the peer.
     pub(super) fn generation_peer(&self) -> u32 {
         self.current.generation

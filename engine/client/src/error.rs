@@ -26,8 +26,10 @@ pub enum ClientError {
         /// The longest operation that this cluster and session take, bytes.
         limit: usize,
     },
-    /// The service knows no such operation, or keeps no ordered log to read.
-    #[error("the cluster's service does not support this; check which service it runs")]
+    /// The service knows no such operation, does not answer it as a query, or keeps no ordered log to read.
+    #[error(
+        "the cluster's service does not support this; check which service it runs, and that a query changes nothing"
+    )]
     Unsupported,
     /// Too few replicas answered the driver in time. The operation may or may not have been ordered, now or later.
     #[error("too few replicas answered; the operation may still be ordered, check the order before trying again")]

@@ -40,6 +40,28 @@
 //! # }
 //! ```
 //!
+//! A service other than the log takes *calls*, which are ordered, and may answer *queries*, which change nothing and take one round trip to
+//! the replicas. A query sees whatever any application was told of before it was asked. With the key-value service, whose commands the
+//! engine's `service::kv::Command` encodes:
+//!
+//! ```no_run
+//! use logothete_client::{Options, Session};
+//!
+//! /// A command's kind, the lengths of its parts, and the parts.
+//! fn command(kind: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
+//!     [&[kind, 0, key.len() as u8, 0, 0, 0, 0, 0][..], key, value].concat()
+//! }
+//!
+//! # fn main() -> Result<(), logothete_client::ClientError> {
+//! let mut session = Session::connect("/run/logothete/driver-0", Options::default())?;
+//! let outcome = session.call(&command(1, b"account 12", b"93"))?;
+//! assert_eq!(outcome, [0], "done");
+//! let outcome = session.query(&command(2, b"account 12", b""))?;
+//! assert_eq!(outcome, b"\x0193", "a value, and the value");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Reading the order:
 //!
 //! ```no_run

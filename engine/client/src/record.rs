@@ -24,6 +24,8 @@ const KIND_BOUNDS: u32 = 5;
 const KIND_ENTRY: u32 = 6;
 const KIND_TRIMMED: u32 = 7;
 const KIND_FAULT: u32 = 8;
+const KIND_QUERY: u32 = 9;
+const KIND_ANSWER: u32 = 10;
 
 /// Bytes of a request or a response before an operation's or a result's own.
 pub const HEADER_BYTES: usize = size_of::<Header>();
@@ -89,6 +91,14 @@ pub enum Request<'a> {
         /// The operation; what it means is the service's business.
         bytes: &'a [u8],
     },
+    /// To be answered without being ordered, from what a quorum has committed. Answered by one [`Response::Answer`] of the same number, or
+    /// by a [`Response::Result`] where it had to be ordered or has no result.
+    Query {
+        /// Counts this session's requests, from 1.
+        number: u64,
+        /// An operation that changes nothing; what it means is the service's business.
+        bytes: &'a [u8],
+    },
     /// Entries from this position on are wanted, in the subscription ring. Once a session.
     SubscribeFrom {
         /// The first position wanted.
@@ -111,6 +121,7 @@ impl<'a> Request<'a> {
     pub fn push(&self, ring: &mut Producer) -> Result<(), PushError> {
         let (kind, number, bytes) = match *self {
             Request::Operation { number, bytes } => (KIND_OPERATION, number, bytes),
+            Request::Query { number, bytes } => (KIND_QUERY, number, bytes),
             Request::SubscribeFrom { position } => (KIND_SUBSCRIBE_FROM, position, &[][..]),
             Request::EndQuery { number } => (KIND_END_QUERY, number, &[][..]),
         };
@@ -132,6 +143,7 @@ impl<'a> Request<'a> {
         let number = header.number.get();
         match header.kind.get() {
             KIND_OPERATION => Ok(Request::Operation { number, bytes }),
+            KIND_QUERY => Ok(Request::Query { number, bytes }),
             KIND_SUBSCRIBE_FROM if bytes.is_empty() => Ok(Request::SubscribeFrom { position: number }),
             KIND_END_QUERY if bytes.is_empty() => Ok(Request::EndQuery { number }),
             KIND_SUBSCRIBE_FROM | KIND_END_QUERY => Err(RecordError { reason: "bytes follow where none belong" }),
@@ -177,6 +189,13 @@ pub enum Response<'a> {
         /// Its result where it was executed, otherwise empty.
         bytes: &'a [u8],
     },
+    /// The answer to a query, which a quorum gave without ordering it.
+    Answer {
+        /// The query's number.
+        number: u64,
+        /// Its result.
+        bytes: &'a [u8],
+    },
     /// How far the order reaches, as a quorum confirms it.
     Bounds {
         /// The query's number.
@@ -201,6 +220,10 @@ impl<'a> Response<'a> {
                 let header = Header { kind: KIND_RESULT.into(), status: (status as u32).into(), number: number.into() };
                 ring.try_push_vectored(&[header.as_bytes(), bytes])
             }
+            Response::Answer { number, bytes } => {
+                let header = Header { kind: KIND_ANSWER.into(), status: 0.into(), number: number.into() };
+                ring.try_push_vectored(&[header.as_bytes(), bytes])
+            }
             Response::Bounds { number, oldest, end } => {
                 let header = Header { kind: KIND_BOUNDS.into(), status: 0.into(), number: number.into() };
                 let body = BoundsBody { oldest: oldest.into(), end: end.into() };
@@ -220,6 +243,8 @@ impl<'a> Response<'a> {
         let number = header.number.get();
         match header.kind.get() {
             KIND_RESULT => Ok(Response::Result { number, status: Status::decode(header.status.get())?, bytes }),
+            KIND_ANSWER if header.status.get() == 0 => Ok(Response::Answer { number, bytes }),
+            KIND_ANSWER => Err(RecordError { reason: "reserved bytes are not zero" }),
             KIND_BOUNDS => {
                 let body = BoundsBody::read_from_bytes(bytes)
                     .map_err(|_| RecordError { reason: "bounds of a wrong length" })?;
@@ -341,6 +366,7 @@ mod tests {
             Request::Operation { number: u64::MAX, bytes: b"" },
             Request::SubscribeFrom { position: 9 },
             Request::EndQuery { number: 3 },
+            Request::Query { number: 4, bytes: b"get" },
         ] {
             through_a_ring(|ring| request.push(ring), |record| assert_eq!(Request::decode(record), Ok(request)));
         }
@@ -352,6 +378,8 @@ mod tests {
             Response::Result { number: 7, status: Status::Ok, bytes: b"value" },
             Response::Result { number: 8, status: Status::Unavailable, bytes: b"" },
             Response::Bounds { number: 9, oldest: 100, end: 200 },
+            Response::Answer { number: 10, bytes: b"value" },
+            Response::Answer { number: 11, bytes: b"" },
         ] {
             through_a_ring(|ring| response.push(ring), |record| assert_eq!(Response::decode(record), Ok(response)));
         }
@@ -395,6 +423,7 @@ mod tests {
         assert!(Request::decode(&[header(KIND_END_QUERY, 0), vec![0]].concat()).is_err());
         assert!(Response::decode(&header(KIND_RESULT, 99)).is_err());
         assert!(Response::decode(&header(KIND_BOUNDS, 0)).is_err());
+        assert!(Response::decode(&header(KIND_ANSWER, 1)).is_err());
         assert!(Notice::decode(&[0; 31]).is_err());
         assert!(Notice::decode(&[0; 32]).is_err());
     }

@@ -19,8 +19,11 @@ const POLL_MAX: usize = 256;
 /// How one operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion<'a> {
-    /// The number that [`Session::try_append`] returned.
+    /// The number that [`Session::try_append`], [`Session::try_call`] or [`Session::try_query`] returned.
     pub number: u64,
+    /// Whether it has a place in the order. A query has none where enough replicas answered it alike at once, and one where they did not
+    /// and it was ordered like any other operation. What failed may have one, as its error says.
+    pub ordered: bool,
     /// Its result, or why there is none. The result of an append to the ordered log is its position
     /// ([`Completion::position`]).
     pub result: Result<&'a [u8], OperationError>,
@@ -45,12 +48,13 @@ pub struct Bounds {
 /// A completion that arrived while a blocking call waited for another.
 struct Kept {
     number: u64,
+    ordered: bool,
     result: Result<Vec<u8>, OperationError>,
 }
 
 /// A connection to the host's driver, for one thread.
 ///
-/// [`try_append`](Session::try_append) and [`poll`](Session::poll) never block. Operations travel in batches: what
+/// [`try_append`](Session::try_append), [`try_query`](Session::try_query) and [`poll`](Session::poll) never block. Operations travel in batches: what
 /// `try_append` took leaves at the next [`poll`](Session::poll), [`flush`](Session::flush) or [`wait`](Session::wait).
 /// The blocking calls submit and wait for one operation; completions of others that arrive meanwhile are kept for the
 /// next `poll`.
@@ -127,11 +131,34 @@ impl Session {
     /// [`ClientError::Disconnected`] or [`ClientError::Evicted`]. Nothing was submitted then.
     #[inline]
     pub fn try_append(&mut self, operation: &[u8]) -> Result<u64, ClientError> {
-        let limit = self.operation_bytes_max();
-        if operation.len() > limit {
-            return Err(ClientError::TooLarge { bytes: operation.len(), limit });
-        }
+        self.admit(operation)?;
         self.submit(|number| Request::Operation { number, bytes: operation })
+    }
+
+    /// What [`try_append`](Session::try_append) is to [`append`](Session::append), for [`call`](Session::call): takes one operation of any
+    /// service and returns its number. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_append`](Session::try_append).
+    #[inline]
+    pub fn try_call(&mut self, operation: &[u8]) -> Result<u64, ClientError> {
+        self.try_append(operation)
+    }
+
+    /// Takes one query, as [`query`](Session::query) asks it, and returns its number; its completion comes by
+    /// [`poll`](Session::poll). Never blocks.
+    ///
+    /// A query may overtake operations of this session that have not completed, and be overtaken by them: what it must see has to be
+    /// complete before it is asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_append`](Session::try_append).
+    #[inline]
+    pub fn try_query(&mut self, operation: &[u8]) -> Result<u64, ClientError> {
+        self.admit(operation)?;
+        self.submit(|number| Request::Query { number, bytes: operation })
     }
 
     /// Lets everything taken so far leave. Never blocks.
@@ -152,7 +179,8 @@ impl Session {
         self.flush();
         let mut count = 0;
         while let Some(kept) = self.kept.pop_front() {
-            each(Completion { number: kept.number, result: kept.result.as_deref().map_err(|error| *error) });
+            let result = kept.result.as_deref().map_err(|error| *error);
+            each(Completion { number: kept.number, ordered: kept.ordered, result });
             count += 1;
         }
         count += self.take(|response| {
@@ -196,16 +224,29 @@ impl Session {
         if self.facts.service != ServiceKind::Log {
             return Err(ClientError::ApiMisuse { reason: "this cluster keeps no ordered log; use `call`" });
         }
-        self.execute(operation, |result| position(result).ok_or(ClientError::Unsupported))?
+        let request = |number| Request::Operation { number, bytes: operation };
+        self.execute(operation, request, |result| position(result).ok_or(ClientError::Unsupported))?
     }
 
-    /// Has an operation executed and waits for its result.
+    /// Has an operation ordered and executed, and waits for its result.
     ///
     /// # Errors
     ///
     /// As [`append`](Session::append).
     pub fn call(&mut self, operation: &[u8]) -> Result<Vec<u8>, ClientError> {
-        self.execute(operation, <[u8]>::to_vec)
+        self.execute(operation, |number| Request::Operation { number, bytes: operation }, <[u8]>::to_vec)
+    }
+
+    /// Asks an operation that changes nothing, and waits for its result. It takes one round trip to the replicas and no place in the order,
+    /// unless their answers differ or are missing; then it is ordered. Either way it sees everything that any application was told of
+    /// before it was asked, and no later query sees less.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Unsupported`] when the service answers no such query: the operation could change something, or the service reads in
+    /// its order only; use [`call`](Session::call). Otherwise as [`append`](Session::append).
+    pub fn query(&mut self, operation: &[u8]) -> Result<Vec<u8>, ClientError> {
+        self.execute(operation, |number| Request::Query { number, bytes: operation }, <[u8]>::to_vec)
     }
 
     /// Asks how far the order reaches, as a quorum confirms it, and waits for the answer.
@@ -223,14 +264,24 @@ impl Session {
         })?
     }
 
-    /// Submits one operation, waiting for room and then for its result.
-    fn execute<R>(&mut self, operation: &[u8], result: impl Fn(&[u8]) -> R) -> Result<R, ClientError> {
+    #[inline]
+    fn admit(&self, operation: &[u8]) -> Result<(), ClientError> {
         let limit = self.operation_bytes_max();
         if operation.len() > limit {
             return Err(ClientError::TooLarge { bytes: operation.len(), limit });
         }
+        Ok(())
+    }
+
+    /// Submits one operation or query, waiting for room and then for its result.
+    fn execute<'a, R>(
+        &mut self,
+        operation: &'a [u8],
+        request: impl Fn(u64) -> Request<'a>,
+        result: impl Fn(&[u8]) -> R,
+    ) -> Result<R, ClientError> {
+        self.admit(operation)?;
         let wait = Wait::new(self.timeout_call);
-        let request = |number| Request::Operation { number, bytes: operation };
         let number = self.submit_waiting(&wait, message_footprint_bytes(operation.len()), request)?;
         self.await_number(&wait, number, |arrived| match arrived {
             Arrived::Completion(Completion { result: Ok(bytes), .. }) => Ok(result(bytes)),
@@ -342,7 +393,11 @@ impl Session {
         let mut outcome = Ok(());
         let count = self.link.transport.poll_responses(POLL_MAX, |record| match Response::decode(record) {
             Ok(Response::Result { number, status, bytes }) => {
-                each(Arrived::Completion(Completion { number, result: result(status, bytes, limit) }));
+                let ordered = status == Status::Ok;
+                each(Arrived::Completion(Completion { number, ordered, result: result(status, bytes, limit) }));
+            }
+            Ok(Response::Answer { number, bytes }) => {
+                each(Arrived::Completion(Completion { number, ordered: false, result: Ok(bytes) }));
             }
             Ok(Response::Bounds { number, oldest, end }) => {
                 let bounds = Bounds { oldest: Position(oldest), end: Position(end) };
@@ -373,7 +428,8 @@ impl Arrived<'_> {
 
 impl Kept {
     fn new(completion: Completion<'_>) -> Kept {
-        Kept { number: completion.number, result: completion.result.map(<[u8]>::to_vec) }
+        let result = completion.result.map(<[u8]>::to_vec);
+        Kept { number: completion.number, ordered: completion.ordered, result }
     }
 }
 

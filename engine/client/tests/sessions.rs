@@ -158,6 +158,28 @@ fn calls_return_what_the_service_says() {
 }
 
 #[test]
+fn queries_are_answered_and_say_whether_they_were_ordered() {
+    let (_folder, driver) = driver(Behaviour { service: ServiceKind::KeyValue, ..Behaviour::default() });
+    let mut session = Session::connect(&driver.path, small()).unwrap();
+    assert_eq!(session.query(b"short").unwrap(), b"short");
+    assert_eq!(session.query(b"rather long").unwrap(), b"rather long");
+    let numbers = [session.try_query(b"one").unwrap(), session.try_query(b"rather long").unwrap()];
+    let called = session.try_call(b"abc").unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        assert!(session.wait(Duration::from_secs(20)).unwrap());
+        session.poll(|c| seen.push((c.number, c.ordered, c.result.unwrap().to_vec()))).unwrap();
+    }
+    seen.sort_unstable();
+    let expected: [(u64, bool, &[u8]); 3] =
+        [(numbers[0], false, b"one"), (numbers[1], true, b"rather long"), (called, true, b"cba")];
+    assert_eq!(seen, expected.map(|(number, ordered, bytes)| (number, ordered, bytes.to_vec())));
+    let limit = session.operation_bytes_max();
+    assert!(matches!(session.try_query(&vec![0; limit + 1]), Err(ClientError::TooLarge { .. })));
+    assert_eq!((session.outstanding(), driver.seen.operations.load(Ordering::Relaxed)), (0, 1));
+}
+
+#[test]
 fn an_operation_beyond_the_limit_is_refused_here() {
     let (_folder, driver) = driver(Behaviour { operation_bytes_max: 64, ..Behaviour::default() });
     let mut session = Session::connect(&driver.path, Options::default()).unwrap();

@@ -7,6 +7,8 @@
 mod replay;
 mod sealer;
 mod signatures;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub use sealer::Sealer;

@@ -21,6 +21,11 @@ impl Sealer {
         Self { own, cluster, counter: 0 }
     }
 
+    /// How many packets it has sealed.
+    pub fn sealed(&self) -> u64 {
+        self.counter
+    }
+
     /// Seals the body that stands behind the header's room in `packet`; returns the datagram's length.
     ///
     /// # Panics

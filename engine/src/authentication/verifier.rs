@@ -6,7 +6,8 @@ use crate::limits::REPLICAS_MAX;
 use crate::numbers::Principal;
 use crate::reasons::reasons;
 use crate::wire::packet::{HEADER_BYTES, PacketParts};
-use crate::wire::{Malformed, Messages};
+use crate::wire::framing::kinds;
+use crate::wire::{Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
 use std::ops::Range;
 
@@ -137,6 +138,11 @@ impl<'a> AuthenticatedPacket<'a> {
     pub fn messages(&self) -> Messages<'a> {
         Messages::new(self.body(), self.facts.sender)
     }
+
+    /// Whether it holds a message of such a kind; cheaper than decoding them all.
+    pub fn holds(&self, of: impl Fn(Kind) -> bool) -> bool {
+        kinds(self.body()).any(of)
+    }
 }
 
 impl<'a> RelayedPacket<'a> {
@@ -184,6 +190,8 @@ reasons! {
     SenderUnknown => "sender unknown",
     /// Not for this process.
     NotAddressed => "not addressed",
+    /// Of an epoch that a newer one of its sender has replaced: a recording, or a very late datagram.
+    EpochOver => "epoch over",
     /// Of an epoch that is not established: announcements are due.
     NoSession => "no session",
     /// Under a key that is no longer, or not yet, valid: announcements are due.
@@ -192,6 +200,13 @@ reasons! {
     Replayed => "replayed",
     /// The tag is wrong.
     TagBad => "tag bad",
+}
+
+impl RefusedCounters {
+    /// From counts kept elsewhere, by the reasons' places in [`Refused::ALL`]: they cross threads one by one.
+    pub(crate) fn from_counts(count: impl Fn(usize) -> u64) -> Self {
+        Self(std::array::from_fn(count))
+    }
 }
 
 /// Verifies what arrives at one process.
@@ -261,10 +276,15 @@ impl Verifier {
         let relayed = relayed(sender);
         let established = keys.established(sender.code()) == Some(epoch);
         if !relayed && !established {
-            return Err((Refused::NoSession, Some(sender)));
+            // Nobody who sent that is left to learn from an answer.
+            let over = keys.is_over(sender.code(), epoch);
+            return Err(if over { (Refused::EpochOver, None) } else { (Refused::NoSession, Some(sender)) });
         }
         if !relayed && !window.is_new(epoch, counter) {
             return Err((Refused::Replayed, None));
+        }
+        if !relayed && keys.names_held_key(sender.code(), epoch, entry).is_err() {
+            return Err((Refused::KeyStale, Some(sender)));
         }
         let body_digest = digest(parts.body);
         let authenticated = parts.authenticated_digest(&body_digest);

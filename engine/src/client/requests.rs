@@ -1,13 +1,16 @@
-//! Requests under way: numbered, sent to all replicas, sent again until `f+1` of them say the same (`protocol.md CL-1` to `CL-6`).
+//! Requests under way: numbered, sent to all replicas, sent again until enough of them say the same (`protocol.md CL-1` to `CL-6`, `CL-8`).
 
+use super::full_results::FullResults;
 use super::round_trip::RoundTrip;
 use crate::authentication::AuthenticatedPacket;
-use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber};
+use crate::limits::REPLICAS_MAX;
+use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
 use crate::replica::Now;
 use crate::wire::Message;
 use crate::wire::operation::Operations;
-use crate::wire::reply::{Refusal, RefusalReason, Reply};
+use crate::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
 use crate::wire::request::{self, RequestName};
+use logothete_crypto::{Digest, digest};
 
 /// What is fixed at the start of a client.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +19,12 @@ pub struct ClientConfig {
     pub id: ClientId,
     /// How many replicas there are.
     pub replicas: usize,
-    /// How many replicas must give the same committed reply: `f+1`, so that one of them is correct.
-    pub replies_needed: usize,
+    /// `f+1` replicas, of which one is correct.
+    pub quorum_weak: usize,
+    /// `2f+1` replicas: any two such sets share a correct one.
+    pub quorum: usize,
+    /// Whether the service answers queries. Then a result needs a quorum, so that no later query can miss it (`protocol.md RD-3`).
+    pub reads: bool,
     /// How many requests may be outstanding, `W`.
     pub window: u64,
     /// The first incarnation to try; greater than any before, if clocks are right.
@@ -32,12 +39,24 @@ pub enum ClientFault {
     Superseded,
 }
 
-/// A reply that some replicas gave; correct ones all give the same.
-#[derive(Debug, Default)]
-struct Variant {
+/// What one replica says of a request.
+#[derive(Clone, Copy, Debug)]
+struct Vote {
+    view: View,
     sequence: SequenceNumber,
-    results: Vec<u8>,
-    from: ReplicaSet,
+    results: Digest,
+    mode: Mode,
+}
+
+impl Vote {
+    /// Whether the replica may put another in its place: what is tentative may be committed, or be executed anew in a later view.
+    fn yields_to(&self, later: &Vote) -> bool {
+        self.mode == Mode::Tentative && (later.mode == Mode::Committed || later.view > self.view)
+    }
+
+    fn agrees_with(&self, other: &Vote) -> bool {
+        self.sequence == other.sequence && self.results == other.results
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,15 +64,51 @@ struct Outstanding {
     number: RequestNumber,
     answered: bool,
     message: Vec<u8>,
+    /// Of the message; taken when the first reply comes, so that sending waits for no digest.
+    digest: Option<Digest>,
     operations_at: usize,
     operation_count: usize,
     sent_first_ns: u64,
     resend_at_ns: u64,
     tries: u32,
-    variants: Vec<Variant>,
-    variants_used: usize,
-    voted: ReplicaSet,
+    votes: [Option<Vote>; REPLICAS_MAX],
+    full: FullResults,
     superseded: ReplicaSet,
+}
+
+impl Outstanding {
+    /// Counts a reply, and returns the vote that its replica now has.
+    fn count(&mut self, from: ReplicaId, reply: &Reply<'_>) -> Option<Vote> {
+        if *self.digest.get_or_insert_with(|| digest(&self.message)) != reply.request {
+            return None;
+        }
+        let results = reply.results.digest();
+        let vote = Vote { view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
+        let place = self.votes.get_mut(usize::from(from.0))?;
+        let counted = match place {
+            // A replica has one vote (`CL-6`), but may give in full what it gave as a digest.
+            Some(held) if !held.yields_to(&vote) => Some(*held).filter(|held| held.agrees_with(&vote)),
+            _ => Some(vote),
+        }?;
+        *place = Some(counted);
+        if let Answer::Full(bytes) = reply.results {
+            self.full.keep(from, results, bytes);
+        }
+        Some(counted)
+    }
+
+    /// Whether enough replicas say what a vote says (`protocol.md CL-6`).
+    fn is_decided(&self, vote: &Vote, config: &ClientConfig) -> bool {
+        let agreeing = || self.votes.iter().flatten().filter(|other| other.agrees_with(vote));
+        let committed = agreeing().filter(|other| other.mode == Mode::Committed).count();
+        if committed >= if config.reads { config.quorum } else { config.quorum_weak } {
+            return true;
+        }
+        // Tentative replies count only with those of the same view: only together do they show that the batch was prepared in it.
+        let tentative = || agreeing().filter(|other| other.mode == Mode::Tentative);
+        let of_view = |view| tentative().filter(|other| other.view == view).count();
+        tentative().any(|other| committed + of_view(other.view) >= config.quorum)
+    }
 }
 
 /// The requests of one incarnation of a client.
@@ -68,7 +123,9 @@ pub struct Client {
     next: RequestNumber,
     operations_in_flight: usize,
     trips: RoundTrip,
-    superseding: [Incarnation; crate::limits::REPLICAS_MAX],
+    superseding: [Incarnation; REPLICAS_MAX],
+    /// The highest view that each replica reported.
+    views: [View; REPLICAS_MAX],
     overloaded: u64,
     retransmitted: u64,
 }
@@ -76,7 +133,8 @@ pub struct Client {
 impl Client {
     /// A client that has not opened its incarnation yet: [`Client::on_due`] begins with that.
     pub fn new(config: ClientConfig) -> Self {
-        assert!(config.replies_needed >= 1 && config.replies_needed <= config.replicas && config.window >= 1);
+        assert!((1..=config.quorum).contains(&config.quorum_weak) && config.quorum <= config.replicas);
+        assert!(config.replicas <= REPLICAS_MAX && config.window >= 1);
         let mut client = Self {
             config,
             incarnation: config.incarnation,
@@ -86,7 +144,8 @@ impl Client {
             next: RequestNumber::OPEN,
             operations_in_flight: 0,
             trips: RoundTrip::default(),
-            superseding: [Incarnation(0); crate::limits::REPLICAS_MAX],
+            superseding: [Incarnation(0); REPLICAS_MAX],
+            views: [View(0); REPLICAS_MAX],
             overloaded: 0,
             retransmitted: 0,
         };
@@ -118,6 +177,14 @@ impl Client {
     /// Refusals for want of room.
     pub fn overloaded(&self) -> u64 {
         self.overloaded
+    }
+
+    /// The view that the replicas are in, as far as replies tell: the highest that `f+1` of them reported or exceeded (`protocol.md CL-8`).
+    pub fn view(&self) -> View {
+        let mut views = self.views;
+        let reported = &mut views[..self.config.replicas];
+        reported.sort_unstable();
+        reported[self.config.replicas - self.config.quorum_weak]
     }
 
     /// Makes a request of operations, and returns the message to send to all replicas.
@@ -184,46 +251,30 @@ impl Client {
         reply: &Reply<'_>,
         complete: &mut impl FnMut(Operations<'_>, &[u8]),
     ) {
+        if let Some(view) = self.views.get_mut(usize::from(from.0)) {
+            *view = reply.view.max(*view);
+        }
         if reply.incarnation != self.incarnation || !self.is_outstanding(reply.number) {
             return;
         }
-        let needed = self.config.replies_needed;
+        let config = self.config;
         let request = self.at_mut(reply.number);
-        // A replica has one vote, its first (`CL-6`).
-        if !request.voted.insert(from) {
+        let Some(vote) = request.count(from, reply) else { return };
+        if !request.is_decided(&vote, &config) {
             return;
         }
-        let same = |variant: &Variant| variant.sequence == reply.sequence && variant.results == reply.results;
-        let index = match request.variants[..request.variants_used].iter().position(same) {
-            Some(index) => index,
-            None => {
-                if request.variants_used == request.variants.len() {
-                    request.variants.push(Variant::default());
-                }
-                let variant = &mut request.variants[request.variants_used];
-                variant.sequence = reply.sequence;
-                variant.results.clear();
-                variant.results.extend_from_slice(reply.results);
-                variant.from = ReplicaSet::EMPTY;
-                request.variants_used += 1;
-                request.variants_used - 1
-            }
-        };
-        request.variants[index].from.insert(from);
-        if request.variants[index].from.count() < needed {
-            return;
+        // Without the results themselves it is sent again when its time is over, and then all replicas give them (`CL-5`).
+        let Some(results) = request.full.find(&vote.results) else { return };
+        if reply.number != RequestNumber::OPEN {
+            let operations = Operations::parse(&request.message[request.operations_at..], request.operation_count)
+                .expect("a client's own message holds what it was made of");
+            complete(operations, results);
         }
         request.answered = true;
         let (once, took_ns) = (request.tries == 1, now.monotonic_ns.saturating_sub(request.sent_first_ns));
-        let (count, operations_at) = (request.operation_count, request.operations_at);
-        if reply.number == RequestNumber::OPEN {
-            self.open = true;
-        } else {
-            let operations = Operations::parse(&request.message[operations_at..], count)
-                .expect("a client's own message holds what it was made of");
-            complete(operations, reply.results);
-            self.operations_in_flight -= count;
-        }
+        let count = request.operation_count;
+        self.operations_in_flight -= count;
+        self.open |= reply.number == RequestNumber::OPEN;
         if once {
             self.trips.measured(took_ns);
         }
@@ -241,7 +292,7 @@ impl Client {
             Some(RefusalReason::Overloaded) => self.overloaded += 1,
             Some(RefusalReason::Superseded) => {
                 self.superseding[usize::from(from.0)] = Incarnation(refusal.detail());
-                let needed = self.config.replies_needed;
+                let needed = self.config.quorum_weak;
                 let request = self.at_mut(refusal.number());
                 request.superseded.insert(from);
                 if request.superseded.count() < needed {
@@ -284,8 +335,9 @@ impl Client {
         request.sent_first_ns = now_ns;
         request.tries = 1;
         request.resend_at_ns = now_ns + trips.timeout_ns(1);
-        request.variants_used = 0;
-        request.voted = ReplicaSet::EMPTY;
+        request.digest = None;
+        request.votes = [None; REPLICAS_MAX];
+        request.full.clear();
         request.superseded = ReplicaSet::EMPTY;
         self.next = number.next();
         &self.at(number).message
@@ -305,199 +357,5 @@ impl Client {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::RETRANSMIT_INITIAL_NS;
-    use crate::numbers::View;
-    use crate::wire::operation::OperationsWriter;
-
-    const INCARNATION: Incarnation = Incarnation(70);
-    const WINDOW: u64 = 3;
-
-    fn at(milliseconds: u64) -> Now {
-        Now { monotonic_ns: milliseconds * 1_000_000, wall_ns: 0 }
-    }
-
-    /// A client of four replicas that believes two.
-    fn client() -> Client {
-        Client::new(ClientConfig {
-            id: ClientId(5),
-            replicas: 4,
-            replies_needed: 2,
-            window: WINDOW,
-            incarnation: INCARNATION,
-        })
-    }
-
-    fn reply(number: u64, sequence: u64, results: &[u8]) -> Reply<'_> {
-        let (sequence, number) = (SequenceNumber(sequence), RequestNumber(number));
-        Reply { view: View(0), sequence, incarnation: INCARNATION, number, results }
-    }
-
-    /// What a client completes when a replica answers: operations and results.
-    fn hear(client: &mut Client, from: u8, reply: &Reply<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut completed = Vec::new();
-        client.on_reply(at(1), ReplicaId(from), reply, &mut |operations: Operations<'_>, results: &[u8]| {
-            completed.push((operations.bytes().to_vec(), results.to_vec()));
-        });
-        completed
-    }
-
-    fn opened() -> Client {
-        let mut client = client();
-        client.on_due(at(0), |_| {});
-        for from in [0, 1] {
-            hear(&mut client, from, &reply(0, 1, b""));
-        }
-        assert!(client.may_submit());
-        client
-    }
-
-    fn submit(client: &mut Client, now: Now, bytes: &[u8]) -> Vec<u8> {
-        let mut writer = OperationsWriter::new(1000);
-        assert!(writer.try_push(1, 1, bytes));
-        client.submit(now, writer.operations()).to_vec()
-    }
-
-    fn due(client: &mut Client, now: Now) -> Vec<Vec<u8>> {
-        let mut sent = Vec::new();
-        client.on_due(now, |message| sent.push(message.to_vec()));
-        sent
-    }
-
-    /// `protocol.md CL-6`
-    #[test]
-    fn a_result_counts_when_enough_replicas_gave_it_and_once() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        assert!(hear(&mut client, 2, &reply(1, 2, b"result")).is_empty());
-        let completed = hear(&mut client, 0, &reply(1, 2, b"result"));
-        assert_eq!(completed.len(), 1);
-        assert!(completed[0].0.ends_with(b"operation"));
-        assert_eq!(completed[0].1, b"result");
-        assert!(hear(&mut client, 1, &reply(1, 2, b"result")).is_empty());
-        assert_eq!((client.requests_in_flight(), client.operations_in_flight()), (0, 0));
-    }
-
-    #[test]
-    fn replies_match_in_results_and_in_place() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        assert!(hear(&mut client, 0, &reply(1, 2, b"one")).is_empty());
-        assert!(hear(&mut client, 1, &reply(1, 2, b"other")).is_empty());
-        assert!(hear(&mut client, 2, &reply(1, 3, b"one")).is_empty());
-        assert_eq!(hear(&mut client, 3, &reply(1, 2, b"other")).len(), 1);
-    }
-
-    #[test]
-    fn the_view_of_a_reply_need_not_match() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        assert!(hear(&mut client, 0, &reply(1, 2, b"result")).is_empty());
-        assert_eq!(hear(&mut client, 1, &Reply { view: View(4), ..reply(1, 2, b"result") }).len(), 1);
-    }
-
-    #[test]
-    fn a_replica_has_one_vote() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        for _ in 0..3 {
-            assert!(hear(&mut client, 3, &reply(1, 2, b"result")).is_empty());
-        }
-        // Nor can it take its vote back, to give another the quorum.
-        assert!(hear(&mut client, 1, &reply(1, 2, b"other")).is_empty());
-        assert!(hear(&mut client, 3, &reply(1, 2, b"other")).is_empty());
-        assert_eq!(hear(&mut client, 0, &reply(1, 2, b"result")).len(), 1);
-    }
-
-    #[test]
-    fn replies_of_another_incarnation_or_to_nothing_outstanding_do_not_count() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        for from in 0..4 {
-            let other = Reply { incarnation: Incarnation(69), ..reply(1, 2, b"result") };
-            assert!(hear(&mut client, from, &other).is_empty());
-            assert!(hear(&mut client, from, &reply(2, 2, b"result")).is_empty());
-            assert!(hear(&mut client, from, &reply(0, 1, b"")).is_empty());
-        }
-        assert_eq!(client.requests_in_flight(), 1);
-    }
-
-    /// `protocol.md CL-1`: no further than a window above the lowest request without an answer.
-    #[test]
-    fn the_window_moves_with_the_lowest_request() {
-        let mut client = opened();
-        for _ in 0..WINDOW {
-            submit(&mut client, at(0), b"operation");
-        }
-        assert!(!client.may_submit());
-        for number in [2, 3] {
-            hear(&mut client, 0, &reply(number, 2, b"result"));
-            assert_eq!(hear(&mut client, 1, &reply(number, 2, b"result")).len(), 1);
-        }
-        assert!(!client.may_submit(), "the first has no answer yet");
-        assert_eq!(client.requests_in_flight(), 1);
-        hear(&mut client, 0, &reply(1, 2, b"result"));
-        hear(&mut client, 1, &reply(1, 2, b"result"));
-        assert!(client.may_submit());
-        assert_eq!(client.deadline_ns(), u64::MAX);
-    }
-
-    #[test]
-    fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
-        let mut client = client();
-        let opening = due(&mut client, at(0));
-        assert_eq!((opening.len(), client.retransmitted()), (1, 0), "the first time is no repetition");
-        assert_eq!(client.deadline_ns(), RETRANSMIT_INITIAL_NS);
-        assert!(due(&mut client, at(49)).is_empty());
-        assert_eq!(due(&mut client, at(50)), opening);
-        assert!(due(&mut client, at(149)).is_empty());
-        assert_eq!(due(&mut client, at(150)), opening);
-        assert_eq!(client.retransmitted(), 2);
-        for from in [0, 1] {
-            hear(&mut client, from, &reply(0, 1, b""));
-        }
-        // What was sent more than once measures no round trip: nobody knows which sending was answered.
-        let request = submit(&mut client, at(200), b"operation");
-        assert!(due(&mut client, at(249)).is_empty());
-        assert_eq!(due(&mut client, at(250)), [request]);
-    }
-
-    fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
-        let number = RequestNumber(number);
-        client.on_refusal(ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
-    }
-
-    /// `protocol.md CL-2`
-    #[test]
-    fn an_incarnation_that_is_too_low_is_opened_above_what_enough_replicas_know() {
-        let mut client = client();
-        client.on_due(at(0), |_| {});
-        refuse(&mut client, 3, 0, u64::MAX - 1).unwrap();
-        refuse(&mut client, 3, 0, u64::MAX - 1).unwrap();
-        assert_eq!(client.incarnation, INCARNATION, "one replica moves nothing");
-        refuse(&mut client, 0, 0, 90).unwrap();
-        assert_eq!(client.incarnation, Incarnation(91));
-        assert_eq!(due(&mut client, at(1)).len(), 1, "the new opening is due at once");
-    }
-
-    #[test]
-    fn a_client_that_is_superseded_after_it_opened_stops() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        assert_eq!(refuse(&mut client, 3, 1, 90), Ok(()));
-        assert_eq!(refuse(&mut client, 3, 1, 90), Ok(()));
-        assert_eq!(refuse(&mut client, 2, 1, 90), Err(ClientFault::Superseded));
-    }
-
-    #[test]
-    fn overload_is_counted_and_frees_no_number() {
-        let mut client = opened();
-        submit(&mut client, at(0), b"operation");
-        let overloaded = Refusal::new(INCARNATION, RequestNumber(1), RefusalReason::Overloaded, 0);
-        for from in 0..4 {
-            client.on_refusal(ReplicaId(from), &overloaded).unwrap();
-        }
-        assert_eq!((client.overloaded(), client.requests_in_flight()), (4, 1));
-    }
-}
+#[path = "requests_tests.rs"]
+mod tests;

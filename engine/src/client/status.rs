@@ -1,17 +1,16 @@
 //! Asking the replicas how they fare: what `logothete status` shows, and what decides whether a run's replicas agree.
 
 use super::Survey;
-use crate::authentication::Incoming;
-use crate::cluster::{Cluster, FanOut, Transport};
-use crate::limits::SURVEY_RENEW_NS;
-use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
-use crate::pipeline::{Clock, Idler, Outbox, Pause, ProcessError, open_network};
-use crate::replica::{Progress, Quorum};
-use crate::wire::Audience;
-use crate::wire::report::ReportReply;
+use super::operator::ask;
+use crate::authentication::Refused;
+use crate::cluster::Cluster;
+use crate::numbers::{Principal, ReplicaId, ReplicaSet};
+use crate::pipeline::ProcessError;
+use crate::replica::{Progress, Quorum, Reject};
+use crate::wire::Message;
+use crate::wire::report::{RejectEntry, RejectsQuery, RejectsReport, ReportReply};
 use logothete_crypto::{Digest, Identity};
-use logothete_transport::counters::CounterSet;
-use logothete_transport::datagram::DatagramCounters;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// What a replica says of itself.
@@ -54,42 +53,18 @@ pub fn query(
     operator: Identity,
     timeout: Duration,
 ) -> Result<Vec<Option<ReplicaStatus>>, ProcessError> {
-    let own = Principal::Client(ClientId(cluster.operator_index() as u16));
-    let opened = open_network(cluster, own, operator, Transport::Mmsg, FanOut::Unicast, DatagramCounters::private())?;
-    let (mut network, mut outbox) = (opened.network, Outbox::new(opened.pool, cluster.datagram_bytes_max));
     let replicas = cluster.replica_count();
-    let everybody = Audience::Replicas(ReplicaSet::first(replicas));
-    let clock = Clock::start();
-    let mut survey = Survey::new(clock.now().wall_ns, replicas);
-    let mut question = Vec::new();
-    survey.append_question(&mut question);
-    let mut idler = Idler::new(crate::cluster::Idle::Park);
-    let (mut ask_at_ns, mut established, deadline_ns) = (u64::MAX, 0, timeout.as_nanos() as u64);
-    while survey.count() < replicas {
-        let now = clock.now();
-        if now.monotonic_ns >= deadline_ns {
-            break;
-        }
-        network.receive(now.monotonic_ns, |incoming| {
-            if let Incoming::Packet(packet) = incoming {
-                survey.on_packet(packet);
-            }
-        });
-        if network.replicas_established() > established {
-            established = network.replicas_established();
-            ask_at_ns = now.monotonic_ns;
-        }
-        if ask_at_ns <= now.monotonic_ns {
-            ask_at_ns = now.monotonic_ns + SURVEY_RENEW_NS;
-            outbox.add(everybody, &question);
-            outbox.drain_into(&mut network);
-        }
-        network.on_duty_end(now.monotonic_ns)?;
-        let next_ns = ask_at_ns.min(network.deadline_ns()).min(deadline_ns);
-        if let Pause::Sleep(timeout) = idler.pause(now.monotonic_ns, next_ns) {
-            network.wait(timeout)?;
-        }
-    }
+    let survey = RefCell::new(Survey::new(0, replicas));
+    let question = |now_ns: u64, out: &mut Vec<u8>| {
+        *survey.borrow_mut() = Survey::new(now_ns, replicas);
+        survey.borrow().append_question(out);
+    };
+    ask(cluster, operator, timeout, question, |packet| {
+        let mut survey = survey.borrow_mut();
+        survey.on_packet(packet);
+        survey.count() == replicas
+    })?;
+    let survey = survey.into_inner();
     let statuses = survey.answers().iter().enumerate();
     Ok(statuses.map(|(id, answer)| answer.as_ref().map(|report| status(cluster, id, report))).collect())
 }
@@ -114,4 +89,87 @@ fn status(cluster: &Cluster, id: usize, report: &ReportReply) -> ReplicaStatus {
         log_oldest: report.log_oldest.get(),
         log_end: report.log_end.get(),
     }
+}
+
+/// Which part of a replica rejected something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectedBy {
+    /// The verifier, a datagram: before the tag has verified, nobody can be named.
+    Verifier,
+    /// The core, an authentic message.
+    Core,
+}
+
+/// How often a replica rejected something of one sender for one reason, in its own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectCount {
+    /// Which part of it.
+    pub by: RejectedBy,
+    /// Whose; `None` where that is not proven.
+    pub about: Option<Principal>,
+    /// The reason's name.
+    pub reason: String,
+    /// How often since its start.
+    pub count: u64,
+}
+
+/// Whom one replica rejected for what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RejectCounts {
+    /// The most frequent first.
+    pub counts: Vec<RejectCount>,
+    /// Rejects in none of them, for want of room in the answer.
+    pub omitted: u64,
+}
+
+impl RejectCounts {
+    fn of(report: &RejectsReport<'_>) -> Self {
+        let count = |entry: &RejectEntry| {
+            let index = usize::from(entry.reason);
+            let (by, label) = if entry.by == RejectEntry::BY_CORE {
+                (RejectedBy::Core, Reject::ALL.get(index).map(|reason| reason.label()))
+            } else {
+                (RejectedBy::Verifier, Refused::ALL.get(index).map(|reason| reason.label()))
+            };
+            let about = entry.about.get();
+            RejectCount {
+                by,
+                about: (about != RejectEntry::NOBODY).then(|| Principal::from_code(about)),
+                // A replica of another release may have reasons that this one does not know.
+                reason: label.map_or_else(|| format!("reason {index}"), str::to_owned),
+                count: entry.count.get(),
+            }
+        };
+        Self { counts: report.entries.iter().map(count).collect(), omitted: report.omitted }
+    }
+}
+
+/// Asks all replicas, as the operator, whom they reject for what, and waits until all have answered or the time is over. `None` where
+/// there was no answer.
+///
+/// # Errors
+/// The host refuses a socket or memory.
+pub fn query_rejects(
+    cluster: &Cluster,
+    operator: Identity,
+    timeout: Duration,
+) -> Result<Vec<Option<RejectCounts>>, ProcessError> {
+    let mut answers: Vec<Option<RejectCounts>> = vec![None; cluster.replica_count()];
+    let nonce = Cell::new(0);
+    let question = |now_ns: u64, out: &mut Vec<u8>| {
+        nonce.set(now_ns);
+        RejectsQuery { nonce: now_ns.into() }.append(out);
+    };
+    ask(cluster, operator, timeout, question, |packet| {
+        let Principal::Replica(from) = packet.sender() else { return false };
+        for (message, _) in packet.messages().flatten() {
+            if let (Message::RejectsReport(report), Some(answer)) = (message, answers.get_mut(usize::from(from.0)))
+                && report.nonce == nonce.get()
+            {
+                *answer = Some(RejectCounts::of(&report));
+            }
+        }
+        answers.iter().all(Option::is_some)
+    })?;
+    Ok(answers)
 }

@@ -48,6 +48,8 @@ pub struct Cluster {
     pub clock_bound_ms: u64,
     /// Bytes of the ordered log that are kept; what is older is trimmed, the same at every replica.
     pub retention_bytes: u64,
+    /// How long a generation of a process's session keys lives at most, in seconds; 0: until its packets are used up.
+    pub key_lifetime_s: u64,
     /// The multicast groups of the senders.
     pub multicast: MulticastGroups,
     /// The replicas, by id.
@@ -96,6 +98,8 @@ impl Cluster {
     pub const CLIENT_WINDOW_DEFAULT: usize = 32;
     /// Default of [`Cluster::clock_bound_ms`].
     pub const CLOCK_BOUND_MS_DEFAULT: u64 = 500;
+    /// Default of [`Cluster::key_lifetime_s`]: an hour.
+    pub const KEY_LIFETIME_S_DEFAULT: u64 = 3600;
     /// Default of [`Cluster::retention_bytes`]: 1 GiB.
     pub const RETENTION_BYTES_DEFAULT: u64 = 1 << 30;
 
@@ -135,6 +139,7 @@ impl Cluster {
         let client_window = root.integer("client_window")?;
         let clock_bound_ms = root.integer("clock_bound_ms")?;
         let retention_bytes = root.integer("retention_bytes")?;
+        let key_lifetime_s = root.integer("key_lifetime_s")?;
         let multicast = root.table("multicast")?;
         let mut multicast = root.required("multicast", multicast)?;
         let replicas = root.tables("replica")?;
@@ -154,6 +159,7 @@ impl Cluster {
             client_window: client_window.unwrap_or(Self::CLIENT_WINDOW_DEFAULT),
             clock_bound_ms: clock_bound_ms.unwrap_or(Self::CLOCK_BOUND_MS_DEFAULT),
             retention_bytes: retention_bytes.unwrap_or(Self::RETENTION_BYTES_DEFAULT),
+            key_lifetime_s: key_lifetime_s.unwrap_or(Self::KEY_LIFETIME_S_DEFAULT),
             multicast: read_multicast(&mut multicast)?,
             replicas: read_in_order(replicas, |section| {
                 let address = section.parsed("address", "ADDRESS:PORT, such as 192.0.2.11:7400")?;

@@ -45,7 +45,12 @@ impl Cluster {
         writeln!(out, "# How far ahead of a backup's clock a batch's timestamp may be.")?;
         writeln!(out, "clock_bound_ms = {}", self.clock_bound_ms)?;
         writeln!(out, "# Bytes of the ordered log that are kept before the oldest are trimmed.")?;
-        writeln!(out, "retention_bytes = {}\n", self.retention_bytes)?;
+        writeln!(out, "retention_bytes = {}", self.retention_bytes)?;
+        writeln!(
+            out,
+            "# Seconds that session keys live before every process replaces its own; 0: for 2^32 packets each."
+        )?;
+        writeln!(out, "key_lifetime_s = {}\n", self.key_lifetime_s)?;
         writeln!(out, "# One group for each replica from this one on, and one more for all clients.")?;
         writeln!(out, "[multicast]")?;
         writeln!(out, "group = \"{}\"", self.multicast.group)?;
@@ -81,6 +86,7 @@ impl Cluster {
         number(self.batch_requests_max as u64);
         number(self.client_window as u64);
         number(self.clock_bound_ms);
+        number(self.key_lifetime_s);
         number(self.retention_bytes);
         number(u64::from(self.multicast.port));
         number(self.replicas.len() as u64);

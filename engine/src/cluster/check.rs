@@ -3,6 +3,8 @@
 use super::Fault;
 use super::agreed::{Cluster, MulticastGroups};
 use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
+use crate::replica::engine_pages::clients_fitting;
+use crate::service::RESULT_HEADER_BYTES;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +19,8 @@ const CLIENT_WINDOW: RangeInclusive<usize> = 1..=1024;
 const CLOCK_BOUND_MS: RangeInclusive<u64> = 1..=60_000;
 /// From 16 MiB to 1 TiB.
 const RETENTION_BYTES: RangeInclusive<u64> = 1 << 24..=1 << 40;
+/// Up to 30 days; 0 is for ever.
+const KEY_LIFETIME_S: RangeInclusive<u64> = 0..=limits::KEY_LIFETIME_MAX_S;
 const FAULTS: RangeInclusive<u8> = 1..=((REPLICAS_MAX - 1) / 3) as u8;
 
 impl Cluster {
@@ -39,7 +43,9 @@ impl Cluster {
         within("client_window", self.client_window, CLIENT_WINDOW)?;
         within("clock_bound_ms", self.clock_bound_ms, CLOCK_BOUND_MS)?;
         within("retention_bytes", self.retention_bytes, RETENTION_BYTES)?;
+        within("key_lifetime_s", self.key_lifetime_s, KEY_LIFETIME_S)?;
         self.check_counts()?;
+        self.check_replies()?;
         self.check_addresses()?;
         self.check_multicast()?;
         self.check_keys()?;
@@ -71,6 +77,23 @@ impl Cluster {
             ));
         }
         Ok(())
+    }
+
+    /// The replies that are kept have their place in the state (`protocol.md SP-2`).
+    fn check_replies(&self) -> Result<(), Fault> {
+        let reply_bytes_max = (self.result_bytes_max() + RESULT_HEADER_BYTES) as u64;
+        let fits = |window: usize| clients_fitting(window as u64, reply_bytes_max) >= self.clients.len() as u64;
+        if fits(self.client_window) {
+            return Ok(());
+        }
+        let clients = self.clients.len();
+        let widest = (1..self.client_window).rev().find(|window| fits(*window)).unwrap_or(1);
+        Err(Fault::new(
+            "client_window",
+            self.client_window,
+            format!("keeps more replies of {clients} clients than the state has room for"),
+            format!("write {widest} or less, or make datagram_bytes_max smaller"),
+        ))
     }
 
     fn check_addresses(&self) -> Result<(), Fault> {

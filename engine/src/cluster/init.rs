@@ -133,6 +133,7 @@ fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<G
         client_window: Cluster::CLIENT_WINDOW_DEFAULT,
         clock_bound_ms: Cluster::CLOCK_BOUND_MS_DEFAULT,
         retention_bytes: plan.retention_bytes,
+        key_lifetime_s: Cluster::KEY_LIFETIME_S_DEFAULT,
         multicast: MulticastGroups {
             group: plan.multicast.unwrap_or_else(|| group_of(cluster_id, hosts[0])),
             port: port_base + count as u16,

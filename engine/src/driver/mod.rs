@@ -7,15 +7,16 @@
 //!
 //! ```text
 //!   application ⇄ session ⇄ ┐                  ┌ requests (numbering, replies, retransmission)
-//!   application ⇄ session ⇄ ┼ batch ⇄ driver ⇄ ┼ followers (subscriptions)            ⇄ network ⇄ replicas
-//!   subscriber  ⇄ session ⇄ ┘                  └ surveys (bounds of the log)
+//!   application ⇄ session ⇄ ┼ batch ⇄ driver ⇄ ┼ queries (answered without being ordered) ⇄ network ⇄ replicas
+//!   subscriber  ⇄ session ⇄ ┘                  ├ followers (subscriptions)
+//!                                              └ surveys (bounds of the log)
 //! ```
 
 mod batch;
 mod session;
 
 use crate::authentication::{AuthenticatedPacket, Incoming};
-use crate::client::{Client, ClientConfig, ClientFault, Survey};
+use crate::client::{Client, ClientConfig, ClientFault, Finished, Queries, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
@@ -32,7 +33,7 @@ use logothete_client::record::{Eviction, Facts, ServiceKind as ServiceFact};
 use logothete_crypto::Identity;
 use logothete_transport::session::{Listener, ListenerConfig, SessionError};
 use logothete_transport::{cores, counter_set};
-use session::{Session, SessionContext};
+use session::{Session, SessionContext, Sinks};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a driver cannot run, or go on.
@@ -99,17 +100,20 @@ pub fn run_driver(
         client: Client::new(ClientConfig {
             id: client,
             replicas,
-            replies_needed: cluster.quorum_weak(),
+            quorum_weak: cluster.quorum_weak(),
+            quorum: cluster.quorum(),
+            reads: cluster.service.reads(),
             window: cluster.client_window as u64,
             incarnation: Incarnation(now.wall_ns),
         }),
+        queries: Queries::new(replicas, cluster.quorum_weak(), cluster.quorum(), now.wall_ns),
         batch: Batch::new(operations_bytes_max, reply_bytes_max(cluster), result_bytes),
         sessions: Sessions { open: Vec::new(), poll_first: 0, acknowledged_end: 0 },
         context: SessionContext {
             replicas,
             weak: cluster.quorum_weak(),
+            service: cluster.service,
             operation_bytes_max: operations_bytes_max - OPERATION_HEADER_BYTES,
-            log: cluster.service == ServiceKind::Log,
         },
         bounds: None,
         everybody: Audience::Replicas(ReplicaSet::first(replicas)),
@@ -137,6 +141,12 @@ counter_set! {
         requests_retransmitted: requests,
         /// Refusals by replicas that had no room.
         overloaded: refusals,
+        /// Queries that a quorum answered alike at once.
+        queries_answered: queries,
+        /// Queries that were ordered, since no quorum answered them alike in time.
+        queries_ordered: queries,
+        /// The view that the replicas are in, as their replies tell.
+        view: views,
     }
 }
 
@@ -181,10 +191,18 @@ impl Sessions {
             }
         }
     }
+
+    /// Gives a query's answer to its session.
+    fn finish(&mut self, finished: &Finished<'_>) {
+        if let Some(session) = self.find(finished.session) {
+            session.finish(finished.number, finished.result);
+        }
+    }
 }
 
 struct Driver {
     client: Client,
+    queries: Queries,
     batch: Batch,
     sessions: Sessions,
     context: SessionContext,
@@ -252,8 +270,9 @@ impl Driver {
 
     fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>) -> Result<(), ClientFault> {
         let Principal::Replica(from) = packet.sender() else { return Ok(()) };
-        let (sessions, batch, log) = (&mut self.sessions, &mut self.batch, self.context.log);
+        let (sessions, batch, log) = (&mut self.sessions, &mut self.batch, self.context.is_log());
         self.client.on_packet(now, packet, |operations, results| sessions.complete(operations, results, log, batch))?;
+        self.queries.on_packet(now, packet, |finished| sessions.finish(&finished));
         if let Some(bounds) = &mut self.bounds {
             bounds.survey.on_packet(packet);
         }
@@ -280,6 +299,9 @@ impl Driver {
         self.gauges.operations_in_flight.set(self.client.operations_in_flight() as u64);
         self.gauges.requests_retransmitted.set(self.client.retransmitted());
         self.gauges.overloaded.set(self.client.overloaded());
+        self.gauges.queries_answered.set(self.queries.answered());
+        self.gauges.queries_ordered.set(self.queries.ordered());
+        self.gauges.view.set(self.client.view().0);
     }
 
     /// Moves operations from the sessions' rings into requests, as many as the window and the batching rule allow. Returns how many.
@@ -287,10 +309,13 @@ impl Driver {
         let mut taken = 0;
         loop {
             let before = self.batch.operations().count();
-            self.fill_batch();
+            self.order_queries();
+            taken += self.fill_batch();
             taken += self.batch.operations().count() - before;
             let due = self.batch.is_due(self.client.operations_in_flight());
             if !due || !self.client.may_submit() {
+                let everybody = self.everybody;
+                self.queries.send(now, |query| outbox.add(everybody, query));
                 return taken;
             }
             let request = self.client.submit(now, self.batch.operations());
@@ -299,16 +324,29 @@ impl Driver {
         }
     }
 
-    /// Each session in turn adds what it has; the first turn goes round.
-    fn fill_batch(&mut self) {
+    /// Puts queries that no quorum answered in time into the next request (`protocol.md RD-4`).
+    fn order_queries(&mut self) {
+        if self.queries.has_to_order() {
+            // Its result needs the room in the reply that a query's needs.
+            self.batch.expect_results(self.queries.result_bytes_max());
+            let batch = &mut self.batch;
+            self.queries.order(|session, number, operation| batch.add(session, number, operation));
+        }
+    }
+
+    /// Each session in turn adds what it has; the first turn goes round. Returns how many queries they had.
+    fn fill_batch(&mut self) -> usize {
         let count = self.sessions.open.len();
+        let asked = self.queries.asked();
         let mut broken = false;
         for step in 0..count {
             if self.batch.is_full() {
                 break;
             }
             let at = (self.sessions.poll_first + step) % count;
-            broken |= !self.sessions.open[at].take_requests(&self.context, &mut self.batch, &mut self.stream_next);
+            let sinks =
+                Sinks { batch: &mut self.batch, queries: &mut self.queries, stream_next: &mut self.stream_next };
+            broken |= !self.sessions.open[at].take_requests(&self.context, sinks);
         }
         if count > 0 {
             self.sessions.poll_first = (self.sessions.poll_first + 1) % count;
@@ -316,6 +354,7 @@ impl Driver {
         if broken {
             self.evict_broken();
         }
+        (self.queries.asked() - asked) as usize
     }
 
     fn evict_broken(&mut self) {
@@ -332,6 +371,7 @@ impl Driver {
         if self.client.deadline_ns() <= now.monotonic_ns {
             self.client.on_due(now, |request| outbox.add_alone(everybody, request));
         }
+        self.queries.on_due(now);
         for session in &mut self.sessions.open {
             session.deliver();
             session.on_due(now.monotonic_ns, &mut self.message, outbox);
@@ -365,6 +405,6 @@ impl Driver {
             bounds.ask_at_ns.min(if bounds.survey.count() >= self.context.quorum() { patience_ns } else { u64::MAX })
         });
         let sessions = self.sessions.open.iter().map(Session::deadline_ns).min().unwrap_or(u64::MAX);
-        bounds.min(sessions).min(self.client.deadline_ns())
+        bounds.min(sessions).min(self.client.deadline_ns()).min(self.queries.deadline_ns())
     }
 }

@@ -1,9 +1,10 @@
 //! One application's session, as the driver serves it.
 
 use super::batch::Batch;
-use crate::client::{Delivery, Follower};
+use crate::client::{Delivery, Follower, Queries};
 use crate::numbers::ReplicaId;
 use crate::pipeline::Outbox;
+use crate::service::ServiceKind;
 use crate::wire::Message;
 use logothete_client::record::{
     Eviction, FaultReason, Notice, Request, Response, Status, entry_footprint_bytes, message_footprint_bytes,
@@ -21,8 +22,15 @@ pub(super) struct SessionContext {
     pub(super) replicas: usize,
     pub(super) weak: usize,
     pub(super) operation_bytes_max: usize,
-    /// Whether the service is the ordered log.
-    pub(super) log: bool,
+    pub(super) service: ServiceKind,
+}
+
+/// Where what applications ask for goes.
+pub(super) struct Sinks<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) queries: &'a mut Queries,
+    /// The number of the next stream of log entries.
+    pub(super) stream_next: &'a mut u32,
 }
 
 impl SessionContext {
@@ -30,14 +38,38 @@ impl SessionContext {
     pub(super) fn quorum(&self) -> usize {
         2 * self.weak - 1
     }
+
+    /// Whether the service is the ordered log.
+    pub(super) fn is_log(&self) -> bool {
+        self.service == ServiceKind::Log
+    }
 }
 
 /// A result that found no room in the response ring.
 #[derive(Debug)]
 struct Held {
     number: u64,
-    status: Status,
+    /// How an operation ended; `None` for the answer to a query.
+    status: Option<Status>,
     bytes: Vec<u8>,
+}
+
+impl Held {
+    /// An operation or a query that ended without a result.
+    fn failed(number: u64, status: Status) -> Self {
+        Self { number, status: Some(status), bytes: Vec::new() }
+    }
+
+    fn response(&self) -> Response<'_> {
+        response(self.number, self.status, &self.bytes)
+    }
+}
+
+fn response(number: u64, status: Option<Status>, bytes: &[u8]) -> Response<'_> {
+    match status {
+        Some(status) => Response::Result { number, status, bytes },
+        None => Response::Answer { number, bytes },
+    }
 }
 
 /// How a subscription ends.
@@ -98,8 +130,8 @@ impl Session {
         }
     }
 
-    /// Moves operations from the request ring to the batch; `false` when the application broke its rings.
-    pub(super) fn take_requests(&mut self, context: &SessionContext, batch: &mut Batch, stream_next: &mut u32) -> bool {
+    /// Moves operations from the request ring to the batch, and queries to those under way; `false` when the application broke its rings.
+    pub(super) fn take_requests(&mut self, context: &SessionContext, sinks: Sinks<'_>) -> bool {
         self.push_held();
         if !self.held.is_empty() || self.broken {
             return !self.broken;
@@ -108,14 +140,29 @@ impl Session {
         let subscribes = self.server.subscription.is_some();
         let (held, follower, bounds) = (&mut self.held, &mut self.follower, &mut self.bounds_wanted);
         let (ended, broken, awaited) = (&mut self.follow_ended, &mut self.broken, self.bounds_awaited);
+        let Sinks { batch, queries, stream_next } = sinks;
         let taken = self.server.poll_requests(REQUESTS_A_TURN, |record| match Request::decode(record) {
-            Ok(Request::Operation { number, bytes }) if bytes.len() > context.operation_bytes_max => {
-                held.push_back(Held { number, status: Status::TooLarge, bytes: Vec::new() });
+            Ok(Request::Operation { number, bytes } | Request::Query { number, bytes })
+                if bytes.len() > context.operation_bytes_max =>
+            {
+                held.push_back(Held::failed(number, Status::TooLarge));
                 true
             }
             Ok(Request::Operation { number, bytes }) => batch.add(id, number, bytes),
-            Ok(Request::EndQuery { number }) if !context.log => {
-                held.push_back(Held { number, status: Status::Unsupported, bytes: Vec::new() });
+            // What may have to be ordered must not change anything (`protocol.md RD-1`).
+            Ok(Request::Query { number, bytes }) if !context.service.answers(bytes) => {
+                held.push_back(Held::failed(number, Status::Unsupported));
+                true
+            }
+            Ok(Request::Query { number, bytes }) => {
+                let free = queries.may_ask();
+                if free {
+                    queries.ask(id, number, bytes);
+                }
+                free
+            }
+            Ok(Request::EndQuery { number }) if !context.is_log() => {
+                held.push_back(Held::failed(number, Status::Unsupported));
                 true
             }
             Ok(Request::EndQuery { number }) => {
@@ -130,7 +177,7 @@ impl Session {
                 if !subscribes || follower.is_some() {
                     // Without a ring for entries there is nowhere to put them, nor the news that there are none.
                     *broken = true;
-                } else if !context.log {
+                } else if !context.is_log() {
                     *ended = Some(End::Unsupported);
                 } else {
                     *follower = Some(Follower::new(*stream_next, position, context.replicas, context.weak));
@@ -152,9 +199,21 @@ impl Session {
 
     /// An operation of this session was executed.
     pub(super) fn complete(&mut self, number: u64, result: &[u8]) {
-        let response = Response::Result { number, status: Status::Ok, bytes: result };
-        if !self.held.is_empty() || response.push(&mut self.server.responses).is_err() {
-            self.held.push_back(Held { number, status: Status::Ok, bytes: result.to_vec() });
+        self.respond(number, Some(Status::Ok), result);
+    }
+
+    /// A query of this session is over; without a result, because the service refused it.
+    pub(super) fn finish(&mut self, number: u64, result: Option<&[u8]>) {
+        match result {
+            Some(result) => self.respond(number, None, result),
+            None => self.respond(number, Some(Status::Unsupported), &[]),
+        }
+    }
+
+    fn respond(&mut self, number: u64, status: Option<Status>, bytes: &[u8]) {
+        let pushed = self.held.is_empty() && response(number, status, bytes).push(&mut self.server.responses).is_ok();
+        if !pushed {
+            self.held.push_back(Held { number, status, bytes: bytes.to_vec() });
         }
     }
 
@@ -257,8 +316,7 @@ impl Session {
 
     fn push_held(&mut self) {
         while let Some(held) = self.held.front() {
-            let response = Response::Result { number: held.number, status: held.status, bytes: &held.bytes };
-            match response.push(&mut self.server.responses) {
+            match held.response().push(&mut self.server.responses) {
                 Ok(()) => {
                     self.held.pop_front();
                 }
@@ -275,6 +333,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::kv::Command;
     use logothete_transport::session::{ClientSession, ConnectOptions, Listener, ListenerConfig};
     use std::time::{Duration, Instant};
 
@@ -300,8 +359,65 @@ mod tests {
     }
 
     fn take_requests(session: &mut Session, log: bool) -> bool {
-        let context = SessionContext { replicas: 4, weak: 2, operation_bytes_max: 1000, log };
-        session.take_requests(&context, &mut Batch::new(4096, 4096, 0), &mut 0)
+        let service = if log { ServiceKind::Log } else { ServiceKind::KeyValue };
+        let mut queries = Queries::new(4, 2, 3, 0);
+        let taken = take_into(session, service, &mut queries);
+        assert_eq!(queries.asked(), 0);
+        taken
+    }
+
+    fn take_into(session: &mut Session, service: ServiceKind, queries: &mut Queries) -> bool {
+        let context = SessionContext { replicas: 4, weak: 2, operation_bytes_max: 1000, service };
+        let mut batch = Batch::new(4096, 4096, 0);
+        session.take_requests(&context, Sinks { batch: &mut batch, queries, stream_next: &mut 0 })
+    }
+
+    /// `protocol.md RD-1`: a query may have to be ordered, so what could change something is none, and the application is told at once.
+    #[test]
+    fn only_what_changes_nothing_is_asked() {
+        let (mut session, mut client, _listener) = open(false);
+        let put = Command::Put { key: b"k", value: b"v" }.encode_to_vec();
+        let get = Command::Get { key: b"k" }.encode_to_vec();
+        for (number, bytes) in [(1, &put), (2, &get), (3, &vec![0; 1001])] {
+            Request::Query { number, bytes }.push(&mut client.requests).unwrap();
+        }
+        client.publish();
+        let mut queries = Queries::new(4, 2, 3, 0);
+        assert!(take_into(&mut session, ServiceKind::KeyValue, &mut queries));
+        assert_eq!(queries.asked(), 1);
+        session.finish(2, Some(b"value"));
+        session.publish();
+        let mut responses = Vec::new();
+        client
+            .poll_responses(9, |record| match Response::decode(record).unwrap() {
+                Response::Result { number, status, .. } => responses.push((number, Some(status))),
+                Response::Answer { number, bytes } => {
+                    assert_eq!(bytes, b"value");
+                    responses.push((number, None));
+                }
+                other => panic!("{other:?}"),
+            })
+            .unwrap();
+        assert_eq!(responses, [(1, Some(Status::Unsupported)), (3, Some(Status::TooLarge)), (2, None)]);
+    }
+
+    /// `protocol.md RD-4`: what is under way is bounded; the rest waits in the application's own ring.
+    #[test]
+    fn queries_beyond_their_places_wait_in_the_ring() {
+        let (mut session, mut client, _listener) = open(false);
+        let get = Command::Get { key: b"k" }.encode_to_vec();
+        let mut queries = Queries::new(4, 2, 3, 0);
+        while queries.may_ask() {
+            queries.ask(9, 1, &get);
+        }
+        let asked = queries.asked();
+        Request::Query { number: 1, bytes: &get }.push(&mut client.requests).unwrap();
+        client.publish();
+        assert!(take_into(&mut session, ServiceKind::KeyValue, &mut queries));
+        assert_eq!(queries.asked(), asked);
+        let mut fresh = Queries::new(4, 2, 3, 0);
+        assert!(take_into(&mut session, ServiceKind::KeyValue, &mut fresh));
+        assert_eq!(fresh.asked(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::network::Network;
 use crate::authentication::Refused;
+use crate::numbers::ReplicaId;
 use crate::replica::{Now, Progress, Reject, Replica};
 use logothete_transport::HostError;
 use logothete_transport::counter_set;
@@ -36,6 +37,39 @@ counter_set! {
         frames_exhausted: times,
         /// Packets for a client that was never heard from.
         client_unknown: packets,
+    }
+}
+
+counter_set! {
+    /// Session keys, and the way of packets for all.
+    pub struct LinkGauges {
+        /// The generation of this process's key since its start.
+        key_generation: generations,
+        /// Announcements of peers' keys taken in.
+        announcements_accepted: announcements,
+        /// Announcements refused: forged, repeated, for somebody else.
+        announcements_refused: announcements,
+        /// Announcements dropped because too many came.
+        announcements_unchecked: announcements,
+        /// 1 while packets for all replicas go out by multicast.
+        multicast: flag,
+    }
+}
+
+counter_set! {
+    /// Contradictions of other replicas, written to evidence.log.
+    pub struct EvidenceCounters {
+        /// Lines written since the start.
+        written: lines,
+        /// Lines lost: the file is full, or the host refused to write.
+        lost: lines,
+    }
+}
+
+impl EvidenceCounters {
+    /// Counts what became of a line.
+    pub(super) fn count(&self, written: bool) {
+        if written { self.written.add(1) } else { self.lost.add(1) }
     }
 }
 
@@ -109,6 +143,7 @@ pub struct NetworkCounters {
     duty: DutyCounters,
     refused: RefusedGauges,
     unsent: UnsentGauges,
+    link: LinkGauges,
     published_ns: u64,
 }
 
@@ -123,7 +158,8 @@ impl NetworkCounters {
         let mut file = CountersFile::create(&counters_path(data_directory))?;
         let datagrams = file.add("datagrams")?;
         let (duty, refused, unsent) = (file.add("network")?, file.add("refused")?, file.add("unsent")?);
-        Ok((Self { file, duty, refused, unsent, published_ns: 0 }, datagrams))
+        let link = file.add("link")?;
+        Ok((Self { file, duty, refused, unsent, link, published_ns: 0 }, datagrams))
     }
 
     /// A place for another set of the same process.
@@ -147,6 +183,12 @@ impl NetworkCounters {
             self.refused.publish(|reason| network.refused().of(reason));
             self.unsent.frames_exhausted.set(network.frames_exhausted());
             self.unsent.client_unknown.set(network.unsendable());
+            let announcements = network.announcements();
+            self.link.key_generation.set(u64::from(network.key_generation()));
+            self.link.announcements_accepted.set(announcements.accepted);
+            self.link.announcements_refused.set(announcements.refused);
+            self.link.announcements_unchecked.set(announcements.unchecked);
+            self.link.multicast.set(u64::from(network.multicasts()));
         }
     }
 }
@@ -166,21 +208,26 @@ impl DutyCounters {
 pub struct OrdererCounters {
     gauges: ReplicaGauges,
     rejects: RejectGauges,
+    /// The same of each replica alone.
+    rejects_of: Vec<RejectGauges>,
     published_ns: u64,
 }
 
 impl OrdererCounters {
-    /// In a process's file.
+    /// In a process's file, for one of so many replicas.
     ///
     /// # Errors
     /// The file is full.
-    pub fn create(process: &mut NetworkCounters) -> Result<Self, HostError> {
-        Ok(Self { gauges: process.add("replica")?, rejects: process.add("rejects")?, published_ns: 0 })
+    pub fn create(process: &mut NetworkCounters, replicas: usize) -> Result<Self, HostError> {
+        let (gauges, rejects) = (process.add("replica")?, process.add("rejects")?);
+        let rejects_of = (0..replicas).map(|id| process.add(&format!("rejects of {id}"))).collect::<Result<_, _>>()?;
+        Ok(Self { gauges, rejects, rejects_of, published_ns: 0 })
     }
 
     /// In private memory, for a replica that is no process.
     pub fn private() -> Self {
-        Self { gauges: ReplicaGauges::private(), rejects: RejectGauges::private(), published_ns: 0 }
+        let (gauges, rejects) = (ReplicaGauges::private(), RejectGauges::private());
+        Self { gauges, rejects, rejects_of: Vec::new(), published_ns: 0 }
     }
 
     /// Copies what is due.
@@ -196,6 +243,10 @@ impl OrdererCounters {
         self.gauges.progress.set(replica.progress(now) as Progress as u64);
         self.gauges.peers_reachable.set(replica.peers_reachable(now).count() as u64);
         self.rejects.publish(|reason| replica.rejects().of(reason));
+        for (id, rejects) in self.rejects_of.iter().enumerate() {
+            let of_replica = replica.rejects_by_sender().of_replica(ReplicaId(id as u8));
+            rejects.publish(|reason| of_replica.of(reason));
+        }
     }
 }
 
@@ -207,6 +258,7 @@ pub fn counters_path(data_directory: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::REPLICAS_MAX;
     use logothete_transport::counters::Counters;
 
     #[test]
@@ -214,7 +266,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("replica-0");
         let (mut process, datagrams) = NetworkCounters::create(&data).unwrap();
-        let _orderer = OrdererCounters::create(&mut process).unwrap();
+        // Of the largest cluster.
+        let _orderer = OrdererCounters::create(&mut process, REPLICAS_MAX).unwrap();
         datagrams.sent.add(3);
         process.worked(10, 25);
         process.worked(30, 35);
@@ -229,6 +282,8 @@ mod tests {
         assert_eq!((value("network", "busy"), value("network", "cycle_max")), (20, 15));
         Refused::ALL.iter().for_each(|reason| assert_eq!(value("refused", reason.label()), 0));
         Reject::ALL.iter().for_each(|reason| assert_eq!(value("rejects", reason.label()), 0));
+        // `protocol.md EV-4`
+        Reject::ALL.iter().for_each(|reason| assert_eq!(value("rejects of 15", reason.label()), 0));
         assert!(NetworkCounters::create(&data).is_err(), "one process a data directory");
     }
 }

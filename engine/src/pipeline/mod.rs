@@ -16,10 +16,11 @@
 //!
 //! Arrangement `shared` runs both boxes in turn on one thread, `split` each on its own.
 
+mod checkpoints;
 mod clock;
 mod counters;
+mod evidence_log;
 mod idle;
-mod introductions;
 mod network;
 mod opening;
 mod orderer;
@@ -27,19 +28,21 @@ mod outbox;
 mod process;
 mod reader;
 mod split;
+mod state_transfer;
 mod unreplicated;
 
 pub use clock::Clock;
 pub use counters::{NetworkCounters, OrdererCounters, counters_path};
+pub use evidence_log::evidence_path;
 pub use idle::{Idler, Pause};
-pub use network::{Network, NetworkConfig};
+pub use network::{AnnouncementCounts, Network, NetworkConfig, RotationPolicy};
 pub use opening::{Opened, ProcessError, StartReport, open_network};
 pub use orderer::Orderer;
 pub use outbox::{Departures, Outbox, Outgoing};
 pub use process::{reply_bytes_max, run_replica, run_unreplicated};
 pub use unreplicated::Unreplicated;
 
-use crate::authentication::Incoming;
+use crate::authentication::{Incoming, RefusedCounters};
 use crate::replica::{Event, Now};
 
 /// What the network's side knows and the operator wants to hear.
@@ -49,8 +52,8 @@ pub struct ReplicaFacts {
     pub datagrams_sent: u64,
     /// Datagrams received since the start.
     pub datagrams_received: u64,
-    /// Datagrams refused by the verifier since the start.
-    pub refused: u64,
+    /// Datagrams refused by the verifier since the start, by reason.
+    pub refused: RefusedCounters,
 }
 
 /// What stands behind the network: a replica with its service, or the unreplicated baseline.

@@ -1,6 +1,6 @@
 //! Opening a process's network as the configuration says, and telling what was decided.
 
-use super::network::{Network, NetworkConfig};
+use super::network::{Network, NetworkConfig, RotationPolicy};
 use crate::cluster::{Arrangement, Cluster, FanOut, Transport};
 use crate::limits::POOL_FRAMES;
 use crate::numbers::{ClientId, Principal, ReplicaId};
@@ -162,6 +162,7 @@ pub fn open_network(
         replicas,
         clients: cluster.clients.len(),
         group,
+        rotation: RotationPolicy::of_lifetime_s(cluster.key_lifetime_s),
     });
     Ok(Opened { network, pool, report })
 }

@@ -1,15 +1,20 @@
 //! The agents that order and execute: the replica's state machine, and the service behind it. They share a thread in every
 //! arrangement so far, because an executed batch is what lets the next one be proposed.
 
+use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
 use super::outbox::Outbox;
 use super::reader::Reader;
+use super::state_transfer::StateTransfer;
 use super::{Core, ReplicaFacts};
-use crate::authentication::{Incoming, Signatures};
-use crate::numbers::{Principal, SequenceNumber};
+use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
+use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
-use crate::service::{OrderedRequest, Results, Service};
-use crate::wire::Message;
+use crate::service::{OrderedRequest, RESULT_HEADER_BYTES, Results, Service};
+use crate::state::transfer::CheckpointName;
+use crate::state::{Snapshot, State};
+use crate::wire::packet::body_bytes_max;
+use crate::wire::{Audience, Kind, Message};
 
 /// Events kept for whoever asks; older ones are dropped.
 const EVENTS_MAX: usize = 256;
@@ -18,6 +23,8 @@ const EVENTS_MAX: usize = 256;
 pub struct Orderer {
     replica: Replica,
     executor: Executor,
+    checkpoints: Checkpoints,
+    transfer: StateTransfer,
     reader: Reader,
     output: Output,
     doing: Output,
@@ -26,17 +33,24 @@ pub struct Orderer {
 }
 
 impl Orderer {
-    /// In the initial state. `reply_bytes_max`: the room for the results of one request.
+    /// In the initial state. `reply_bytes_max`: the room for the results of one request; `datagram_bytes_max`: the longest datagram.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
     pub fn new(
         config: ReplicaConfig,
         signatures: Signatures,
         service: Box<dyn Service>,
         reply_bytes_max: usize,
+        datagram_bytes_max: usize,
         counters: OrdererCounters,
     ) -> Self {
+        let replica = Replica::new(config, signatures);
+        let mut executor = Executor::new(service, reply_bytes_max);
+        let initial = executor.checkpoint(|state| replica.write_engine_pages(state));
         Self {
-            replica: Replica::new(config, signatures),
-            executor: Executor::new(service, reply_bytes_max),
+            checkpoints: Checkpoints::new(replica.executed(), initial),
+            transfer: StateTransfer::new(body_bytes_max(datagram_bytes_max, Audience::Replicas(ReplicaSet::first(1)))),
+            replica,
+            executor,
             reader: Reader::new(),
             output: Output::new(),
             doing: Output::new(),
@@ -48,6 +62,31 @@ impl Orderer {
     /// The replica.
     pub fn replica(&self) -> &Replica {
         &self.replica
+    }
+
+    /// Takes what a replica says of states.
+    fn on_states(&mut self, now: Now, from: ReplicaId, packet: &AuthenticatedPacket<'_>) {
+        if !packet.holds(|kind| matches!(kind, Kind::StateQuery | Kind::StateNodes | Kind::StatePages)) {
+            return;
+        }
+        for (message, _) in packet.messages().flatten() {
+            self.transfer.on_message(now.monotonic_ns, from, &message, &mut self.checkpoints, &mut self.output);
+        }
+    }
+
+    /// Installs a state that was fetched, if it is still of use.
+    fn drive_transfer(&mut self, now: Now) {
+        self.transfer.give_up_below(self.replica.executed());
+        let Some((target, snapshot)) = self.transfer.on_duty_end(now.monotonic_ns, &mut self.output) else { return };
+        if !self.replica.wants_state(target.sequence) {
+            return;
+        }
+        self.executor.restore(&snapshot);
+        self.checkpoints.replace(target.sequence, target.digest, snapshot);
+        let (name, state) = ((target.sequence, target.digest), self.executor.service.state());
+        self.replica
+            .on_state_fetched(now, name, state, &mut self.output)
+            .expect("f+1 replicas vouch for the state: it is of another version, or more than f are faulty");
     }
 
     /// Does what the replica asked for; what follows from that waits in `output`.
@@ -64,8 +103,23 @@ impl Orderer {
                         self.replica.on_executed(*sequence, request, results, &mut self.output);
                     }
                 }
-                Action::Checkpoint { .. } => {
-                    self.replica.on_state_digest(now, self.executor.service.digest(), &mut self.output);
+                Action::Checkpoint { sequence } => {
+                    let snapshot = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
+                    self.checkpoints.take(*sequence, snapshot);
+                    self.replica.on_checkpoint_taken(now, &mut self.output);
+                }
+                Action::Restore { checkpoint } => {
+                    self.executor.restore(self.checkpoints.go_back(*checkpoint));
+                    let state = self.executor.service.state();
+                    self.replica.on_restored(now, state, &mut self.output).expect("the pages are this replica's own");
+                }
+                Action::FetchState { sequence, digest, sources } => {
+                    let target = CheckpointName { sequence: *sequence, digest: *digest };
+                    self.transfer.fetch(target, *sources, || self.checkpoints.base());
+                }
+                Action::Query { client, nonce, operation } => {
+                    let result = self.executor.query(self.doing.message(operation.clone()));
+                    self.replica.on_query_answered(*client, *nonce, result, &mut self.output);
                 }
                 Action::Event(event) => {
                     if self.events.len() < EVENTS_MAX {
@@ -83,8 +137,9 @@ impl Core for Orderer {
         match incoming {
             Incoming::Packet(packet) => {
                 self.replica.on_packet(now, packet, &mut self.output);
-                if let Principal::Client(_) = packet.sender() {
-                    self.reader.on_packet(packet);
+                match packet.sender() {
+                    Principal::Client(_) => self.reader.on_packet(packet),
+                    Principal::Replica(from) => self.on_states(now, from, packet),
                 }
             }
             Incoming::Relayed(packet) => self.replica.on_relayed_packet(now, packet),
@@ -92,6 +147,10 @@ impl Core for Orderer {
     }
 
     fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        if let Some((sequence, digest)) = self.checkpoints.hash() {
+            self.replica.on_state_digest(sequence, digest, &mut self.output);
+        }
+        self.drive_transfer(now);
         loop {
             self.replica.on_duty_end(now, &mut self.output);
             if self.output.actions().is_empty() {
@@ -99,23 +158,25 @@ impl Core for Orderer {
             }
             self.do_actions(now, outbox);
         }
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
         if self.reader.has_questions() {
-            let (replica, service) = (&self.replica, &mut self.executor.service);
-            let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
-            let digest = replica.state_digest(service.digest());
+            let replica = &self.replica;
+            let (oldest, end) = self.executor.log_bounds();
+            let digest = self.executor.checkpoint(|state| replica.write_engine_pages(state)).digest();
             self.reader.answer_reports(outbox, |report| {
                 super::reader::fill_report(report, replica, now, facts, digest);
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
-        if let Some(log) = self.executor.service.ordered_log() {
+        self.reader.answer_rejects(outbox, Some(self.replica.rejects_by_sender()), &facts.refused);
+        if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
         }
         self.counters.publish(now, &self.replica);
     }
 
     fn deadline_ns(&self) -> u64 {
-        self.replica.deadline_ns()
+        if self.checkpoints.has_work() { 0 } else { self.replica.deadline_ns().min(self.transfer.deadline_ns()) }
     }
 
     fn take_events(&mut self, take: &mut dyn FnMut(Event)) {
@@ -136,8 +197,26 @@ impl Executor {
     }
 
     /// The service.
-    pub fn service(&mut self) -> &mut dyn Service {
-        &mut *self.service
+    pub fn service(&self) -> &dyn Service {
+        &*self.service
+    }
+
+    /// The positions of the ordered log that the service holds, from and to before; both 0 where it is no log.
+    pub fn log_bounds(&self) -> (u64, u64) {
+        self.service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()))
+    }
+
+    /// The whole state as it is now, once `write` has brought the engine's own pages up to it (`protocol.md SP-2`).
+    pub fn checkpoint(&mut self, write: impl FnOnce(&mut State)) -> Snapshot {
+        let state = self.service.state_mut();
+        write(state);
+        state.snapshot()
+    }
+
+    /// Goes back to a state that was the service's own.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.service.state_mut().restore(snapshot);
+        self.service.restored().expect("the pages are the service's own");
     }
 
     /// Executes a request; `message` is `None` for one that opens an incarnation, which has no results.
@@ -163,5 +242,13 @@ impl Executor {
         };
         self.service.execute(&ordered, &mut results);
         results.finish()
+    }
+
+    /// Has a query answered from the state as it is; `None` when the service refuses. A result has as much room as it would have alone in
+    /// the reply to a request, so that a query gives the same whether or not it is ordered.
+    pub fn query(&mut self, operation: &[u8]) -> Option<&[u8]> {
+        let mut results = Results::new(&mut self.results, 1);
+        self.service.query(operation, &mut results).ok()?;
+        Some(&results.finish()[RESULT_HEADER_BYTES..])
     }
 }

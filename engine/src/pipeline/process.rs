@@ -2,7 +2,8 @@
 
 use super::Core;
 use super::clock::Clock;
-use super::counters::{NetworkCounters, OrdererCounters};
+use super::counters::{EvidenceCounters, NetworkCounters, OrdererCounters};
+use super::evidence_log::EvidenceLog;
 use super::idle::{Idler, Pause};
 use super::network::Network;
 use super::opening::{Opened, ProcessError, StartReport, open_network};
@@ -43,7 +44,9 @@ pub fn run_replica(
     let public: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
     let signatures = Signatures::new(signing, public, cluster.digest());
     let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
-    let gauges = OrdererCounters::create(&mut counters)?;
+    let gauges = OrdererCounters::create(&mut counters, cluster.replica_count())?;
+    let mut evidence_log = EvidenceLog::open(&local.data_directory)?;
+    let evidence_counters: EvidenceCounters = counters.add("evidence")?;
     let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
     let config = ReplicaConfig {
         id,
@@ -57,11 +60,20 @@ pub fn run_replica(
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
+        tentative: false,
         epoch: opened.network.epoch(),
         statement_piece_bytes: statement_piece_bytes(cluster.datagram_bytes_max, cluster.replica_count()),
     };
-    let core = Orderer::new(config, signatures, service(cluster), reply_bytes_max(cluster), gauges);
-    run(cluster, local, opened, core, counters, stop, announce, event)
+    let (replies, datagrams) = (reply_bytes_max(cluster), cluster.datagram_bytes_max);
+    let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
+    let mut on_event = move |happened: Event| {
+        if let Event::Contradiction(evidence) = &happened {
+            // A disk that is full must not stop a correct replica; what is lost is counted.
+            evidence_counters.count(matches!(evidence_log.append(evidence), Ok(true)));
+        }
+        event(happened);
+    };
+    run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.
@@ -107,8 +119,10 @@ fn run<C: Core + Send>(
         return Err(ProcessError::SpinWithoutCores { threads, cores: usable });
     }
     (opened.report.arrangement, opened.report.arrangement_reason) = (arrangement, reason);
-    let replies = cluster.clients.len() * cluster.client_window * reply_bytes_max(cluster);
-    opened.report.memory_bytes_max += (BODIES_BYTES_MAX + replies) as u64 + cluster.retention_bytes;
+    // In the client table, and in the engine's pages of the state.
+    let replies = 2 * cluster.clients.len() * cluster.client_window * reply_bytes_max(cluster);
+    let state = service_settings(cluster).memory_bytes_max(cluster.service);
+    opened.report.memory_bytes_max += (BODIES_BYTES_MAX + replies) as u64 + state;
     if let Some(core) = local.cores.first() {
         cores::pin_current_thread(usize::from(*core))?;
     }
@@ -169,12 +183,15 @@ fn arrange(cluster: &Cluster, wanted: Arrangement, host: IpAddr, usable: usize) 
 }
 
 fn service(cluster: &Cluster) -> Box<dyn Service> {
-    let settings = ServiceSettings {
+    built_in(cluster.service, &service_settings(cluster))
+}
+
+fn service_settings(cluster: &Cluster) -> ServiceSettings {
+    ServiceSettings {
         state_bytes_max: cluster.retention_bytes,
         message_bytes_max: request_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()),
         null_reply_bytes: cluster.null_reply_bytes,
-    };
-    built_in(cluster.service, &settings)
+    }
 }
 
 /// The room for the results of one request in a reply.

@@ -3,13 +3,15 @@
 
 use super::ReplicaFacts;
 use super::outbox::Outbox;
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, Refused, RefusedCounters};
 use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
 use crate::numbers::{ClientId, Principal};
-use crate::replica::{Now, Replica};
+use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
-use crate::wire::report::ReportReply;
-use crate::wire::subscription::{ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run, append_runs};
+use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
+use crate::wire::subscription::{
+    ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
+};
 use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
 
@@ -37,9 +39,10 @@ pub(super) struct Reader {
     followings: Vec<Following>,
     questions: Vec<Question>,
     reports: Vec<(ClientId, u64)>,
+    reject_questions: Vec<(ClientId, u64)>,
+    reject_entries: Vec<RejectEntry>,
     end_served: u64,
     changed: bool,
-    runs: Vec<u8>,
     message: Vec<u8>,
 }
 
@@ -50,9 +53,10 @@ impl Reader {
             followings: Vec::new(),
             questions: Vec::new(),
             reports: Vec::new(),
+            reject_questions: Vec::new(),
+            reject_entries: Vec::new(),
             end_served: 0,
             changed: false,
-            runs: Vec::new(),
             message: Vec::new(),
         }
     }
@@ -83,8 +87,28 @@ impl Reader {
                     self.reports.retain(|(asked, _)| *asked != client);
                     self.reports.push((client, query.nonce.get()));
                 }
+                Message::RejectsQuery(query) => {
+                    self.reject_questions.retain(|(asked, _)| *asked != client);
+                    self.reject_questions.push((client, query.nonce.get()));
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// Tells who asked whom this process rejects for what (`protocol.md EV-4`); `table` has its core's part, where it has one.
+    pub(super) fn answer_rejects(
+        &mut self,
+        outbox: &mut Outbox,
+        table: Option<&RejectTable>,
+        refused: &RefusedCounters,
+    ) {
+        while let Some((client, nonce)) = self.reject_questions.pop() {
+            self.reject_entries.clear();
+            let omitted = list_rejects(table, refused, &mut self.reject_entries);
+            self.message.clear();
+            RejectsReport { nonce, omitted, entries: &self.reject_entries }.append(&mut self.message);
+            outbox.add(Audience::Client(client), &self.message);
         }
     }
 
@@ -110,9 +134,9 @@ impl Reader {
             return;
         }
         (self.end_served, self.changed) = (log.end(), false);
-        let (message, runs) = (&mut self.message, &mut self.runs);
+        let message = &mut self.message;
         self.followings.retain_mut(|following| {
-            while following.serve(log, outbox, runs, message) {}
+            while following.serve(log, outbox, message) {}
             following.credit_bytes > 0
         });
         self.questions.retain(|question| {
@@ -144,13 +168,12 @@ fn replace_or_push<T>(items: &mut Vec<T>, item: T, replaces: impl Fn(&T) -> bool
 
 impl Following {
     /// Sends one message of runs; `false` when there is nothing more to send now, or no credit.
-    fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox, runs: &mut Vec<u8>, message: &mut Vec<u8>) -> bool {
+    fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox, message: &mut Vec<u8>) -> bool {
         if self.credit_bytes == 0 || self.from >= log.end() {
             return false;
         }
         let audience = Audience::Client(self.client);
         let room = outbox.room(audience) - RUNS_BYTES_RESERVED;
-        runs.clear();
         message.clear();
         let Ok(available) = log.runs_from(self.from) else {
             // Trimmed: an empty message says from where on there is something, and ends the following.
@@ -159,22 +182,50 @@ impl Following {
             self.credit_bytes = 0;
             return false;
         };
-        let (mut count, mut first) = (0, None);
-        for run in available {
-            if runs.len() + RUN_OVERHEAD_BYTES + run.message.len() > room {
+        let (mut count, mut first, mut runs_bytes) = (0, None, 0);
+        for run in available.clone() {
+            if runs_bytes + RUN_OVERHEAD_BYTES + run.message.len() > room {
                 break;
             }
             first.get_or_insert((run.position_first, run.chain_before));
-            append_run(runs, run.timestamp_ns, run.message);
+            runs_bytes += RUN_OVERHEAD_BYTES + run.message.len();
             self.from = run.position_end();
             count += 1;
         }
         let (position, chain) = first.expect("every run fits a packet: the limits on requests see to it");
-        append_runs(message, self.stream, log.oldest(), position, chain, count, runs);
+        append_runs_with(message, self.stream, log.oldest(), position, chain, count, |message| {
+            for run in available.take(count) {
+                append_run_pieces(message, run.timestamp_ns, run.message.len(), run.message.pieces());
+            }
+        });
         outbox.add(audience, message);
-        self.credit_bytes = self.credit_bytes.saturating_sub(runs.len());
+        self.credit_bytes = self.credit_bytes.saturating_sub(runs_bytes);
         true
     }
+}
+
+/// Lists what was rejected, the most frequent first; returns how many rejects found no room.
+fn list_rejects(table: Option<&RejectTable>, refused: &RefusedCounters, entries: &mut Vec<RejectEntry>) -> u64 {
+    let entry = |about: u16, by: u8, reason: usize, count: u64| RejectEntry {
+        about: about.into(),
+        by,
+        reason: reason as u8,
+        reserved: [0; 4],
+        count: count.into(),
+    };
+    for (index, reason) in Refused::ALL.iter().enumerate().filter(|(_, reason)| refused.of(**reason) > 0) {
+        entries.push(entry(RejectEntry::NOBODY, RejectEntry::BY_VERIFIER, index, refused.of(*reason)));
+    }
+    for (sender, row) in table.into_iter().flat_map(RejectTable::rows) {
+        let about = sender.map_or(RejectEntry::NOBODY, Principal::code);
+        for (index, reason) in Reject::ALL.iter().enumerate().filter(|(_, reason)| row.of(**reason) > 0) {
+            entries.push(entry(about, RejectEntry::BY_CORE, index, row.of(*reason)));
+        }
+    }
+    entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.count.get()));
+    let omitted = entries.iter().skip(REJECTS_LISTED_MAX).map(|entry| entry.count.get()).sum();
+    entries.truncate(REJECTS_LISTED_MAX);
+    omitted
 }
 
 /// Writes how a replica fares.
@@ -185,7 +236,7 @@ pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now,
     report.state_digest = digest;
     report.datagrams_sent = facts.datagrams_sent.into();
     report.datagrams_received = facts.datagrams_received.into();
-    report.rejects = (facts.refused + replica.rejects().total()).into();
+    report.rejects = (facts.refused.total() + replica.rejects().total()).into();
     report.peers_reachable = replica.peers_reachable(now).0.into();
     report.progress = replica.progress(now) as u8;
 }

@@ -10,7 +10,7 @@ use super::network::Network;
 use super::opening::{Opened, ProcessError};
 use super::outbox::{Departures, Outbox, Outgoing};
 use super::{Core, ReplicaFacts};
-use crate::authentication::PacketFacts;
+use crate::authentication::{PacketFacts, Refused, RefusedCounters};
 use crate::cluster::{Idle, ReplicaLocal};
 use crate::limits::POOL_FRAMES;
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet};
@@ -61,21 +61,23 @@ struct Shared {
     failed: AtomicBool,
     datagrams_sent: AtomicU64,
     datagrams_received: AtomicU64,
-    refused: AtomicU64,
+    refused: [AtomicU64; Refused::ALL.len()],
 }
 
 impl Shared {
     fn publish(&self, facts: ReplicaFacts) {
         self.datagrams_sent.store(facts.datagrams_sent, Ordering::Relaxed);
         self.datagrams_received.store(facts.datagrams_received, Ordering::Relaxed);
-        self.refused.store(facts.refused, Ordering::Relaxed);
+        for (shared, reason) in self.refused.iter().zip(Refused::ALL) {
+            shared.store(facts.refused.of(*reason), Ordering::Relaxed);
+        }
     }
 
     fn facts(&self) -> ReplicaFacts {
         ReplicaFacts {
             datagrams_sent: self.datagrams_sent.load(Ordering::Relaxed),
             datagrams_received: self.datagrams_received.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
+            refused: RefusedCounters::from_counts(|index| self.refused[index].load(Ordering::Relaxed)),
         }
     }
 }

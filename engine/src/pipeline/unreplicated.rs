@@ -6,15 +6,18 @@ use super::outbox::Outbox;
 use super::reader::Reader;
 use super::{Core, ReplicaFacts};
 use crate::authentication::Incoming;
-use crate::limits::BODIES_BYTES_MAX;
-use crate::numbers::{Principal, RequestNumber, SequenceNumber, View};
+use crate::limits::{BODIES_BYTES_MAX, QUERIES_MAX};
+use crate::numbers::{ClientId, Principal, RequestNumber, SequenceNumber, View};
 use crate::replica::bodies::Bodies;
 use crate::replica::clients::{Admission, Clients};
+use crate::replica::engine_pages::EngineHeader;
 use crate::replica::{Event, Now, ScheduledRequest};
 use crate::service::Service;
-use crate::wire::reply::Reply;
+use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
+use crate::wire::reply::{Answer, Mode};
 use crate::wire::request::RequestName;
 use crate::wire::{Audience, Message};
+use std::ops::Range;
 
 /// One server.
 pub struct Unreplicated {
@@ -26,6 +29,9 @@ pub struct Unreplicated {
     executed: SequenceNumber,
     timestamp_ns: u64,
     resend: Vec<RequestName>,
+    /// Queries of this duty cycle: whose, which, and where its operation is.
+    queries: Vec<(ClientId, u64, Range<usize>)>,
+    query_bytes: Vec<u8>,
     message: Vec<u8>,
 }
 
@@ -47,17 +53,38 @@ impl Unreplicated {
             executed: SequenceNumber(0),
             timestamp_ns: 0,
             resend: Vec::new(),
+            queries: Vec::new(),
+            query_bytes: Vec::new(),
             message: Vec::new(),
         }
     }
 
     fn reply(&mut self, name: RequestName, outbox: &mut Outbox) {
-        if let Some((sequence, results)) = self.clients.reply(name) {
+        if let Some(held) = self.clients.reply(name) {
             self.message.clear();
-            Reply { view: View(0), sequence, incarnation: name.incarnation, number: name.number, results }
-                .append(&mut self.message);
+            held.reply(name, View(0), Mode::Committed, Answer::Full(held.results)).append(&mut self.message);
             outbox.add(Audience::Client(name.client), &self.message);
         }
+    }
+
+    /// Keeps a query until what came before it is executed.
+    fn keep_query(&mut self, from: ClientId, query: &Query<'_>) {
+        if self.queries.len() < QUERIES_MAX {
+            let start = self.query_bytes.len();
+            self.query_bytes.extend_from_slice(query.operation);
+            self.queries.push((from, query.nonce, start..self.query_bytes.len()));
+        }
+    }
+
+    fn answer_queries(&mut self, outbox: &mut Outbox) {
+        for (client, nonce, operation) in self.queries.drain(..) {
+            let result = self.executor.query(&self.query_bytes[operation]);
+            let outcome = result.map_or(QueryOutcome::Refused, |result| QueryOutcome::Answered(Answer::Full(result)));
+            self.message.clear();
+            QueryAnswer { nonce, outcome }.append(&mut self.message);
+            outbox.add(Audience::Client(client), &self.message);
+        }
+        self.query_bytes.clear();
     }
 }
 
@@ -67,12 +94,20 @@ impl Core for Unreplicated {
         let Incoming::Packet(packet) = incoming else { return };
         let Principal::Client(from) = packet.sender() else { return };
         self.reader.on_packet(packet);
+        if !self.clients.knows(from) {
+            return;
+        }
+        for (message, _) in packet.messages().flatten() {
+            if let Message::Query(query) = message {
+                self.keep_query(from, &query);
+            }
+        }
         let Some(Ok((Message::Request(request), bytes))) = packet.messages().next() else { return };
         if bytes.len() > self.request_bytes_max {
             return;
         }
         let datagram_bytes = packet.datagram().len();
-        if request.name.client != from || !self.clients.knows(from) || !self.clients.has_room(from, datagram_bytes) {
+        if request.name.client != from || !self.clients.has_room(from, datagram_bytes) {
             return;
         }
         match self.clients.admission(request.name, &self.bodies) {
@@ -97,27 +132,30 @@ impl Core for Unreplicated {
             let request = ScheduledRequest { name, digest, body: Some(body) };
             let message = (name.number != RequestNumber::OPEN).then(|| self.bodies.message(body));
             let results = self.executor.execute(self.executed, self.timestamp_ns, &request, message);
-            self.clients.keep_reply(name, self.executed, results);
+            self.clients.keep_reply(name, digest, self.executed, results);
             self.bodies.release(body);
             self.reply(name, outbox);
         }
         while let Some(name) = self.resend.pop() {
             self.reply(name, outbox);
         }
+        self.answer_queries(outbox);
         if self.reader.has_questions() {
-            let service = self.executor.service();
-            let (oldest, end) = service.ordered_log().map_or((0, 0), |log| (log.oldest(), log.end()));
-            let (executed, digest) = (self.executed, service.digest());
+            let (oldest, end) = self.executor.log_bounds();
+            let (clients, executed) = (&self.clients, self.executed);
+            let header = EngineHeader { sequence: executed, timestamp_ns: self.timestamp_ns };
+            let digest = self.executor.checkpoint(|state| clients.write_to(state, header)).digest();
             self.reader.answer_reports(outbox, |report| {
                 report.executed = executed.0.into();
                 report.state_digest = digest;
                 report.datagrams_sent = facts.datagrams_sent.into();
                 report.datagrams_received = facts.datagrams_received.into();
-                report.rejects = facts.refused.into();
+                report.rejects = facts.refused.total().into();
                 report.peers_reachable = 1.into();
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
+        self.reader.answer_rejects(outbox, None, &facts.refused);
         if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
         }

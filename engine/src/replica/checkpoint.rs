@@ -1,11 +1,15 @@
 //! Checkpoints: agreement on the state every `K` batches, after which the log below is truncated (`protocol.md CK-1` to `CK-3`, PBFT-99 section 4.3).
 
+use super::engine_pages::{EngineHeader, EnginePagesError};
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::limits::STATE_RETARGET_NS;
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
+use crate::state::State;
 use crate::wire::agreement::CheckpointVote;
-use logothete_crypto::{Digest, DigestWriter};
+use logothete_crypto::Digest;
 
 /// Checkpoints voted on at a time: those of two windows above the stable one, since a replica may be a window behind the others.
 const CHECKPOINTS_OPEN: usize = 4;
@@ -22,7 +26,12 @@ pub(super) struct Checkpoints {
     interval: u64,
     ballots: [Ballot; CHECKPOINTS_OPEN],
     own: [(SequenceNumber, Digest); CHECKPOINTS_OPEN],
-    pending: Option<SequenceNumber>,
+    /// The host is to take this checkpoint now: nothing more is executed until it has.
+    taking: Option<SequenceNumber>,
+    /// Taken, and the digest is on its way: oldest first.
+    awaited: Vec<SequenceNumber>,
+    /// Known, but of a batch that is not committed yet: nothing is said of it.
+    withheld: Option<(SequenceNumber, Digest)>,
 }
 
 impl Checkpoints {
@@ -31,7 +40,9 @@ impl Checkpoints {
             interval,
             ballots: std::array::from_fn(|_| Ballot { sequence: SequenceNumber(0), votes: Votes::new() }),
             own: [(SequenceNumber(0), Digest::default()); CHECKPOINTS_OPEN],
-            pending: None,
+            taking: None,
+            awaited: Vec::with_capacity(CHECKPOINTS_OPEN),
+            withheld: None,
         }
     }
 
@@ -40,14 +51,27 @@ impl Checkpoints {
         sequence.0.is_multiple_of(self.interval)
     }
 
-    /// Whether the host owes the digest of a state.
-    pub(super) fn digest_pending(&self) -> bool {
-        self.pending.is_some()
+    /// Whether the host is to take a checkpoint before anything more is executed.
+    pub(super) fn is_taking(&self) -> bool {
+        self.taking.is_some()
     }
 
-    pub(super) fn await_digest(&mut self, sequence: SequenceNumber) {
-        assert_eq!(self.pending, None, "execution waits for one digest at a time");
-        self.pending = Some(sequence);
+    pub(super) fn take(&mut self, sequence: SequenceNumber) {
+        assert_eq!(self.taking, None, "one checkpoint is taken at a time");
+        self.taking = Some(sequence);
+    }
+
+    /// The highest checkpoint at or below a number whose state the host has.
+    fn taken_at_most(&self, sequence: SequenceNumber) -> SequenceNumber {
+        let own = self.own.iter().map(|(held, _)| *held);
+        own.chain(self.awaited.iter().copied()).filter(|held| *held <= sequence).max().unwrap_or_default()
+    }
+
+    /// What was taken above a number is void.
+    fn forget_above(&mut self, sequence: SequenceNumber) {
+        self.taking = None;
+        self.awaited.retain(|awaited| *awaited <= sequence);
+        self.withheld.take_if(|(withheld, _)| *withheld > sequence);
     }
 
     fn index(&self, sequence: SequenceNumber) -> usize {
@@ -81,24 +105,43 @@ impl Checkpoints {
 }
 
 impl Replica {
-    /// The digest of the whole replicated state: the service's, the client table's, and the time (`CK-1`).
-    pub fn state_digest(&self, service: Digest) -> Digest {
-        let mut writer = DigestWriter::new("logothete state");
-        writer.update(&self.executed.0.to_le_bytes());
-        writer.update(&self.executed_timestamp_ns.to_le_bytes());
-        writer.update(&service.0);
-        self.clients.digest_into(&mut writer);
-        writer.finish()
+    /// Brings the engine's own pages of the state up to what was executed (`SP-2`); with the service's they are the whole replicated
+    /// state, and its digest is what is voted on (`CK-1`).
+    pub fn write_engine_pages(&self, state: &mut State) {
+        let header = EngineHeader { sequence: self.executed, timestamp_ns: self.executed_timestamp_ns };
+        self.clients.write_to(state, header);
     }
 
-    /// The host took the digest of the service's state for [`super::Action::Checkpoint`].
+    /// The host took a checkpoint for [`super::Action::Checkpoint`]; execution goes on.
     ///
     /// # Panics
-    /// If no digest is awaited.
-    pub fn on_state_digest(&mut self, now: Now, service: Digest, output: &mut Output) {
-        let sequence = self.checkpoints.pending.take().expect("a digest is given when it was asked for");
-        assert_eq!(sequence, self.executed, "nothing is executed while a digest is awaited");
-        let digest = self.state_digest(service);
+    /// If none was to be taken.
+    pub fn on_checkpoint_taken(&mut self, now: Now, output: &mut Output) {
+        let sequence = self.checkpoints.taking.take().expect("a checkpoint is taken when it was asked for");
+        assert_eq!(sequence, self.executed, "nothing is executed while a checkpoint is taken");
+        self.checkpoints.awaited.push(sequence);
+        self.execute_committed(now, output);
+    }
+
+    /// The host knows the digest of a checkpoint that it took. One that was undone meanwhile is nothing.
+    pub fn on_state_digest(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        let Some(at) = self.checkpoints.awaited.iter().position(|awaited| *awaited == sequence) else { return };
+        self.checkpoints.awaited.remove(at);
+        if self.tentative.is_some_and(|tentative| tentative.0 == sequence) {
+            self.checkpoints.withheld = Some((sequence, digest));
+        } else {
+            self.vote_on_state(sequence, digest, output);
+        }
+    }
+
+    /// Tells the others of a checkpoint whose digest was withheld until its batch committed.
+    pub(super) fn release_checkpoint(&mut self, output: &mut Output) {
+        if let Some((sequence, digest)) = self.checkpoints.withheld.take() {
+            self.vote_on_state(sequence, digest, output);
+        }
+    }
+
+    fn vote_on_state(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let index = self.checkpoints.index(sequence);
         self.checkpoints.own[index] = (sequence, digest);
         let id = self.config.id;
@@ -106,7 +149,97 @@ impl Replica {
         let vote = CheckpointVote::new(sequence, digest);
         output.send(self.others(), |bytes| vote.append(bytes));
         self.stabilise(sequence, output);
+    }
+
+    /// Undoes what was executed and did not commit: the host goes back to the last checkpoint at or below what committed, and what
+    /// committed after that is executed again (`EX-3`).
+    pub(super) fn undo_tentative(&mut self, output: &mut Output) {
+        let Some((sequence, _)) = self.tentative.take() else { return };
+        let committed = SequenceNumber(sequence.0 - 1);
+        let checkpoint = self.checkpoints.taken_at_most(committed);
+        assert!(checkpoint >= self.stable(), "what is stable committed");
+        self.checkpoints.forget_above(committed);
+        self.restoring = true;
+        output.event(Event::RolledBack { from: sequence, to: checkpoint });
+        output.restore(checkpoint);
+    }
+
+    /// The host restored the state of [`super::Action::Restore`].
+    ///
+    /// # Errors
+    /// The pages are not this engine's.
+    ///
+    /// # Panics
+    /// If nothing was to be restored.
+    pub fn on_restored(&mut self, now: Now, state: &State, output: &mut Output) -> Result<(), EnginePagesError> {
+        assert!(std::mem::take(&mut self.restoring), "a state is restored when that was asked for");
+        self.read_engine_pages(state)?;
         self.execute_committed(now, output);
+        Ok(())
+    }
+
+    fn read_engine_pages(&mut self, state: &State) -> Result<(), EnginePagesError> {
+        let header = self.clients.read_from(state, &mut self.bodies)?;
+        (self.executed, self.executed_timestamp_ns) = (header.sequence, header.timestamp_ns);
+        Ok(())
+    }
+
+    /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
+    pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
+        let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
+        let out_of_reach = target.0.0 > self.stable().0 + self.log.window() || self.fell_behind;
+        if target.0 > self.executed && out_of_reach {
+            self.fetch_state(now, target, sources, output);
+        }
+    }
+
+    /// Has the host fetch a state, or a later one than it is fetching.
+    pub(super) fn fetch_state(
+        &mut self,
+        now: Now,
+        target: (SequenceNumber, Digest),
+        sources: ReplicaSet,
+        output: &mut Output,
+    ) {
+        if let Some((sequence, since_ns)) = self.fetching
+            && (sequence >= target.0 || now.monotonic_ns.saturating_sub(since_ns) < STATE_RETARGET_NS)
+        {
+            return;
+        }
+        self.fetching = Some((target.0, now.monotonic_ns));
+        output.fetch_state(target, sources);
+    }
+
+    /// Whether a state that the host fetched is still of use; if so it is to be installed, and given with [`Replica::on_state_fetched`].
+    pub fn wants_state(&self, sequence: SequenceNumber) -> bool {
+        sequence > self.executed && !self.restoring && self.checkpoints.taking.is_none()
+    }
+
+    /// The host installed a state that it had fetched; its digest is that of a checkpoint that `f+1` replicas vouched for.
+    ///
+    /// # Errors
+    /// The pages are not this engine's: the replicas run different versions.
+    pub fn on_state_fetched(
+        &mut self,
+        now: Now,
+        target: (SequenceNumber, Digest),
+        state: &State,
+        output: &mut Output,
+    ) -> Result<(), EnginePagesError> {
+        assert!(self.wants_state(target.0), "the host asks before it installs a state");
+        self.read_engine_pages(state)?;
+        assert_eq!(self.executed, target.0, "a checkpoint's state is that of its number");
+        self.tentative = None;
+        self.fetching = None;
+        self.fell_behind = false;
+        self.checkpoints.forget_above(SequenceNumber(0));
+        self.make_stable(target.0, output);
+        self.highest_seen = self.highest_seen.max(target.0);
+        output.event(Event::StateFetched(target.0));
+        self.vote_on_state(target.0, target.1, output);
+        self.enter_view(now, output);
+        self.execute_committed(now, output);
+        Ok(())
     }
 
     pub(super) fn on_checkpoint(
@@ -122,6 +255,8 @@ impl Replica {
             return Err(Reject::OutsideWindow);
         }
         self.peers.progressed(from, sequence, self.executed, now.monotonic_ns);
+        self.peers.checkpointed(from, sequence, vote.digest);
+        self.seek_state(now, output);
         if sequence <= self.stable() {
             return Err(Reject::Duplicate);
         }
@@ -131,8 +266,10 @@ impl Replica {
         match self.checkpoints.ballot(sequence).votes.record(from, vote.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let (kind, other, proof) = (EvidenceKind::Checkpoint, vote.digest, Proof::Mac);
+                let evidence = Evidence { replica: from, kind, view: None, sequence, held, other, proof };
+                self.evidence.record(evidence, output);
                 return Err(Reject::VoteConflict);
             }
         }
@@ -168,7 +305,14 @@ impl Replica {
     }
 
     /// Whether the state is at a checkpoint from which a new view starts, or above: `f+1` replicas hold it, so it is right (`VC-7`).
-    pub(super) fn reach_checkpoint(&mut self, checkpoint: (SequenceNumber, Digest), output: &mut Output) -> bool {
+    /// Where it is below, the state is fetched from those that hold it.
+    pub(super) fn reach_checkpoint(
+        &mut self,
+        now: Now,
+        checkpoint: (SequenceNumber, Digest),
+        holders: ReplicaSet,
+        output: &mut Output,
+    ) -> bool {
         match self.checkpoints.own(checkpoint.0) {
             Some(own) if own == checkpoint.1 => {
                 self.make_stable(checkpoint.0, output);
@@ -180,7 +324,12 @@ impl Replica {
                 }
                 false
             }
-            None => false,
+            None => {
+                if checkpoint.0 > self.executed {
+                    self.fetch_state(now, checkpoint, holders, output);
+                }
+                false
+            }
         }
     }
 }

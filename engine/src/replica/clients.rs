@@ -4,10 +4,15 @@
 //! *Exactly once, in the client's order* (`protocol.md CL-3`): a request is executed if it is of the client's incarnation and numbered
 //! one above the last; anything else in a batch is a no-op, at every replica alike.
 
+mod pages;
+
+pub use pages::TableShape;
+
 use super::bodies::{Bodies, BodyRef};
-use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
+use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
+use crate::wire::reply::{Answer, Mode, Reply};
 use crate::wire::request::RequestName;
-use logothete_crypto::{Digest, DigestWriter};
+use logothete_crypto::Digest;
 
 /// Requests that wait are held so many client windows ahead of the last executed one: a replica that is behind still
 /// collects what the others order meanwhile.
@@ -17,8 +22,40 @@ const WAITING_WINDOWS: u64 = 4;
 #[derive(Debug, Default)]
 struct CachedReply {
     number: RequestNumber,
+    request: Digest,
     sequence: SequenceNumber,
     results: Vec<u8>,
+}
+
+impl CachedReply {
+    /// Becomes none, with memory for the longest there can be: a client that is here takes its memory at once, and no more later.
+    fn forget(&mut self, bytes_max: usize) {
+        self.number = RequestNumber(0);
+        self.request = Digest::ZERO;
+        self.sequence = SequenceNumber(0);
+        self.results.resize(bytes_max, 0xff);
+        self.results.clear();
+    }
+}
+
+/// The reply to an executed request, as it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldReply<'a> {
+    /// The digest of the request.
+    pub request: Digest,
+    /// Where it was executed.
+    pub sequence: SequenceNumber,
+    /// Its results.
+    pub results: &'a [u8],
+}
+
+impl HeldReply<'_> {
+    /// The message that says so, with what is not held because it changes: the view, how final the reply is, and how much of the results
+    /// it gives.
+    pub fn reply<'a>(&self, name: RequestName, view: View, mode: Mode, results: Answer<'a>) -> Reply<'a> {
+        let (incarnation, number) = (name.incarnation, name.number);
+        Reply { view, sequence: self.sequence, incarnation, number, request: self.request, mode, results }
+    }
 }
 
 #[derive(Debug)]
@@ -63,6 +100,9 @@ pub struct Clients {
 impl Clients {
     /// A table for so many clients, each with `window` requests outstanding at most, and packets of at most `waiting_bytes_max` bytes
     /// waiting: no client can take the room of the others. A request's results have at most `reply_bytes_max` bytes.
+    ///
+    /// # Panics
+    /// If so many replies of that size do not fit the engine's pages of the state; the configuration was checked for it.
     pub fn new(count: usize, window: u64, waiting_bytes_max: usize, reply_bytes_max: usize) -> Self {
         let state = |_| ClientState {
             incarnation: Incarnation(0),
@@ -74,7 +114,10 @@ impl Clients {
             proposed: (Incarnation(0), RequestNumber(0)),
             advanced_ns: 0,
         };
-        Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max }
+        let table =
+            Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max };
+        table.assert_fits();
+        table
     }
 
     /// Whether the cluster has this client.
@@ -211,13 +254,7 @@ impl Clients {
             state.incarnation = name.incarnation;
             state.last = RequestNumber::OPEN;
             state.advanced_ns = now_ns;
-            for reply in &mut state.replies {
-                reply.number = RequestNumber(0);
-                reply.sequence = SequenceNumber(0);
-                // The client is here now: its replies take their memory now, and no more later.
-                reply.results.resize(self.reply_bytes_max, 0xff);
-                reply.results.clear();
-            }
+            state.replies.iter_mut().for_each(|reply| reply.forget(self.reply_bytes_max));
             state.release_before(name.incarnation, bodies);
             return true;
         }
@@ -238,7 +275,7 @@ impl Clients {
     }
 
     /// Keeps the results of a request that was scheduled. Results of a superseded incarnation are dropped.
-    pub fn keep_reply(&mut self, name: RequestName, sequence: SequenceNumber, results: &[u8]) {
+    pub fn keep_reply(&mut self, name: RequestName, request: Digest, sequence: SequenceNumber, results: &[u8]) {
         let state = &mut self.states[usize::from(name.client.0)];
         if state.incarnation != name.incarnation {
             return;
@@ -246,32 +283,18 @@ impl Clients {
         let index = state.reply_index(name.number);
         let reply = &mut state.replies[index];
         reply.number = name.number;
+        reply.request = request;
         reply.sequence = sequence;
         reply.results.clear();
         reply.results.extend_from_slice(results);
     }
 
     /// The reply to a request that is executed, if it is still held.
-    pub fn reply(&self, name: RequestName) -> Option<(SequenceNumber, &[u8])> {
+    pub fn reply(&self, name: RequestName) -> Option<HeldReply<'_>> {
         let state = &self.states[usize::from(name.client.0)];
         let reply = &state.replies[state.reply_index(name.number)];
         let held = state.incarnation == name.incarnation && reply.number == name.number && reply.sequence.0 > 0;
-        held.then_some((reply.sequence, &reply.results[..]))
-    }
-
-    /// Writes the replicated part in a canonical form: clients in order, replies in the order of their places.
-    pub fn digest_into(&self, writer: &mut DigestWriter) {
-        writer.update(&(self.states.len() as u64).to_le_bytes());
-        for state in &self.states {
-            writer.update(&state.incarnation.0.to_le_bytes());
-            writer.update(&state.last.0.to_le_bytes());
-            for reply in &state.replies {
-                writer.update(&reply.number.0.to_le_bytes());
-                writer.update(&reply.sequence.0.to_le_bytes());
-                writer.update(&(reply.results.len() as u64).to_le_bytes());
-                writer.update(&reply.results);
-            }
-        }
+        held.then_some(HeldReply { request: reply.request, sequence: reply.sequence, results: &reply.results })
     }
 }
 
@@ -297,6 +320,18 @@ impl ClientState {
         match self.opening {
             Some(body) if bodies.name(body).incarnation > proposed.0 => Some(body),
             _ => self.next_waiting(proposed, bodies),
+        }
+    }
+
+    /// Lets go of what waits and is executed.
+    fn release_executed(&mut self, bodies: &mut Bodies) {
+        let (incarnation, last) = (self.incarnation, self.last);
+        self.release_before(incarnation, bodies);
+        for at in 0..self.waiting.len() {
+            let executed = |name: RequestName| name.incarnation == incarnation && name.number <= last;
+            if let Some(body) = self.waiting[at].take_if(|body| executed(bodies.name(*body))) {
+                self.let_go(body, bodies);
+            }
         }
     }
 
@@ -416,32 +451,14 @@ mod tests {
         table.execute(name(5, 0));
         for number in 1..=6 {
             assert!(table.execute(name(5, number)));
-            table.clients.keep_reply(name(5, number), SequenceNumber(number), &[number as u8]);
+            table.clients.keep_reply(name(5, number), Digest([9; 32]), SequenceNumber(number), &[number as u8]);
         }
         assert_eq!(table.clients.reply(name(5, 2)), None);
-        assert_eq!(table.clients.reply(name(5, 3)), Some((SequenceNumber(3), &[3u8][..])));
+        let held = HeldReply { request: Digest([9; 32]), sequence: SequenceNumber(3), results: &[3] };
+        assert_eq!(table.clients.reply(name(5, 3)), Some(held));
         table.execute(name(6, 0));
         assert_eq!(table.clients.reply(name(5, 6)), None);
         assert_eq!(table.clients.reply(name(6, 6)), None);
-    }
-
-    /// `protocol.md CK-1`
-    #[test]
-    fn the_digest_sees_replies_and_numbers_but_not_what_waits() {
-        let digest = |table: &Table| {
-            let mut writer = DigestWriter::new("test");
-            table.clients.digest_into(&mut writer);
-            writer.finish()
-        };
-        let mut table = Table::new();
-        let empty = digest(&table);
-        table.arrive(name(5, 0));
-        assert_eq!(digest(&table), empty);
-        table.execute(name(5, 0));
-        let opened = digest(&table);
-        assert_ne!(opened, empty);
-        table.clients.keep_reply(name(5, 0), SequenceNumber(1), b"");
-        assert_ne!(digest(&table), opened);
     }
 
     /// `protocol.md BP-3`: what a client lets wait takes nothing from the others, and room comes back.

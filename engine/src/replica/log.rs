@@ -30,8 +30,8 @@ pub enum VoteOutcome {
     Counted,
     /// The replica said the same before.
     Repeated,
-    /// The replica said something else before.
-    Contradicts,
+    /// The replica said something else before: this.
+    Contradicts(Digest),
 }
 
 impl Votes {
@@ -48,7 +48,7 @@ impl Votes {
         } else if *held == digest {
             VoteOutcome::Repeated
         } else {
-            VoteOutcome::Contradicts
+            VoteOutcome::Contradicts(*held)
         }
     }
 
@@ -371,7 +371,7 @@ mod tests {
         let (a, b) = (Digest([1; 32]), Digest([2; 32]));
         assert_eq!(votes.record(ReplicaId(1), a), VoteOutcome::Counted);
         assert_eq!(votes.record(ReplicaId(1), a), VoteOutcome::Repeated);
-        assert_eq!(votes.record(ReplicaId(1), b), VoteOutcome::Contradicts);
+        assert_eq!(votes.record(ReplicaId(1), b), VoteOutcome::Contradicts(a));
         assert_eq!(votes.record(ReplicaId(2), b), VoteOutcome::Counted);
         assert_eq!((votes.matching(&a), votes.matching(&b)), (1, 1));
     }

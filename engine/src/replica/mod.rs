@@ -4,24 +4,30 @@
 //! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
 //! an allocation in the steady state. The same type runs in production and under the scenario files.
 //!
-//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `view_change`.
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`, `view_change`.
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
+mod blame;
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
+pub mod engine_pages;
+pub mod evidence;
 pub mod log;
 mod normal_case;
 pub mod output;
 mod peers;
 mod proposal;
 pub mod quorum;
+mod reads;
 pub mod reject;
 mod requests;
 mod retransmission;
 mod view_change;
 
+pub use blame::RejectTable;
+pub use evidence::Evidence;
 pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
@@ -35,9 +41,11 @@ use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
 use clients::Clients;
+use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
+use reads::Reads;
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
 
@@ -75,6 +83,8 @@ pub struct ReplicaConfig {
     pub clock_bound_ns: u64,
     /// The most bytes of request bodies held.
     pub bodies_bytes_max: usize,
+    /// Whether a batch is executed when it has prepared, and undone should it not commit (`protocol.md EX-1`).
+    pub tentative: bool,
     /// This replica's epoch, which what it signs names.
     pub epoch: u64,
     /// The bytes of a statement that one packet carries.
@@ -147,12 +157,20 @@ pub struct Replica {
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
-    rejects: RejectCounters,
+    reads: Reads,
+    rejects: RejectTable,
+    evidence: EvidenceBook,
     pulse: Pulse,
     /// The highest number below which every proposal is accepted.
     accepted: SequenceNumber,
     /// The last number handed to execution.
     executed: SequenceNumber,
+    /// The last number executed, and its batch, while that is prepared only.
+    tentative: Option<(SequenceNumber, Digest)>,
+    /// The host goes back to a checkpoint: nothing is executed until it has.
+    restoring: bool,
+    /// The state that is being fetched, and since when.
+    fetching: Option<(SequenceNumber, u64)>,
     /// The time given to the service with `executed`.
     executed_timestamp_ns: u64,
     /// The highest number that any authentic message of the window named.
@@ -206,10 +224,15 @@ impl Replica {
             ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
-            rejects: RejectCounters::new(),
+            reads: Reads::new(config.clients),
+            rejects: RejectTable::new(config.quorum.replicas(), config.clients),
+            evidence: EvidenceBook::new(config.quorum.replicas()),
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
+            tentative: None,
+            restoring: false,
+            fetching: None,
             executed_timestamp_ns: 0,
             highest_seen: SequenceNumber(0),
             proposed: SequenceNumber(0),
@@ -239,7 +262,7 @@ impl Replica {
                 Err(_) => Err(Reject::Malformed),
             };
             if let Err(reason) = outcome {
-                self.rejects.count(reason);
+                self.rejects.count(Some(packet.sender()), reason);
             }
         }
     }
@@ -247,7 +270,8 @@ impl Replica {
     /// Takes a client's packet that a replica passed on.
     pub fn on_relayed_packet(&mut self, now: Now, packet: &RelayedPacket<'_>) {
         if let Err(reason) = self.on_relayed(now, packet) {
-            self.rejects.count(reason);
+            // Nobody vouches for who passed it on, and its client did not send it here.
+            self.rejects.count(None, reason);
         }
     }
 
@@ -263,6 +287,7 @@ impl Replica {
             (Principal::Client(from), Message::Request(request)) => {
                 self.on_request(now, from, &request, packet, bytes, output)
             }
+            (Principal::Client(from), Message::Query(query)) => self.on_query(from, &query, output),
             (Principal::Replica(from), Message::PrePrepare(proposal)) => {
                 self.on_pre_prepare(now, from, &proposal, output)
             }
@@ -275,6 +300,9 @@ impl Replica {
             (Principal::Replica(from), Message::FetchBatch(fetch)) => self.on_fetch_batch(now, from, fetch, output),
             (Principal::Replica(_), Message::Batch(batch)) => self.on_batch(now, &batch),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
+            // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
+            (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
+            (_, Message::Probe(_) | Message::ProbeHeard(_)) => Err(Reject::NotAlone),
             // Everything else is for readers of the state or for clients, not for the agreement.
             _ => Ok(()),
         }
@@ -288,6 +316,7 @@ impl Replica {
         self.accept_in_order(now, output);
         self.execute_committed(now, output);
         self.propose(now, output);
+        self.release_queries(output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
     }
@@ -306,8 +335,9 @@ impl Replica {
         results: &[u8],
         output: &mut Output,
     ) {
-        self.clients.keep_reply(request.name, sequence, results);
-        self.send_reply(request.name, output);
+        self.clients.keep_reply(request.name, request.digest, sequence, results);
+        let full = self.config.quorum.answers_in_full(self.config.id, request.name.number.0);
+        self.send_reply(request.name, full, output);
     }
 
     /// The view that this replica is in, or wants to enter.
@@ -337,7 +367,17 @@ impl Replica {
 
     /// How often what was rejected.
     pub fn rejects(&self) -> &RejectCounters {
+        self.rejects.total()
+    }
+
+    /// The same by sender.
+    pub fn rejects_by_sender(&self) -> &RejectTable {
         &self.rejects
+    }
+
+    /// What speaks against other replicas.
+    pub fn evidence(&self) -> &EvidenceBook {
+        &self.evidence
     }
 
     /// The replicas heard from of late, this one included.

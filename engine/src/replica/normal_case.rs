@@ -1,10 +1,11 @@
 //! The normal case: pre-prepare, prepare, commit, and execution in order (`protocol.md NC-3` to `NC-8`, PBFT-99 section 4.2).
 
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{Batch, Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
 use crate::limits::HELD_RETRY_NS;
-use crate::numbers::{ReplicaId, RequestNumber, SequenceNumber};
+use crate::numbers::{Principal, ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
@@ -37,7 +38,9 @@ impl Replica {
             if held == digest {
                 return Err(Reject::Duplicate);
             }
-            output.event(Event::Contradiction { replica: from, sequence });
+            let (kind, view, held, proof) = (EvidenceKind::Proposal, Some(proposal.view), held, Proof::Mac);
+            let evidence = Evidence { replica: from, kind, view, sequence, held, other: digest, proof };
+            self.evidence.record(evidence, output);
             return Err(Reject::ProposalConflict);
         }
         slot.proposal = Some(digest);
@@ -92,6 +95,7 @@ impl Replica {
     /// held. Of what the view took over nothing is checked but that it is here (`VC-7`).
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
         self.held_until_ns = None;
+        let primary = Principal::Replica(self.primary());
         while self.active {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
@@ -116,7 +120,7 @@ impl Replica {
                 let bytes: usize = batch.bodies.iter().flatten().map(message_bytes).sum();
                 if bytes > self.config.batch_bytes_max() || !slot.may_pre_prepare(&digest) {
                     // Nothing of this primary is accepted from here on.
-                    self.rejects.count(Reject::BatchOutOfBounds);
+                    self.rejects.count(Some(primary), Reject::BatchOutOfBounds);
                     self.log.slot_mut(sequence).expect("it was just looked at").refused = true;
                     return;
                 }
@@ -200,8 +204,10 @@ impl Replica {
         match votes.record(from, vote.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let kind = if commit { EvidenceKind::Commit } else { EvidenceKind::Prepare };
+                let (view, other, proof) = (Some(vote.view()), vote.digest, Proof::Mac);
+                self.evidence.record(Evidence { replica: from, kind, view, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }
@@ -222,7 +228,9 @@ impl Replica {
             slot.commits.record(self.config.id, digest);
             let vote = Vote::new(self.view, sequence, digest);
             output.send(others, |bytes| vote.append_commit(bytes));
+            self.execute_committed(now, output);
         }
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
         if slot.stage == Stage::Prepared && slot.committing(&digest) >= quorum.strong() {
             slot.stage = Stage::Committed;
             self.commit(now, sequence, digest, output);
@@ -245,8 +253,9 @@ impl Replica {
         match slot.claims.record(from, claim.digest) {
             VoteOutcome::Counted => {}
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
-            VoteOutcome::Contradicts => {
-                output.event(Event::Contradiction { replica: from, sequence });
+            VoteOutcome::Contradicts(held) => {
+                let (kind, other, proof) = (EvidenceKind::Claim, claim.digest, Proof::Mac);
+                self.evidence.record(Evidence { replica: from, kind, view: None, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }
@@ -278,18 +287,39 @@ impl Replica {
             self.incomplete.push((sequence, digest));
         }
         self.highest_seen = self.highest_seen.max(sequence);
+        if let Some(tentative) = self.tentative.take_if(|tentative| tentative.0 == sequence) {
+            if tentative.1 == digest {
+                self.release_checkpoint(output);
+            } else {
+                self.tentative = Some(tentative);
+                self.undo_tentative(output);
+            }
+        }
         self.execute_committed(now, output);
     }
 
-    /// Hands committed batches to execution, in order (`NC-7`). Stops at a checkpoint until its digest is taken, so that the digest is of the state
-    /// after exactly that number.
+    /// What is to be executed next: what committed, or one batch that prepared where everything below committed (`EX-1`).
+    fn next_to_execute(&self) -> Option<(SequenceNumber, Digest)> {
+        if self.checkpoints.is_taking() || self.restoring {
+            return None;
+        }
+        let sequence = self.executed.next();
+        let slot = self.log.slot(sequence)?;
+        let prepared = self.config.tentative && self.active && slot.stage >= Stage::Prepared;
+        // Nothing is executed on top of what may be undone.
+        let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
+        slot.batch(&digest).filter(|batch| batch.is_complete())?;
+        Some((sequence, digest))
+    }
+
+    /// Hands batches to execution, in order (`NC-7`). Stops at a checkpoint until the host has taken it, so that it is of the state after
+    /// exactly that number.
     pub(super) fn execute_committed(&mut self, now: Now, output: &mut Output) {
-        while !self.checkpoints.digest_pending() {
-            let sequence = self.executed.next();
-            let Some(slot) = self.log.slot(sequence) else { return };
-            let Some(batch) = slot.committed.and_then(|digest| slot.batch(&digest)) else { return };
-            if !batch.is_complete() {
-                return;
+        while let Some((sequence, digest)) = self.next_to_execute() {
+            let slot = self.log.slot(sequence).expect("it was just looked at");
+            let batch = slot.batch(&digest).expect("it was just looked at");
+            if slot.committed.is_none() {
+                self.tentative = Some((sequence, digest));
             }
             // Strictly later than the batch before, whatever the primary wrote (`NC-8`). A null batch executes nothing, and has no time.
             if !batch.entries.is_empty() {
@@ -316,7 +346,7 @@ impl Replica {
             self.executed = sequence;
             self.pulse.progressed();
             if self.checkpoints.due_after(sequence) {
-                self.checkpoints.await_digest(sequence);
+                self.checkpoints.take(sequence);
                 output.checkpoint(sequence);
             }
         }

@@ -1,7 +1,8 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
-use crate::numbers::{ReplicaId, SequenceNumber, View};
+use super::evidence::Evidence;
+use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -33,10 +34,34 @@ pub enum Action {
         /// Its requests.
         requests: Range<usize>,
     },
-    /// Take the digest of the state as it is now, and return it with `Replica::on_state_digest`.
+    /// Keep the state as it is now, and say so with `Replica::on_checkpoint_taken`; its digest follows with `Replica::on_state_digest`.
     Checkpoint {
         /// The number just executed.
         sequence: SequenceNumber,
+    },
+    /// Go back to the state of a checkpoint that was taken, and say so with `Replica::on_restored`; what was taken above it is void.
+    Restore {
+        /// The checkpoint's number.
+        checkpoint: SequenceNumber,
+    },
+    /// Fetch the state of a checkpoint from other replicas, instead of one that is being fetched, and give it with
+    /// `Replica::on_state_fetched`.
+    FetchState {
+        /// The checkpoint's number.
+        sequence: SequenceNumber,
+        /// The digest of its state.
+        digest: Digest,
+        /// Who has it.
+        sources: ReplicaSet,
+    },
+    /// Have the service answer a query from its state as it is now, and return the answer with `Replica::on_query_answered`.
+    Query {
+        /// Whose query.
+        client: ClientId,
+        /// Which.
+        nonce: u64,
+        /// Where its operation is, as [`Output::message`] has the bytes of a message.
+        operation: Range<usize>,
     },
     /// Something that a person may want to know.
     Event(Event),
@@ -58,13 +83,17 @@ pub struct ScheduledRequest {
 pub enum Event {
     /// A checkpoint became stable.
     Stable(SequenceNumber),
-    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`).
-    Contradiction {
-        /// Which replica.
-        replica: ReplicaId,
-        /// About which number.
-        sequence: SequenceNumber,
+    /// A replica contradicted itself: two authenticated messages for one view and number (`protocol.md RJ-2`, `EV-1`).
+    Contradiction(Evidence),
+    /// Something executed tentatively did not commit, and was undone.
+    RolledBack {
+        /// What was undone.
+        from: SequenceNumber,
+        /// The checkpoint from which committed batches are executed again.
+        to: SequenceNumber,
     },
+    /// The state of a checkpoint was fetched from others.
+    StateFetched(SequenceNumber),
     /// This replica left its view.
     ViewLeft {
         /// The view that it wants to enter.
@@ -111,7 +140,7 @@ impl Output {
         &self.actions
     }
 
-    /// The bytes of a message to send.
+    /// The bytes of a message to send, or of a query's operation.
     pub fn message(&self, bytes: Range<usize>) -> &[u8] {
         &self.bytes[bytes]
     }
@@ -152,6 +181,20 @@ impl Output {
 
     pub(super) fn checkpoint(&mut self, sequence: SequenceNumber) {
         self.actions.push(Action::Checkpoint { sequence });
+    }
+
+    pub(super) fn restore(&mut self, checkpoint: SequenceNumber) {
+        self.actions.push(Action::Restore { checkpoint });
+    }
+
+    pub(super) fn fetch_state(&mut self, (sequence, digest): (SequenceNumber, Digest), sources: ReplicaSet) {
+        self.actions.push(Action::FetchState { sequence, digest, sources });
+    }
+
+    pub(super) fn query(&mut self, client: ClientId, nonce: u64, operation: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(operation);
+        self.actions.push(Action::Query { client, nonce, operation: start..self.bytes.len() });
     }
 
     pub(super) fn event(&mut self, event: Event) {

@@ -1,10 +1,14 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
 use crate::limits::{
-    FETCH_REFILL_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
+    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
     STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use logothete_crypto::Digest;
+
+/// How many of a peer's votes on checkpoints are remembered: those of two windows.
+const CHECKPOINTS_REMEMBERED: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
@@ -19,6 +23,8 @@ struct Peer {
     supports_from: View,
     statements_ns: Option<u64>,
     checks_until_ns: u64,
+    /// Its last votes on checkpoints, wherever they are.
+    checkpoints: [(SequenceNumber, Digest); CHECKPOINTS_REMEMBERED],
 }
 
 /// The others.
@@ -36,7 +42,7 @@ impl Peers {
     /// An authentic packet of a peer arrived.
     pub(super) fn heard(&mut self, id: ReplicaId, now_ns: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
-        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_SILENT_NS) {
+        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_QUIET_NS) {
             // It is new, or back: its time to make progress begins now.
             peer.progress_ns = now_ns;
         }
@@ -74,9 +80,8 @@ impl Peers {
         now_ns: u64,
     ) -> Option<SequenceNumber> {
         self.ids()
-            .filter(|id| self.is_live(*id, now_ns))
             .map(|id| &self.peers[usize::from(id.0)])
-            .filter(|peer| peer.heard_ns >= Some(since_ns))
+            .filter(|peer| peer.heard_ns >= Some(since_ns.max(now_ns.saturating_sub(PEER_QUIET_NS - 1))))
             .filter(|peer| peer.executed >= beyond_help)
             .filter(|peer| peer.executed >= own || now_ns.saturating_sub(peer.progress_ns) < PEER_STAGNANT_NS)
             .map(|peer| peer.executed)
@@ -130,6 +135,29 @@ impl Peers {
         self.peers[usize::from(id.0)].fetched_bytes += bytes;
     }
 
+    /// A peer voted on a checkpoint; its latest are remembered.
+    pub(super) fn checkpointed(&mut self, id: ReplicaId, sequence: SequenceNumber, digest: Digest) {
+        let held = &mut self.peers[usize::from(id.0)].checkpoints;
+        if sequence > held[0].0 && held.iter().all(|(held, _)| *held != sequence) {
+            held[0] = (sequence, digest);
+            held.sort_unstable_by_key(|(held, _)| *held);
+        }
+    }
+
+    /// The highest checkpoint that `weak` peers voted for alike, so that it is right, and who they are.
+    pub(super) fn vouched_checkpoint(&self, weak: usize) -> Option<((SequenceNumber, Digest), ReplicaSet)> {
+        let voters = |checkpoint: &(SequenceNumber, Digest)| {
+            let mut set = ReplicaSet::EMPTY;
+            for id in self.ids().filter(|id| self.peers[usize::from(id.0)].checkpoints.contains(checkpoint)) {
+                set.insert(id);
+            }
+            set
+        };
+        let candidates = self.peers.iter().flat_map(|peer| &peer.checkpoints).filter(|(sequence, _)| sequence.0 > 0);
+        let vouched = candidates.map(|candidate| (*candidate, voters(candidate)));
+        vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
+    }
+
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.
     pub(super) fn stands(&mut self, id: ReplicaId, view: View, suspects: bool) {
         self.peers[usize::from(id.0)].supports_from = View(view.0.saturating_add(u64::from(suspects)));
@@ -180,8 +208,6 @@ impl Peers {
 mod tests {
     use super::*;
 
-    const SECOND: u64 = 1_000_000_000;
-
     /// `protocol.md BP-1`, both halves: a live backup holds the primary back, a silent or a stagnant one does not.
     #[test]
     fn only_live_peers_that_progress_hold_back() {
@@ -192,25 +218,26 @@ mod tests {
         peers.heard(ReplicaId(2), 0);
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, SECOND / 2), Some(SequenceNumber(40)));
-        // Silent: forgotten after a second.
-        peers.heard(ReplicaId(1), SECOND);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, SECOND), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
+        assert_eq!(peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
+        // Quiet: not waited for.
+        peers.heard(ReplicaId(1), PEER_QUIET_NS);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS), Some(SequenceNumber(100)));
         // Back, and talking without moving: waited for, but not for ever.
-        peers.heard(ReplicaId(2), 2 * SECOND);
-        peers.heard(ReplicaId(1), 2 * SECOND);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 2 * SECOND), Some(SequenceNumber(40)));
-        for step in 4..10 {
-            peers.heard(ReplicaId(2), step * SECOND / 2);
-            peers.heard(ReplicaId(1), step * SECOND / 2);
+        let back = 2 * PEER_QUIET_NS;
+        peers.heard(ReplicaId(2), back);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, back), Some(SequenceNumber(40)));
+        let end = back + PEER_STAGNANT_NS;
+        for now in (back..=end).step_by(PEER_QUIET_NS as usize / 4).chain([end]) {
+            peers.heard(ReplicaId(2), now);
+            peers.heard(ReplicaId(1), now);
         }
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 9 * SECOND / 2), Some(SequenceNumber(100)));
-        // Not heard from in this view.
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 5 * SECOND, 9 * SECOND / 2), None);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, end), Some(SequenceNumber(100)));
+        assert_eq!(peers.slowest(own, SequenceNumber(0), end + 1, end), None, "not heard from in this view");
         // Moving again.
-        peers.progressed(ReplicaId(2), SequenceNumber(41), own, 9 * SECOND / 2);
-        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, 9 * SECOND / 2), Some(SequenceNumber(41)));
-        assert_eq!(peers.live(9 * SECOND / 2).count(), 2);
+        peers.progressed(ReplicaId(2), SequenceNumber(41), own, end);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, end), Some(SequenceNumber(41)));
+        assert_eq!(peers.live(end).count(), 2);
     }
 
     /// `protocol.md VC-1`

@@ -1,6 +1,7 @@
 //! The one table of quorum sizes (`protocol.md QU-1`, PBFT-99 section 2).
 
 use crate::limits::REPLICAS_MAX;
+use crate::numbers::ReplicaId;
 
 /// The sizes that follow from `n = 3f+1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,13 @@ impl Quorum {
     pub const fn prepares(self) -> usize {
         2 * self.faults
     }
+
+    /// Whether a replica is one of the `f+1` that answer number `number` in full (`protocol.md CL-5`): they take turns, and one of
+    /// them is correct.
+    pub const fn answers_in_full(self, id: ReplicaId, number: u64) -> bool {
+        let first = (number % self.replicas as u64) as usize;
+        (id.0 as usize + self.replicas - first) % self.replicas < self.weak()
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +73,22 @@ mod tests {
         }
         for replicas in [0, 1, 2, 3, 5, 6, 8, 17, 19] {
             assert_eq!(Quorum::of(replicas), None);
+        }
+    }
+
+    /// `protocol.md CL-5`
+    #[test]
+    fn a_weak_quorum_answers_in_full_and_all_take_turns() {
+        for replicas in [4, 7, 16] {
+            let quorum = Quorum::of(replicas).unwrap();
+            let mut turns = vec![0; replicas];
+            for number in 0..replicas as u64 {
+                let full = (0..replicas).filter(|id| quorum.answers_in_full(ReplicaId(*id as u8), number));
+                let full: Vec<usize> = full.collect();
+                assert_eq!(full.len(), quorum.weak());
+                full.iter().for_each(|id| turns[*id] += 1);
+            }
+            assert!(turns.iter().all(|turns| *turns == quorum.weak()));
         }
     }
 }

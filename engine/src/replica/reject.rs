@@ -29,6 +29,8 @@ reasons! {
     ReplyGone => "reply gone",
     /// No room for a request's body.
     Overloaded => "overloaded",
+    /// A query beyond those of its client that may wait.
+    QueryOverload => "query overload",
     /// A client's packet relayed by a replica that nobody here asked for.
     RelayUnasked => "relay unasked",
     /// A message of another view.
@@ -59,6 +61,10 @@ reasons! {
     BatchUnasked => "batch unasked",
     /// A fetch of what is not here.
     FetchUnknown => "fetch unknown",
+    /// A wish for new keys that is not the operator's, or not alone in its packet.
+    NotOperator => "not the operator",
+    /// A message of the link's own that is not alone in its packet.
+    NotAlone => "not alone",
     /// A status or fetch beyond the rate at which a peer is answered.
     RateLimited => "rate limited",
 }

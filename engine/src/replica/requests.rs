@@ -6,7 +6,7 @@ use super::{Now, Reject, Replica};
 use crate::authentication::AuthenticatedPacket;
 use crate::numbers::ClientId;
 use crate::wire::Audience;
-use crate::wire::reply::{Refusal, RefusalReason, Reply};
+use crate::wire::reply::{Mode, Refusal, RefusalReason, abridged};
 use crate::wire::request::{Request, RequestName};
 
 impl Replica {
@@ -53,7 +53,8 @@ impl Replica {
                 if self.clients.reply(name).is_none() {
                     return Err(Reject::ReplyGone);
                 }
-                self.send_reply(name, output);
+                // The client asks again: it lacks replies, or the results themselves, so everybody gives them (`CL-5`).
+                self.send_reply(name, true, output);
                 Err(Reject::RequestDuplicate)
             }
             Admission::Superseded(current) => {
@@ -69,13 +70,15 @@ impl Replica {
         if message_bytes > self.config.request_bytes_max { Err(Reject::RequestTooLarge) } else { Ok(()) }
     }
 
-    /// Sends the reply to an executed request, if it is still held.
-    pub(super) fn send_reply(&self, name: RequestName, output: &mut Output) {
-        if let Some((sequence, results)) = self.clients.reply(name) {
-            let reply =
-                Reply { view: self.view, sequence, incarnation: name.incarnation, number: name.number, results };
+    /// Sends the reply to an executed request, if it is still held: with the results themselves if `full` or if they are short, otherwise
+    /// with their digest (`protocol.md CL-5`).
+    pub(super) fn send_reply(&self, name: RequestName, full: bool, output: &mut Output) {
+        let Some(held) = self.clients.reply(name) else { return };
+        let (view, mode) = (self.view, Mode::Committed);
+        abridged(held.results, full, |results| {
+            let reply = held.reply(name, view, mode, results);
             output.send(Audience::Client(name.client), |bytes| reply.append(bytes));
-        }
+        });
     }
 
     fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {

@@ -98,6 +98,7 @@ impl Replica {
         self.peers.stands(from, standing.view, standing.suspects);
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
+        self.seek_state(now, output);
         // A peer is further on: there is work that this replica may know nothing of.
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
         self.highest_seen = self.highest_seen.max(status.executed().min(reachable));

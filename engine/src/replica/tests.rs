@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX};
+use crate::limits::{QUERIES_MAX, RESULT_FULL_BYTES};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
-use crate::wire::agreement::CommitClaim;
+use crate::wire::Messages;
+use crate::wire::agreement::{CheckpointVote, CommitClaim, Vote};
 use crate::wire::operation::OperationsWriter;
+use crate::wire::query::{Query, QueryOutcome};
+use crate::wire::reply::{Answer, Mode};
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
 use crate::wire::retransmission::{Standing, Status};
 use crate::wire::view_change::null_batch;
@@ -23,6 +27,7 @@ fn config(datagram_bytes_max: usize) -> ReplicaConfig {
         client_window: 32,
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
+        tentative: true,
         epoch: 1,
         statement_piece_bytes: 1024,
     }
@@ -77,6 +82,36 @@ fn a_null_batch_committed_on_claims_is_executed() {
     assert_eq!(replica.fetch_due_ns(), u64::MAX);
 }
 
+/// `protocol.md EV-1`, `EV-2`: evidence has both sides of a contradiction, and each is told once.
+#[test]
+fn a_contradiction_leaves_evidence_of_both_messages() {
+    let (mut replica, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let (one, other) = (Digest([1; 32]), Digest([2; 32]));
+    let (liar, sequence) = (ReplicaId(3), SequenceNumber(7));
+    for digest in [one, one, other, other] {
+        let _ = replica.on_prepare(now(), liar, &Vote::new(View(0), sequence, digest), &mut output);
+        let _ = replica.on_commit(now(), liar, &Vote::new(View(0), sequence, digest), &mut output);
+        let checkpoint =
+            CheckpointVote::new(SequenceNumber(config(DATAGRAM_BYTES_LOOPBACK).checkpoint_interval), digest);
+        let _ = replica.on_checkpoint(now(), liar, &checkpoint, &mut output);
+    }
+    let events: Vec<Evidence> = output
+        .actions()
+        .iter()
+        .filter_map(|action| match action {
+            Action::Event(Event::Contradiction(evidence)) => Some(*evidence),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(events, replica.evidence().pieces());
+    let kinds: Vec<(&str, Option<View>)> = events.iter().map(|piece| (piece.kind.word(), piece.view)).collect();
+    assert_eq!(kinds, [("prepare", Some(View(0))), ("commit", Some(View(0))), ("checkpoint", None)]);
+    for piece in events {
+        assert_eq!((piece.replica, piece.held, piece.other, piece.proof.word()), (liar, one, other, "mac"));
+    }
+    assert_eq!(replica.evidence().omitted(liar), 0);
+}
+
 /// What a request may be at most is what its run of the log may be: one packet to a subscriber.
 #[test]
 fn a_request_longer_than_its_run_may_be_is_rejected() {
@@ -92,4 +127,106 @@ fn a_request_longer_than_its_run_may_be_is_rejected() {
         assert_eq!(message.len(), bytes);
         assert_eq!(replica(config).admit_size(message.len()), outcome);
     }
+}
+
+/// What a replica says to clients, in the order in which it says it; `tell` puts it into words.
+fn said<R>(output: &Output, tell: impl Fn(&Message<'_>) -> R) -> Vec<R> {
+    let sent = output.actions().iter().filter_map(|action| match action {
+        Action::Send { audience: Audience::Client(_), bytes } => Some(output.message(bytes.clone())),
+        _ => None,
+    });
+    let own = Principal::Replica(ReplicaId(1));
+    sent.flat_map(|body| Messages::new(body, own).map(|message| tell(&message.unwrap().0)).collect::<Vec<_>>())
+        .collect()
+}
+
+/// `protocol.md CL-5`
+#[test]
+fn long_results_are_given_in_full_in_turn_and_by_everybody_when_asked_again() {
+    let mut replica = replica(ReplicaConfig { reply_bytes_max: 1000, ..config(DATAGRAM_BYTES_LOOPBACK) });
+    let name = |number| RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) };
+    let full = |message: &Message<'_>| match message {
+        Message::Reply(reply) => {
+            assert_eq!((reply.mode, reply.request), (Mode::Committed, Digest([4; 32])));
+            matches!(reply.results, Answer::Full(_))
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(replica.clients.schedule(name(0), &mut replica.bodies, 0));
+    let mut output = Output::new();
+    for number in 1..=4 {
+        assert!(replica.clients.schedule(name(number), &mut replica.bodies, 0));
+        let request = ScheduledRequest { name: name(number), digest: Digest([4; 32]), body: None };
+        let long = [7; RESULT_FULL_BYTES + 1];
+        replica.on_executed(SequenceNumber(number), &request, &long, &mut output);
+    }
+    // Replica 1 of four has the turn for the numbers that leave a rest of 0 or 1.
+    assert_eq!(said(&output, full), [true, false, false, true]);
+    output.clear();
+    (1..=4).for_each(|number| replica.send_reply(name(number), true, &mut output));
+    assert_eq!(said(&output, full), [true; 4]);
+    output.clear();
+    assert!(replica.clients.schedule(name(5), &mut replica.bodies, 0));
+    assert!(replica.clients.schedule(name(6), &mut replica.bodies, 0));
+    let request = ScheduledRequest { name: name(6), digest: Digest([4; 32]), body: None };
+    replica.on_executed(SequenceNumber(6), &request, &[7; RESULT_FULL_BYTES], &mut output);
+    assert_eq!(said(&output, full), [true], "what is short travels in full whoever has the turn");
+}
+
+/// `protocol.md RD-2`
+#[test]
+fn queries_wait_for_the_end_of_the_duty_cycle_and_for_what_was_decided_before() {
+    let mut replica = replica(config(DATAGRAM_BYTES_LOOPBACK));
+    let mut output = Output::new();
+    let ask = |replica: &mut Replica, client: u16, nonce, output: &mut Output| {
+        replica.on_query(ClientId(client), &Query { nonce, session: 3, operation: b"get" }, output)
+    };
+    assert_eq!(ask(&mut replica, 0, 5, &mut output), Ok(()));
+    assert_eq!(ask(&mut replica, 9, 5, &mut output), Err(Reject::ClientUnknown));
+    assert!(output.actions().is_empty());
+    replica.on_duty_end(now(), &mut output);
+    let queries = |output: &Output| {
+        let query = |action: &Action| match action {
+            Action::Query { client, nonce, operation } => {
+                assert_eq!(output.message(operation.clone()), b"get");
+                Some((client.0, *nonce))
+            }
+            _ => None,
+        };
+        output.actions().iter().filter_map(query).collect::<Vec<_>>()
+    };
+    assert_eq!(queries(&output), [(0, 5)]);
+    output.clear();
+    replica.on_duty_end(now(), &mut output);
+    assert_eq!(queries(&output), [], "each is handed over once");
+
+    // One client more than fills its share, and is told so; the other is served.
+    for nonce in 0..QUERIES_MAX as u64 {
+        assert_eq!(ask(&mut replica, 0, nonce, &mut output), Ok(()));
+    }
+    output.clear();
+    assert_eq!(ask(&mut replica, 0, 9999, &mut output), Err(Reject::QueryOverload));
+    let outcome = |message: &Message<'_>| match message {
+        Message::QueryAnswer(answer) => match answer.outcome {
+            QueryOutcome::Answered(Answer::Full(_)) => (answer.nonce, "full"),
+            QueryOutcome::Answered(Answer::Digest(_)) => (answer.nonce, "digest"),
+            QueryOutcome::Refused => (answer.nonce, "refused"),
+            QueryOutcome::Declined => (answer.nonce, "declined"),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(said(&output, outcome), [(9999, "declined")]);
+    assert_eq!(ask(&mut replica, 1, 7, &mut output), Ok(()));
+    output.clear();
+    replica.on_duty_end(now(), &mut output);
+    assert_eq!(queries(&output).len(), QUERIES_MAX + 1);
+    assert!(queries(&output)[..2].contains(&(1, 7)), "clients take turns");
+
+    output.clear();
+    let long = [7; RESULT_FULL_BYTES + 1];
+    for (nonce, result) in [(4, Some(&long[..])), (5, Some(&long)), (6, Some(&long)), (6, Some(b"short")), (6, None)] {
+        replica.on_query_answered(ClientId(0), nonce, result, &mut output);
+    }
+    let answers = said(&output, outcome);
+    assert_eq!(answers, [(4, "full"), (5, "full"), (6, "digest"), (6, "full"), (6, "refused")]);
 }

@@ -3,7 +3,7 @@
 
 use super::{OrderedRequest, Results, ResultsView, Service};
 use crate::wire::operation::{Operations, OperationsWriter};
-use logothete_crypto::digest;
+use logothete_crypto::{Digest, digest};
 
 /// The operations of every test request, and their results, are at most this large.
 pub(crate) const REPLY_BYTES: usize = 4096;
@@ -50,4 +50,18 @@ pub(crate) fn execute(service: &mut dyn Service, request: &OrderedRequest<'_>) -
     service.execute(request, &mut results);
     let view = ResultsView::parse(results.finish(), count).expect("the service wrote them");
     view.iter().map(<[u8]>::to_vec).collect()
+}
+
+/// The digest of a service's state.
+pub(crate) fn digest_of(service: &dyn Service) -> Digest {
+    service.state().snapshot().digest()
+}
+
+/// What a service answers to a query, if it does.
+pub(crate) fn query(service: &dyn Service, operation: &[u8]) -> Option<Vec<u8>> {
+    let mut reply = [0; REPLY_BYTES];
+    let mut results = Results::new(&mut reply, 1);
+    service.query(operation, &mut results).ok()?;
+    let view = ResultsView::parse(results.finish(), 1).expect("the service wrote it");
+    view.iter().next().map(<[u8]>::to_vec)
 }

@@ -7,6 +7,7 @@
 //!  +------+--------+----------+-----------------
 //! ```
 
+use core::mem::offset_of;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -94,10 +95,32 @@ pub enum Kind {
     FetchBatch = 18,
     /// [`super::agreement::Batch`]
     Batch = 19,
+    /// [`super::state::StateQuery`]
+    StateQuery = 20,
+    /// [`super::state::StateNodes`]
+    StateNodes = 21,
+    /// [`super::state::StatePages`]
+    StatePages = 22,
+    /// [`super::query::Query`]
+    Query = 23,
+    /// [`super::query::QueryAnswer`]
+    QueryAnswer = 24,
+    /// [`super::keys::RotateKeys`]
+    RotateKeys = 31,
+    /// [`super::keys::KeyReport`]
+    KeyReport = 32,
+    /// [`super::report::RejectsQuery`]
+    RejectsQuery = 33,
+    /// [`super::report::RejectsReport`]
+    RejectsReport = 34,
+    /// [`super::probe::Probe`]
+    Probe = 35,
+    /// [`super::probe::ProbeHeard`]
+    ProbeHeard = 36,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: &[Self] = &[
         Self::Request,
         Self::PrePrepare,
         Self::Prepare,
@@ -117,15 +140,47 @@ impl Kind {
         Self::CommitClaim,
         Self::FetchBatch,
         Self::Batch,
+        Self::StateQuery,
+        Self::StateNodes,
+        Self::StatePages,
+        Self::Query,
+        Self::QueryAnswer,
+        Self::RotateKeys,
+        Self::KeyReport,
+        Self::RejectsQuery,
+        Self::RejectsReport,
+        Self::Probe,
+        Self::ProbeHeard,
     ];
 
+    /// The kind of each byte.
+    const OF_BYTE: [Option<Self>; 256] = {
+        let mut table = [None; 256];
+        let mut index = 0;
+        while index < Self::ALL.len() {
+            table[Self::ALL[index] as usize] = Some(Self::ALL[index]);
+            index += 1;
+        }
+        table
+    };
+
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.iter().find(|kind| **kind as u8 == byte).copied()
+        Self::OF_BYTE[usize::from(byte)]
     }
 
-    /// Whether clients send it; replicas send all others.
-    pub(super) const fn is_client_sent(self) -> bool {
-        matches!(self, Self::Request | Self::ReportQuery | Self::Follow | Self::ChainQuery)
+    /// Whether clients may send it, or else replicas.
+    pub(super) const fn may_be_sent(self, by_client: bool) -> bool {
+        match self {
+            Self::Probe | Self::ProbeHeard => true,
+            Self::Request
+            | Self::ReportQuery
+            | Self::Follow
+            | Self::ChainQuery
+            | Self::Query
+            | Self::RotateKeys
+            | Self::RejectsQuery => by_client,
+            _ => !by_client,
+        }
     }
 }
 
@@ -141,6 +196,26 @@ pub fn append(out: &mut Vec<u8>, kind: Kind, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }
+}
+
+/// Appends one message whose layout is `write`'s to append, for one that should not be put together elsewhere first.
+pub(super) fn append_with(out: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    append(out, kind, &[]);
+    write(out);
+    let length = U32::new((out.len() - start) as u32);
+    out[start + offset_of!(MessageHeader, length)..start + MESSAGE_HEADER_BYTES].copy_from_slice(length.as_bytes());
+}
+
+/// The kinds of the messages of a body, by their headers alone.
+pub fn kinds(body: &[u8]) -> impl Iterator<Item = Kind> + use<'_> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let (header, _) = MessageHeader::ref_from_prefix(rest).ok()?;
+        rest = rest.get((header.length.get() as usize).max(MESSAGE_HEADER_BYTES)..).unwrap_or(&[]);
+        Some(header.kind)
+    })
+    .filter_map(Kind::from_byte)
 }
 
 /// How many messages a body holds, by their lengths alone; `None` if the lengths do not add up.

@@ -2,10 +2,14 @@
 
 use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
+use super::keys::{KeyReport, RotateKeys};
+use super::probe::{Probe, ProbeHeard};
+use super::query::{Query, QueryAnswer};
 use super::reply::{Refusal, Reply};
-use super::report::{ReportQuery, ReportReply};
+use super::report::{RejectsQuery, RejectsReport, ReportQuery, ReportReply};
 use super::request::Request;
 use super::retransmission::{Fetch, FetchBatch, Status};
+use super::state::{StateNodes, StatePages, StateQuery};
 use super::subscription::{ChainAnswer, ChainQuery, Follow, Runs};
 use super::view_change::Part;
 use crate::numbers::Principal;
@@ -52,6 +56,28 @@ pub enum Message<'a> {
     FetchBatch(&'a FetchBatch),
     /// A batch's content.
     Batch(Batch<'a>),
+    /// What a replica lacks of a checkpoint's state.
+    StateQuery(StateQuery<'a>),
+    /// Nodes of its digest tree.
+    StateNodes(StateNodes<'a>),
+    /// Pieces of its pages.
+    StatePages(StatePages<'a>),
+    /// The operator wants new session keys.
+    RotateKeys(&'a RotateKeys),
+    /// Which generation of its key a replica uses.
+    KeyReport(&'a KeyReport),
+    /// The operator asks whom a replica rejects for what.
+    RejectsQuery(&'a RejectsQuery),
+    /// Whom it rejects for what.
+    RejectsReport(RejectsReport<'a>),
+    /// Tries out the multicast path.
+    Probe(&'a Probe),
+    /// The probe arrived.
+    ProbeHeard(&'a ProbeHeard),
+    /// An operation that changes nothing, to be answered without being ordered.
+    Query(Query<'a>),
+    /// Its result.
+    QueryAnswer(QueryAnswer<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -59,7 +85,7 @@ impl<'a> Message<'a> {
     pub fn decode(bytes: &'a [u8], sender: Principal) -> Result<Self, Malformed> {
         let (header, layout) = MessageHeader::ref_from_prefix(bytes).map_err(|_| Malformed::Short)?;
         let kind = Kind::from_byte(header.kind).ok_or(Malformed::Kind)?;
-        if kind.is_client_sent() != matches!(sender, Principal::Client(_)) {
+        if !kind.may_be_sent(matches!(sender, Principal::Client(_))) {
             return Err(Malformed::Role);
         }
         if header.reserved != [0; 3] || header.length.get() as usize != bytes.len() {
@@ -85,6 +111,17 @@ impl<'a> Message<'a> {
             Kind::CommitClaim => Self::CommitClaim(fixed(layout)?),
             Kind::FetchBatch => Self::FetchBatch(fixed(layout)?),
             Kind::Batch => Self::Batch(Batch::decode(layout)?),
+            Kind::StateQuery => Self::StateQuery(StateQuery::decode(layout)?),
+            Kind::StateNodes => Self::StateNodes(StateNodes::decode(layout)?),
+            Kind::StatePages => Self::StatePages(StatePages::decode(layout)?),
+            Kind::RotateKeys => Self::RotateKeys(fixed(layout)?),
+            Kind::KeyReport => Self::KeyReport(fixed(layout)?),
+            Kind::RejectsQuery => Self::RejectsQuery(fixed(layout)?),
+            Kind::RejectsReport => Self::RejectsReport(RejectsReport::decode(layout)?),
+            Kind::Probe => Self::Probe(Probe::decode(layout)?),
+            Kind::ProbeHeard => Self::ProbeHeard(ProbeHeard::decode(layout)?),
+            Kind::Query => Self::Query(Query::decode(layout)?),
+            Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
         })
     }
 }
@@ -145,11 +182,13 @@ mod tests {
 
     #[test]
     fn kinds_are_their_bytes() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             assert_eq!(Kind::from_byte(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_byte(0), None);
         assert_eq!(Kind::from_byte(255), None);
+        let known = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).count();
+        assert_eq!(known, Kind::ALL.len());
     }
 
     /// `protocol.md RJ-3`

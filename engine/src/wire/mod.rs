@@ -10,13 +10,17 @@
 
 pub mod agreement;
 pub mod framing;
+pub mod keys;
 pub mod message;
 pub mod operation;
 pub mod packet;
+pub mod probe;
+pub mod query;
 pub mod reply;
 pub mod report;
 pub mod request;
 pub mod retransmission;
+pub mod state;
 pub mod subscription;
 pub mod view_change;
 

@@ -27,9 +27,6 @@ pub const MAGIC: [u8; 4] = *b"LGTH";
 /// The first four bytes of a datagram that carries a key announcement instead of a packet.
 pub const MAGIC_ANNOUNCEMENT: [u8; 4] = *b"LGKA";
 
-/// The first four bytes of a datagram that tries out a multicast path.
-pub const MAGIC_PROBE: [u8; 4] = *b"LGPB";
-
 /// The version of all layouts in this folder.
 pub const VERSION: u8 = 1;
 

@@ -112,15 +112,25 @@ fn split_run(bytes: &[u8]) -> Option<(RunRecord<'_>, &[u8])> {
     Some((RunRecord { timestamp_ns: fields.timestamp_ns.get(), message }, rest))
 }
 
-/// Appends a run to a buffer that [`append_runs`] will wrap.
+/// Appends a run to a buffer that [`append_runs`] will wrap, or that [`append_runs_with`] wraps already.
 pub fn append_run(runs: &mut Vec<u8>, timestamp_ns: u64, message: &[u8]) {
+    append_run_pieces(runs, timestamp_ns, message.len(), [message]);
+}
+
+/// [`append_run`] for a message of `message_bytes` that is in pieces.
+pub fn append_run_pieces<'a>(
+    runs: &mut Vec<u8>,
+    timestamp_ns: u64,
+    message_bytes: usize,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) {
     let fields = RunLayout {
         timestamp_ns: timestamp_ns.into(),
-        message_bytes: (message.len() as u32).into(),
+        message_bytes: (message_bytes as u32).into(),
         reserved: 0.into(),
     };
     runs.extend_from_slice(fields.as_bytes());
-    runs.extend_from_slice(message);
+    pieces.into_iter().for_each(|piece| runs.extend_from_slice(piece));
 }
 
 /// Appends a runs message.
@@ -133,6 +143,19 @@ pub fn append_runs(
     count: usize,
     runs: &[u8],
 ) {
+    append_runs_with(out, stream, oldest, position, chain, count, |out| out.extend_from_slice(runs));
+}
+
+/// Appends a runs message of `count` runs, which `append` appends one by one behind its beginning.
+pub fn append_runs_with(
+    out: &mut Vec<u8>,
+    stream: u32,
+    oldest: u64,
+    position: u64,
+    chain: Digest,
+    count: usize,
+    append: impl FnOnce(&mut Vec<u8>),
+) {
     let fields = RunsLayout {
         stream: stream.into(),
         count: (count as u32).into(),
@@ -140,7 +163,10 @@ pub fn append_runs(
         position: position.into(),
         chain,
     };
-    framing::append(out, Kind::Runs, &[fields.as_bytes(), runs]);
+    framing::append_with(out, Kind::Runs, |out| {
+        out.extend_from_slice(fields.as_bytes());
+        append(out);
+    });
 }
 
 /// ChainQuery(stream, position) (`protocol.md SU-3`): what is the chain digest of the run that ends before `position`?

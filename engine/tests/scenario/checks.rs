@@ -4,7 +4,7 @@
 use super::hosts::Settings;
 use super::judge::judge;
 use super::statements::Statements;
-use super::witness::{Appended, Executed};
+use super::witness::{Appended, Executed, Happened};
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::agreement::{Vote, batch_digest};
@@ -226,25 +226,38 @@ impl Checks {
         &mut self,
         by: ReplicaId,
         upto: u64,
-        executed: &[Executed],
+        happened: &Happened,
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
+        let executed = &happened.executed;
         let witnessed = &mut self.replicas[usize::from(by.0)];
-        let from = witnessed.executed + 1;
+        let mut from = witnessed.executed + 1;
         witnessed.executed = upto;
+        if happened.restored {
+            // Which state it has now its digest tells, which is compared with the others'. What it executed from there on is looked at.
+            witnessed.operations.clear();
+            from = executed.iter().map(|request| request.sequence).filter(|sequence| *sequence <= upto).min().unwrap_or(upto + 1);
+        }
         if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
             self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
         }
         for operation in executed.iter().flat_map(|request| &request.operations) {
-            if !witnessed.operations.insert((operation.session, operation.number)) {
+            if !witnessed.operations.insert((operation.session, operation.number)) && !happened.restored {
                 let name = format!("operation {} of session {}", operation.number, operation.session);
                 self.violations.push(format!("{by} executed {name} twice"));
             }
         }
         for sequence in from..=upto {
-            self.on_batch(by, sequence, batch_of(sequence));
+            let batch = batch_of(sequence);
+            if happened.restored && batch.is_none() {
+                // Below the state that it fetched.
+                continue;
+            }
+            self.on_batch(by, sequence, batch);
             let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
             match self.requests.get(&sequence) {
+                // In the cycle in which pages were replaced a number may have been executed before and after, or be part of the state.
+                Some(_) if happened.restored => {}
                 Some(held) if held.requests != requests => {
                     self.violations.push(format!("{} and {by} executed different requests at s{sequence}", held.by));
                 }
@@ -256,7 +269,7 @@ impl Checks {
                 }
             }
         }
-        if executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
+        if !happened.restored && executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
             self.violations.push(format!("{by} executed something outside s{from}..s{upto}"));
         }
     }

@@ -14,7 +14,7 @@ use super::words::{Words, duration, name_of, ranges};
 use logothete_engine::authentication::Incoming;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
-use logothete_engine::replica::{Event, Reject, RejectCounters};
+use logothete_engine::replica::{Event, Evidence, Reject, RejectCounters};
 use logothete_engine::wire::agreement::BatchEntry;
 use logothete_engine::wire::view_change::null_batch;
 use logothete_engine::wire::{Audience, Message, Messages};
@@ -305,7 +305,7 @@ impl Cluster {
                 return;
             }
         };
-        let before = host.orderer.replica().rejects().clone();
+        let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
         if host.is_checked() {
             let (sender, body) = match &incoming {
@@ -315,7 +315,7 @@ impl Cluster {
             self.checks.on_arrived(host.id, sender, body);
         }
         if correct {
-            let after = host.orderer.replica().rejects().clone();
+            let after = *host.orderer.replica().rejects();
             self.say_rejects(own, packet, &before, &after);
         }
     }
@@ -367,7 +367,7 @@ impl Cluster {
         for sequence in host.executed + 1..=executed {
             let batch = batch_of(sequence).unwrap_or_default();
             let entries = words.entries_of(&batch).to_vec();
-            let mut done = record.iter().filter(|request| request.sequence == sequence).peekable();
+            let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
                 let opens = entry.name().number == RequestNumber::OPEN;
                 let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
@@ -381,8 +381,13 @@ impl Cluster {
         for event in events {
             match event {
                 Event::Stable(sequence) => steps.push(format!("stable s{sequence}: the log below is let go")),
-                Event::Contradiction { replica, sequence } => {
-                    outcomes.push(format!("caught {replica} contradicting itself about s{sequence}"));
+                Event::RolledBack { from, to } => {
+                    outcomes.push(format!("undoes s{from}: back to the checkpoint s{to}"));
+                }
+                Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
+                Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {
+                    let kind = kind.word();
+                    outcomes.push(format!("caught {replica} contradicting itself about s{sequence}: {kind}"));
                 }
                 Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
                 Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),

@@ -89,6 +89,7 @@ impl Interpreter {
                 Some(("window", value)) => settings.client_window = number(value)?,
                 Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
+                Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
                 Some(("seed", value)) => settings.seed = number(value)?,
                 _ if argument == "unopened" => unopened = true,
                 _ => return Err(format!("a cluster has no `{argument}`")),

@@ -4,7 +4,7 @@ use super::words::made_up;
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};
-use logothete_engine::wire::reply::Reply;
+use logothete_engine::wire::reply::{Answer, Reply};
 use logothete_engine::wire::retransmission::Status;
 use logothete_engine::wire::subscription::{append_run, append_runs};
 use logothete_engine::wire::{Audience, Message, Messages};
@@ -108,8 +108,16 @@ impl Fault {
                 }
                 Message::Reply(reply) => {
                     let sequence = SequenceNumber(reply.sequence.0 + 1);
-                    let results = forge(reply.results);
-                    Reply { sequence, results: &results, ..reply }.append(&mut out);
+                    let lie = match reply.results {
+                        Answer::Full(results) => forge(results),
+                        Answer::Digest(digest) => forge(&digest.0),
+                    };
+                    let digest = lie.first_chunk().map(|bytes| Digest(*bytes)).unwrap_or_default();
+                    let results = match reply.results {
+                        Answer::Full(_) => Answer::Full(&lie),
+                        Answer::Digest(_) => Answer::Digest(&digest),
+                    };
+                    Reply { sequence, results, ..reply }.append(&mut out);
                 }
                 _ => out.extend_from_slice(bytes),
             }

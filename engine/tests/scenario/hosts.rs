@@ -39,6 +39,8 @@ pub struct Settings {
     pub client_window: u64,
     pub datagram_bytes_max: usize,
     pub retention_bytes: u64,
+    /// Whether batches are executed when they have prepared.
+    pub tentative: bool,
     pub seed: u64,
 }
 
@@ -53,6 +55,7 @@ impl Default for Settings {
             client_window: 8,
             datagram_bytes_max: 1472,
             retention_bytes: 1 << 20,
+            tentative: false,
             seed: 1,
         }
     }
@@ -162,6 +165,7 @@ impl ReplicaHost {
             client_window: settings.client_window,
             clock_bound_ns: 500_000_000,
             bodies_bytes_max: 1 << 20,
+            tentative: settings.tentative,
             epoch: epoch_of(id),
             statement_piece_bytes: settings.piece_bytes(),
         };
@@ -181,6 +185,7 @@ impl ReplicaHost {
                 settings.register().signatures(id),
                 Box::new(witness),
                 reply_bytes_max,
+                settings.datagram_bytes_max,
                 OrdererCounters::private(),
             ),
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
@@ -266,7 +271,9 @@ impl ClientHost {
         Client::new(ClientConfig {
             id,
             replicas: settings.replicas,
-            replies_needed: settings.quorum().weak(),
+            quorum_weak: settings.quorum().weak(),
+            quorum: settings.quorum().strong(),
+            reads: false,
             window: settings.client_window,
             incarnation: Incarnation(incarnation),
         })

@@ -11,7 +11,7 @@ use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare};
 use logothete_engine::wire::operation::OperationsWriter;
-use logothete_engine::wire::reply::{Refusal, RefusalReason, Reply};
+use logothete_engine::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
 use logothete_engine::wire::request;
 use logothete_engine::wire::retransmission::{Fetch, Standing, Status};
 use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange};
@@ -277,7 +277,15 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
             let sequence = SequenceNumber(numbered('s', sequence)?);
             let position: u64 = self::number(position)?;
             let results = [&8u32.to_le_bytes()[..], &position.to_le_bytes()].concat();
-            let reply = Reply { view: View(0), sequence, incarnation: name.incarnation, number, results: &results };
+            let reply = Reply {
+                view: View(0),
+                sequence,
+                incarnation: name.incarnation,
+                number,
+                request: cluster.words.request_digest(name),
+                mode: Mode::Committed,
+                results: Answer::Full(&results),
+            };
             reply.append(&mut body);
         }
         ("refusal", [name, "superseded", "by", incarnation]) => {

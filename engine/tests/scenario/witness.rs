@@ -1,7 +1,8 @@
 //! The service as the checkers see it: a wrapper that writes down what a replica executes, independent of what the replica says of itself.
 
 use logothete_crypto::Digest;
-use logothete_engine::service::{OrderedLog, OrderedRequest, Results, Service};
+use logothete_engine::service::{OrderedLog, OrderedRequest, QueryError, RestoreError, Results, Service};
+use logothete_engine::state::State;
 use std::sync::{Arc, Mutex};
 
 /// An operation: who asked for it, and what it was.
@@ -22,8 +23,16 @@ pub struct Executed {
     pub operations: Vec<Appended>,
 }
 
-/// What was executed since it was last looked at.
-pub type Record = Arc<Mutex<Vec<Executed>>>;
+/// What happened to the service since it was last looked at.
+#[derive(Debug, Default)]
+pub struct Happened {
+    pub executed: Vec<Executed>,
+    /// Its pages were replaced: the replica fetched a state, or went back to one.
+    pub restored: bool,
+}
+
+/// What happened, shared with whoever looks.
+pub type Record = Arc<Mutex<Happened>>;
 
 pub struct Witness {
     service: Box<dyn Service>,
@@ -44,7 +53,7 @@ impl Service for Witness {
             number: operation.number,
             bytes: operation.bytes.to_vec(),
         };
-        self.record.lock().expect("one thread").push(Executed {
+        self.record.lock().expect("one thread").executed.push(Executed {
             sequence: request.sequence,
             timestamp_ns: request.timestamp_ns,
             client: request.client,
@@ -54,8 +63,21 @@ impl Service for Witness {
         self.service.execute(request, results);
     }
 
-    fn digest(&mut self) -> Digest {
-        self.service.digest()
+    fn state(&self) -> &State {
+        self.service.state()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.service.state_mut()
+    }
+
+    fn restored(&mut self) -> Result<(), RestoreError> {
+        self.record.lock().expect("one thread").restored = true;
+        self.service.restored()
+    }
+
+    fn query(&self, operation: &[u8], results: &mut Results<'_>) -> Result<(), QueryError> {
+        self.service.query(operation, results)
     }
 
     fn ordered_log(&self) -> Option<&OrderedLog> {

@@ -8,7 +8,7 @@ use logothete_engine::limits::WINDOW_MAX;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, View};
 use logothete_engine::wire::agreement::{BatchEntry, Vote, batch_digest};
 use logothete_engine::wire::operation::Operations;
-use logothete_engine::wire::reply::{RefusalReason, Reply};
+use logothete_engine::wire::reply::{Answer, RefusalReason, Reply};
 use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::retransmission::{Fetch, Status, WindowBits};
 use logothete_engine::wire::view_change::{NewView, Part, StatementKind, ViewChange, null_batch};
@@ -123,16 +123,27 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::Status(_) => "status",
         Message::Fetch(_) => "fetch",
         Message::ReportQuery(_) => "report-query",
+        Message::RotateKeys(_) => "rotate-keys",
+        Message::KeyReport(_) => "key-report",
+        Message::RejectsQuery(_) => "rejects-query",
+        Message::RejectsReport(_) => "rejects-report",
+        Message::Probe(_) => "probe",
+        Message::ProbeHeard(_) => "probe-heard",
         Message::ReportReply(_) => "report",
         Message::Follow(_) => "follow",
         Message::Runs(_) => "runs",
         Message::ChainQuery(_) => "chain-query",
         Message::ChainAnswer(_) => "chain-answer",
+        Message::StateQuery(_) => "state-query",
+        Message::StateNodes(_) => "state-nodes",
+        Message::StatePages(_) => "state-pages",
         Message::Part(Part { statement: StatementKind::ViewChange, .. }) => "view-change",
         Message::Part(Part { statement: StatementKind::NewView, .. }) => "new-view",
         Message::CommitClaim(_) => "claim",
         Message::FetchBatch(_) => "fetch-batch",
         Message::Batch(_) => "batch",
+        Message::Query(_) => "query",
+        Message::QueryAnswer(_) => "query-answer",
     }
 }
 
@@ -188,6 +199,11 @@ impl Words {
         }
     }
 
+    /// The digest of a request that was sent; of one that never was, that of nothing.
+    pub fn request_digest(&self, name: RequestName) -> Digest {
+        self.requests.get(&name).and_then(|digests| digests.first()).copied().unwrap_or_else(|| made_up("no request"))
+    }
+
     fn message(&mut self, message: &Message<'_>, bytes: &[u8], sender: Principal) -> String {
         match message {
             Message::Request(request) => {
@@ -223,7 +239,16 @@ impl Words {
             },
             Message::Status(status) => status_text(status),
             Message::Fetch(fetch) => self.fetch(fetch),
-            Message::ReportQuery(_) | Message::ReportReply(_) => kind(message).to_owned(),
+            Message::ReportQuery(_)
+            | Message::ReportReply(_)
+            | Message::QueryAnswer(_)
+            | Message::RotateKeys(_)
+            | Message::KeyReport(_)
+            | Message::RejectsQuery(_)
+            | Message::RejectsReport(_)
+            | Message::Probe(_)
+            | Message::ProbeHeard(_) => kind(message).to_owned(),
+            Message::Query(query) => format!("query {}", quote(query.operation)),
             Message::Follow(follow) => format!("follow from {}", follow.from),
             Message::Runs(runs) if runs.count == 0 => format!("runs: none, the oldest entry is {}", runs.oldest),
             Message::Runs(runs) => {
@@ -239,6 +264,11 @@ impl Words {
             Message::ChainQuery(query) => format!("chain-query at {}", query.position),
             Message::ChainAnswer(answer) => {
                 format!("chain-answer at {}: {}", answer.position, self.chain(answer.chain))
+            }
+            Message::StateQuery(query) => format!("state-query s{}: {}", query.checkpoint.sequence, query.items.len()),
+            Message::StateNodes(nodes) => format!("state-nodes s{}: {}", nodes.checkpoint.sequence, nodes.nodes.len()),
+            Message::StatePages(pages) => {
+                format!("state-pages s{}: {}", pages.checkpoint.sequence, pages.iter().count())
             }
             Message::Part(part) => self.part(part, sender),
             Message::CommitClaim(claim) => {
@@ -466,7 +496,9 @@ fn reply_text(reply: &Reply<'_>) -> String {
         return format!("reply #open s{}", reply.sequence);
     }
     let mut positions = Vec::new();
-    let mut rest = reply.results;
+    let Answer::Full(mut rest) = reply.results else {
+        return format!("reply #{} s{} by digest", reply.number, reply.sequence);
+    };
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let Some((result, tail)) = tail.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
         positions.extend(result.first_chunk::<8>().map(|position| u64::from_le_bytes(*position)));

@@ -266,6 +266,19 @@ impl Children {
         self.running.iter().map(|child| child.process.id())
     }
 
+    /// Sends a signal to one child. False when it has ended, as far as [`Children::deaths`] has seen, or is no child.
+    pub fn signal_one(&self, pid: u32, signal: Signal) -> bool {
+        let child = self.running.iter().find(|child| child.process.id() == pid && child.status.is_none());
+        child.is_some_and(|child| child.signal(signal))
+    }
+
+    /// The last lines of standard error of every child, also of those that have ended: a block each, under its name.
+    pub fn last_lines(&self) -> String {
+        let block =
+            |child: &Running| format!("{} (process {}){}\n", child.name, child.process.id(), joined(&child.lines()));
+        self.running.iter().map(block).collect()
+    }
+
     /// How many children have not ended, as far as [`Children::deaths`] has seen.
     pub fn living(&self) -> usize {
         self.running.iter().filter(|child| child.status.is_none()).count()
@@ -296,11 +309,8 @@ impl Children {
 
     fn signal(&self, signal: Signal) {
         for child in self.running.iter().filter(|child| child.status.is_none()) {
-            // A child that was not waited for keeps its id, so no other process can be hit; it may have ended, which is
-            // what we want.
-            if let Some(pid) = i32::try_from(child.process.id()).ok().and_then(Pid::from_raw) {
-                let _ = rustix::process::kill_process(pid, signal);
-            }
+            // It may have ended, which is what we want.
+            child.signal(signal);
         }
     }
 }
@@ -312,6 +322,12 @@ impl Drop for Children {
 }
 
 impl Running {
+    /// Sends it a signal; it has not been waited for, so it keeps its id, and no other process can be hit.
+    fn signal(&self, signal: Signal) -> bool {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| rustix::process::kill_process(pid, signal).is_ok())
+    }
+
     /// Takes what it has told.
     fn hear(&mut self) {
         for told in self.told.try_iter() {
@@ -431,6 +447,26 @@ mod tests {
         children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
         children.stop();
         assert!(!is_alive(pid));
+    }
+
+    #[test]
+    fn one_child_is_signalled_and_the_others_are_not() {
+        let mut children = Children::new(Diagnostics::Keep);
+        let one = children.spawn("one", &mut shell("echo last words >&2; echo ready; exec sleep 1000")).unwrap();
+        let two = children.spawn("two", &mut shell("echo ready; exec sleep 1000")).unwrap();
+        children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
+        assert!(children.signal_one(one, Signal::KILL));
+        let begin = Instant::now();
+        let mut deaths = Vec::new();
+        while deaths.is_empty() && begin.elapsed() < LONG {
+            deaths = children.deaths();
+        }
+        assert_eq!(deaths.iter().map(|death| death.pid).collect::<Vec<_>>(), [one]);
+        assert!(!children.signal_one(one, Signal::KILL), "it has ended");
+        assert!(!children.signal_one(std::process::id(), Signal::CONT), "no child");
+        assert!(is_alive(two));
+        let lines = children.last_lines();
+        assert!(lines.contains(&format!("one (process {one}):\n    last words\n")), "{lines}");
     }
 
     #[test]

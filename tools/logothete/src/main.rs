@@ -8,6 +8,7 @@
 mod children;
 mod commands;
 mod doctor;
+mod drill;
 mod failure;
 mod options;
 mod output;
@@ -41,7 +42,9 @@ enum Command {
     Publish(commands::publish::Arguments),
     Subscribe(commands::subscribe::Arguments),
     Bench(commands::bench::Arguments),
+    Drill(commands::drill::Arguments),
     Status(commands::status::Arguments),
+    RotateKeys(commands::rotate_keys::Arguments),
     Doctor(commands::doctor::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
@@ -61,7 +64,9 @@ fn main() -> ExitCode {
         Command::Publish(arguments) => commands::publish::run(&arguments),
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Drill(arguments) => commands::drill::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::RotateKeys(arguments) => commands::rotate_keys::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),

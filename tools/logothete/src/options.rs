@@ -21,6 +21,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * scale).map_err(|_| String::from("is too long"))
 }
 
+/// Reads the rate of an open loop.
+///
+/// # Errors
+///
+/// What is wanted instead.
+pub fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err(String::from("write a positive number of operations a second")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +46,13 @@ mod tests {
         }
         for text in ["", "5", "s", "-1s", "5h", "1..2s", "5 s", "99999999999999999999s"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn rates_are_positive() {
+        assert_eq!(parse_rate("2500"), Ok(2500.0));
+        for text in ["0", "-1", "inf", "NaN", "many"] {
+            assert!(parse_rate(text).is_err(), "{text}");
         }
     }
 }

@@ -10,6 +10,21 @@ use std::time::Duration;
 /// The time of the entry at position 0; each next one is a nanosecond later.
 pub const TIMESTAMP_FIRST_NS: u64 = 1_700_000_000_000_000_000;
 
+/// How the driver breaks what it promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// It acknowledges an entry and does not append it.
+    Lose,
+    /// It appends an entry twice.
+    Double,
+    /// It appends an entry and the one after it in each other's place.
+    Swap,
+    /// It appends other bytes.
+    Damage,
+    /// Every subscriber but the first gets another session's number with the entry.
+    Differ,
+}
+
 /// What the driver does.
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -27,6 +42,8 @@ pub struct Script {
     pub oldest: u64,
     /// What the log holds at the start.
     pub log: Vec<Vec<u8>>,
+    /// Lies about this operation, counted from 0.
+    pub lie: Option<(Lie, u64)>,
 }
 
 impl Default for Script {
@@ -39,6 +56,7 @@ impl Default for Script {
             leave_at: None,
             oldest: 0,
             log: Vec::new(),
+            lie: None,
         }
     }
 }
@@ -61,7 +79,7 @@ impl ScriptedDriver {
         let listener = Listener::bind(directory.path().join("driver.sock"), config).unwrap();
         let log = Arc::new(Mutex::new(script.log.clone()));
         let stop = Arc::new(AtomicBool::new(false));
-        let served = Served { script, log: Arc::clone(&log), operations: 0 };
+        let served = Served { script, log: Arc::clone(&log), operations: 0, subscribers: 0 };
         let ended = Arc::clone(&stop);
         let thread = std::thread::spawn(move || served.run(listener, &ended));
         Self { directory, log, stop, thread: Some(thread) }
@@ -92,12 +110,15 @@ struct Served {
     script: Script,
     log: Arc<Mutex<Vec<Vec<u8>>>>,
     operations: u64,
+    subscribers: u64,
 }
 
 /// One session and the next position that it subscribes to.
 struct Client {
     session: ServerSession,
     position: Option<u64>,
+    /// How many subscribed before it.
+    subscriber: u64,
 }
 
 impl Served {
@@ -105,7 +126,7 @@ impl Served {
         let mut clients: Vec<Client> = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             while let Some(session) = listener.accept() {
-                clients.push(Client { session, position: None });
+                clients.push(Client { session, position: None, subscriber: 0 });
             }
             clients.retain(|client| client.session.is_alive());
             for client in &mut clients {
@@ -121,7 +142,7 @@ impl Served {
     fn serve(&mut self, client: &mut Client) -> bool {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut answers = Vec::new();
-        let (script, operations) = (&self.script, &mut self.operations);
+        let (script, operations, subscribers) = (&self.script, &mut self.operations, &mut self.subscribers);
         let mut leaves = false;
         client
             .session
@@ -137,11 +158,22 @@ impl Served {
                             answers.push((number, Status::Unavailable, 0));
                         } else {
                             answers.push((number, Status::Ok, log.len() as u64));
-                            log.push(bytes.to_vec());
+                            append(&mut log, bytes, script.lie.filter(|(_, at)| *at == count).map(|(lie, _)| lie));
+                            // The one before changes places with this one.
+                            if count > 0 && script.lie == Some((Lie::Swap, count - 1)) {
+                                let last = log.len() - 1;
+                                log.swap(last - 1, last);
+                            }
                         }
                     }
-                    Request::SubscribeFrom { position } => client.position = Some(position),
+                    Request::SubscribeFrom { position } => {
+                        client.position = Some(position);
+                        client.subscriber = *subscribers;
+                        *subscribers += 1;
+                    }
                     Request::EndQuery { number } => answers.push((number, Status::Ok, u64::MAX)),
+                    // It is a driver of the ordered log, which answers no queries.
+                    Request::Query { number, .. } => answers.push((number, Status::Unsupported, 0)),
                 }
                 !leaves
             })
@@ -168,7 +200,9 @@ impl Served {
             } else {
                 while let Some(bytes) = log.get(*position as usize) {
                     let timestamp_ns = TIMESTAMP_FIRST_NS + *position;
-                    if (Notice::Entry { position: *position, timestamp_ns, session: 7, bytes }).push(ring).is_err() {
+                    let differs = client.subscriber > 0 && self.script.lie == Some((Lie::Differ, *position));
+                    let session = if differs { 8 } else { 7 };
+                    if (Notice::Entry { position: *position, timestamp_ns, session, bytes }).push(ring).is_err() {
                         break;
                     }
                     *position += 1;
@@ -177,5 +211,15 @@ impl Served {
         }
         client.session.publish();
         true
+    }
+}
+
+/// Appends an entry, or what the driver makes of it.
+fn append(log: &mut Vec<Vec<u8>>, bytes: &[u8], lie: Option<Lie>) {
+    match lie {
+        Some(Lie::Lose) => {}
+        Some(Lie::Double) => log.extend([bytes.to_vec(), bytes.to_vec()]),
+        Some(Lie::Damage) => log.push(bytes.iter().map(|byte| byte ^ 1).collect()),
+        Some(Lie::Swap | Lie::Differ) | None => log.push(bytes.to_vec()),
     }
 }

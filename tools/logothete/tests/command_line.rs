@@ -162,10 +162,18 @@ fn wrong_usage_has_status_2_and_names_what_is_wrong() {
         ),
         (&["init", new, "--replicas", "5"], "n = 3f+1"),
         (&["init", new, "--replicas", "4", "--faults", "1"], "cannot be used with"),
-        (&["bench", "--read-percent", "10"], "reads are not built yet"),
+        (&["bench", "--read-percent", "101"], "101 is not in 0..=100"),
+        (&["bench", "--read-percent", "10"], "--read-percent is for --service kv"),
+        (&["bench", "--check"], "--check is for --service kv"),
+        (&["bench", "--service", "kv", "--payload", "7", "--check"], "from 8 bytes on"),
         (&["bench", "--journal", "sync"], "\"sync\" is not built yet"),
         (&["bench", "--reply", "8"], "--reply is for --service null"),
         (&["replica", "--config", new, "--id", "0", "--rejoin"], "--rejoin is not built yet"),
+        (&["drill"], "<DRILL>"),
+        (&["drill", "quiet", "--pause", "1s"], "--pause is not for the drill quiet"),
+        (&["drill", "power-cut", "--journal", "off"], "only --journal sync promises"),
+        (&["drill", "quiet", "--payload", "8"], "has at least 16 bytes"),
+        (&["drill", "quiet", "--replicas", "5"], "n = 3f+1"),
         (&["generals"], "unrecognized subcommand"),
         (&[], "Usage"),
     ] {
@@ -196,7 +204,20 @@ fn every_command_explains_itself() {
     let help = logothete(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for command in ["demo", "init", "replica", "driver", "local", "publish", "subscribe", "bench", "status", "doctor"] {
+    for command in [
+        "demo",
+        "init",
+        "replica",
+        "driver",
+        "local",
+        "publish",
+        "subscribe",
+        "bench",
+        "drill",
+        "status",
+        "rotate-keys",
+        "doctor",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let own = logothete(&[command, "--help"]);
         assert!(own.status.success() && text(&own.stdout).contains(&format!("logothete {command}")), "{command}");
@@ -239,6 +260,19 @@ fn what_is_published_is_what_subscribers_read() {
     let status = local.run("status", &["--json", "-"], b"");
     assert!(status.status.success(), "{}", text(&status.stderr));
     assert!(text(&status.stdout).contains("\"log_end\": 5005"), "{}", text(&status.stdout));
+
+    let rotated = local.run("rotate-keys", &[], b"");
+    let said = text(&rotated.stdout);
+    assert!(rotated.status.success() && said.lines().count() == 4, "{said}{}", text(&rotated.stderr));
+    for (id, line) in said.lines().enumerate() {
+        assert!(line.starts_with(&format!("replica {id}: generation 1, ")), "{line}");
+    }
+    let after = local.run("publish", &[], b"under new keys\n");
+    assert!(after.status.success(), "{}", text(&after.stderr));
+    let rejects = local.run("status", &["--rejects"], b"");
+    let said = text(&rejects.stdout);
+    assert!(rejects.status.success() && said.contains("replica  part      rejects of  for"), "{said}");
+    assert!(said.contains("(each line is that replica's own word)"), "{said}");
 
     local.signal("INT");
     assert!(local.wait().success(), "{}", local.errors());
@@ -328,6 +362,26 @@ fn a_measured_run_reports_in_json() {
 }
 
 #[test]
+fn reads_are_measured_apart_and_their_history_is_checked() {
+    for arguments in [&["--sessions", "2", "--outstanding", "8"][..], &["--unreplicated"]] {
+        let mix = ["--service", "kv", "--read-percent", "50", "--keys", "3", "--operations", "2000", "--check"];
+        let output = logothete(&[&["bench", "--warmup", "0s", "--json", "-"], &mix[..], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let number = |name: &str| report[name].as_u64().unwrap();
+        assert_eq!(number("operations_acknowledged"), 2000);
+        let reads = number("reads_acknowledged");
+        assert!((700..1300).contains(&reads), "{reads} of 2000");
+        assert_eq!(number("reads_one_round_trip") + number("reads_ordered"), reads);
+        assert!(number("reads_one_round_trip") > 0);
+        for latency in ["latency_ns", "read_latency_ns", "write_latency_ns"] {
+            assert!(report[latency]["p50"].as_u64().unwrap() > 0, "{latency}");
+        }
+        assert_eq!((&report["linearizable"], &report["orders_agree"]), (&true.into(), &true.into()));
+    }
+}
+
+#[test]
 fn a_load_on_a_running_cluster_writes_its_files() {
     let local = Local::start(&[], "");
     let file = |name: &str| local.directory.path().join(name);
@@ -347,4 +401,70 @@ fn a_load_on_a_running_cluster_writes_its_files() {
     let history = std::fs::read_to_string(history).unwrap();
     assert_eq!(history.lines().filter(|line| line.contains("\"call\"")).count(), 300);
     assert_eq!(history.lines().filter(|line| line.contains("\"answer\"")).count(), 300);
+}
+
+/// Runs a drill with `place` for temporary files; returns its outcome and its report.
+fn drill(place: &Path, arguments: &[&str]) -> (Output, serde_json::Value) {
+    let report = place.join("report.json");
+    let temporary = place.join("temporary");
+    std::fs::create_dir_all(&temporary).unwrap();
+    let output = Command::new(PROGRAM)
+        .arg("drill")
+        .args(arguments)
+        .arg("--json")
+        .arg(&report)
+        .env("TMPDIR", &temporary)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let report = std::fs::read(report).unwrap_or_else(|_| panic!("no report: {}", text(&output.stderr)));
+    (output, serde_json::from_slice(&report).unwrap())
+}
+
+#[test]
+fn drills_check_everything_and_leave_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["quiet", "--duration", "2s"][..],
+        &["kill-driver", "--settle", "500ms", "--sessions", "2"],
+        &["stop-backup", "--pause", "300ms", "--settle", "500ms", "--rate", "5000", "--payload", "100"],
+    ] {
+        let (output, report) = drill(place.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(report["drill"], arguments[0]);
+        assert_eq!((&report["passed"], &report["orders_agree"]), (&true.into(), &true.into()), "{arguments:?}");
+        for field in ["lost", "duplicated", "out_of_order", "invented", "view_changes"] {
+            assert_eq!(report[field], 0, "{arguments:?}: {field}");
+        }
+        let acknowledged = report["operations_acknowledged"].as_u64().unwrap();
+        assert!(acknowledged > 0 && report["entries_checked"].as_u64().unwrap() >= acknowledged, "{arguments:?}");
+        let stopped = arguments[0] == "stop-backup";
+        assert_eq!(report["catch_up_ns"].as_array().unwrap().len(), usize::from(stopped), "{arguments:?}");
+        assert_eq!(report["reconnections"].as_u64().unwrap() > 0, arguments[0] == "kill-driver", "{arguments:?}");
+        assert!(text(&output.stdout).contains("the same at all replicas"), "{}", text(&output.stdout));
+        let temporary = place.path().join("temporary");
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "{arguments:?}");
+        assert!(!anything_runs_in(&temporary), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_drill_that_fails_says_why_and_keeps_the_cluster() {
+    let place = tempfile::tempdir().unwrap();
+    // No cluster does anything in no time.
+    let (output, report) = drill(
+        place.path(),
+        &["stop-backup", "--pause", "1ms", "--settle", "100ms", "--patience", "0s", "--sessions", "1"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("drill stop-backup failed") && errors.contains("within 0 s"), "{errors}");
+    assert_eq!(report["passed"], false);
+    assert!(!report["problems"].as_array().unwrap().is_empty());
+    let kept: Vec<_> = std::fs::read_dir(place.path().join("temporary")).unwrap().collect();
+    let kept = kept.into_iter().next().expect("the cluster is kept").unwrap().path();
+    assert!(errors.contains(&format!("the cluster's directory is kept: {}", kept.display())), "{errors}");
+    let story = std::fs::read_to_string(kept.join("drill.txt")).unwrap();
+    assert!(story.contains("SIGCONT of replica") && story.contains("replica 0 (process"), "{story}");
+    assert!(!anything_runs_in(&kept));
 }

@@ -71,7 +71,7 @@ fn talks(from: &mut KeyRing, to: &KeyRing) -> Result<(), TagError> {
 fn the_drawn_exchange() {
     let (mut a, mut b) = pair();
     let accepted = |from: &KeyRing, outcome, answer_wanted| {
-        Ok(Accepted { from: from.own, epoch: from.epoch(), attributes: 0, outcome, answer_wanted })
+        Ok(Accepted { from: from.own, epoch: from.epoch(), attributes: 0, outcome, rotated: false, answer_wanted })
     };
     assert_eq!(announce(&mut a, &mut b), accepted(&a, Outcome::Challenged, true));
     assert_eq!((a.established(1), b.established(0)), (None, None));
@@ -286,6 +286,70 @@ fn a_rotation_loses_no_packet() {
         settle(&mut a, &mut b);
     }
     assert_eq!(b.verify(0, a.epoch(), 10_000, &packet, &entry), Err(TagError::StaleKey));
+}
+
+/// `protocol.md KY-3`: the end of an overlap, at either end, makes the former generation stale.
+#[test]
+fn a_retired_generation_is_stale_at_once() {
+    let (mut a, mut b) = established_pair(MacAlgorithm::Aes256Gmac);
+    let packet = digest(b"under the former generation");
+    let (from_a, from_b) = (seal_one(&mut a, 1, &packet, 10), seal_one(&mut b, 0, &packet, 10));
+    a.rotate();
+    assert!(announce(&mut a, &mut b).unwrap().rotated);
+    assert!(!announce(&mut b, &mut a).unwrap().rotated);
+    assert!(a.overlaps() && !b.overlaps());
+    for (ring, from, entry) in [(&a, &b, &from_b), (&b, &a, &from_a)] {
+        assert_eq!(ring.names_held_key(from.own, from.epoch(), entry), Ok(()));
+        assert_eq!(ring.verify(from.own, from.epoch(), 10, &packet, entry), Ok(()));
+    }
+    a.retire();
+    b.retire_of(0);
+    assert!(!a.overlaps());
+    for (ring, from, entry) in [(&a, &b, &from_b), (&b, &a, &from_a)] {
+        assert_eq!(ring.names_held_key(from.own, from.epoch(), entry), Err(TagError::StaleKey));
+        assert_eq!(ring.verify(from.own, from.epoch(), 10, &packet, entry), Err(TagError::StaleKey));
+    }
+    assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
+    b.retire_of(7);
+}
+
+/// The receipt was lost, the announcement was not: after the overlap the only key left is used, and it is right.
+#[test]
+fn what_was_announced_is_used_after_the_overlap() {
+    let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);
+    a.rotate();
+    announce(&mut a, &mut b).unwrap();
+    a.retire();
+    assert!(!a.settled(1));
+    assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
+}
+
+/// `protocol.md AN-8`: what a claim says is what decides about its signature.
+#[test]
+fn a_claim_echoes_only_what_was_heard_last() {
+    let (mut a, mut b) = pair();
+    let first = a.announcement(1, 0).unwrap();
+    assert_eq!(b.claim(&first), Ok(Claim { from: 0, echoes: false }));
+    b.accept_announcement(&first).unwrap();
+    assert_eq!(b.claim(&first), Err(AnnouncementError::Repeated { sender: 0 }));
+    announce(&mut b, &mut a).unwrap();
+    let third = a.announcement(1, 0).unwrap();
+    assert_eq!(b.claim(&third), Ok(Claim { from: 0, echoes: true }));
+    settle(&mut a, &mut b);
+    assert_eq!(b.claim(&third).ok(), None);
+    // A settled peer's refresh echoes too: its receipts are not starved by a flood.
+    assert_eq!(b.claim(&a.announcement(1, 0).unwrap()), Ok(Claim { from: 0, echoes: true }));
+    assert_eq!(b.claim(&[0; 7]), Err(AnnouncementError::Malformed));
+}
+
+#[test]
+fn epochs_that_ended_are_known_by_name() {
+    let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);
+    let epoch = a.epoch();
+    assert!(!b.is_over(0, epoch));
+    a = ring(0, 2, MacAlgorithm::Blake3, 1);
+    settle(&mut a, &mut b);
+    assert!(b.is_over(0, epoch) && !b.is_over(0, a.epoch()) && !b.is_over(7, epoch));
 }
 
 #[test]

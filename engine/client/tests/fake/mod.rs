@@ -104,6 +104,7 @@ struct Served {
 
 enum Answer {
     Result(Vec<u8>),
+    Query(Vec<u8>),
     Refusal,
     Bounds(u64),
 }
@@ -166,7 +167,10 @@ fn answer(served: &mut Served, log: &mut Vec<Logged>, behaviour: &Behaviour, see
     let taken = session.poll_requests(REQUESTS_MAX.min(room), |record| {
         match Request::decode(record) {
             Ok(request) if behaviour.status != Status::Ok => {
-                if let Request::Operation { number, .. } | Request::EndQuery { number } = request {
+                if let Request::Operation { number, .. }
+                | Request::Query { number, .. }
+                | Request::EndQuery { number } = request
+                {
                     answers.push((number, Answer::Refusal));
                 }
             }
@@ -179,6 +183,8 @@ fn answer(served: &mut Served, log: &mut Vec<Logged>, behaviour: &Behaviour, see
                 answers.push((number, Answer::Result(result)));
                 seen.operations.fetch_add(1, Ordering::Relaxed);
             }
+            // A query is answered at once where it is a short one, and ordered where it is long.
+            Ok(Request::Query { number, bytes }) => answers.push((number, Answer::Query(bytes.to_vec()))),
             Ok(Request::EndQuery { number }) => answers.push((number, Answer::Bounds(log.len() as u64))),
             Ok(Request::SubscribeFrom { position }) => *follows = Some(position),
             Err(_) => *over = true,
@@ -192,6 +198,8 @@ fn answer(served: &mut Served, log: &mut Vec<Logged>, behaviour: &Behaviour, see
         let number = *number;
         let response = match answer {
             Answer::Result(bytes) => Response::Result { number, status: Status::Ok, bytes },
+            Answer::Query(bytes) if bytes.len() <= 8 => Response::Answer { number, bytes },
+            Answer::Query(bytes) => Response::Result { number, status: Status::Ok, bytes },
             Answer::Refusal => Response::Result { number, status: behaviour.status, bytes: &[] },
             Answer::Bounds(end) => Response::Bounds { number, oldest: behaviour.oldest, end: *end },
         };

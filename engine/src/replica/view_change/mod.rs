@@ -16,10 +16,11 @@ mod decision;
 mod parts;
 mod synchroniser;
 
+use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::limits::{PRE_PREPARED_MAX, STATEMENTS_ANSWER_NS};
-use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
 use crate::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange, null_batch};
@@ -98,6 +99,18 @@ impl ViewChanges {
         let latest = self.latest.get(usize::from(named.replica().0)).and_then(Option::as_ref);
         let relayed = self.claimed.iter().flatten().flat_map(|claimed| &claimed.relayed);
         latest.into_iter().chain(relayed).find(|held| held.digest == named.digest && held.replica == named.replica())
+    }
+
+    /// Whose view changes, of those that the new view names, say that they hold a checkpoint.
+    fn holders(&self, checkpoint: (SequenceNumber, Digest)) -> ReplicaSet {
+        let mut set = ReplicaSet::EMPTY;
+        for named in &self.named {
+            let mut held = named.view_change().checkpoints.iter();
+            if held.any(|held| (held.sequence(), held.digest) == checkpoint) {
+                set.insert(named.replica);
+            }
+        }
+        set
     }
 
     /// Whose view changes are here for a view: of those that the new view of its primary names, where that is here.
@@ -275,13 +288,18 @@ impl Replica {
         if !self.signatures.verify(replica, StatementKind::ViewChange, body, signature) {
             return Err(Reject::SignatureBad);
         }
-        let view = content.view;
+        let (view, epoch) = (content.view, content.epoch);
         let statement = Statement::new(view, replica, bytes);
+        let other = statement.digest;
         let latest = &mut self.view_changes.latest[usize::from(replica.0)];
-        let mut contradicts = false;
+        let mut contradicted = None;
         match latest {
             Some(held) if held.view > view => {}
-            Some(held) if held.view == view => contradicts = held.digest != statement.digest,
+            // Whoever restarted may say the same again under its new epoch.
+            Some(held) if held.view == view => {
+                let differs = held.digest != other && held.view_change().epoch == epoch;
+                contradicted = differs.then_some(held.digest);
+            }
             _ => *latest = Some(statement.clone()),
         }
         let named = Named::new(replica, statement.digest);
@@ -290,8 +308,9 @@ impl Replica {
         {
             wanting.relayed.push(statement);
         }
-        if contradicts {
-            output.event(Event::Contradiction { replica, sequence: SequenceNumber(view.0) });
+        if let Some(held) = contradicted {
+            let (kind, sequence, proof) = (EvidenceKind::ViewChange, SequenceNumber(view.0), Proof::Signed);
+            self.evidence.record(Evidence { replica, kind, view: Some(view), sequence, held, other, proof }, output);
         }
         self.on_view_changes(now, output);
         Ok(())
@@ -413,7 +432,7 @@ impl Replica {
                 self.view_changes.selection = Some(selection);
             }
             _ => {
-                self.rejects.count(Reject::NewViewWrong);
+                self.rejects.count(Some(Principal::Replica(claimed.replica)), Reject::NewViewWrong);
                 output.event(Event::NewViewWrong { replica: claimed.replica, view: claimed.view });
                 if claimed.view == self.view {
                     self.start_view_change(now, View(self.view.0 + 1), output);
@@ -426,13 +445,20 @@ impl Replica {
     pub(super) fn enter_view(&mut self, now: Now, output: &mut Output) {
         let Some(selection) = self.view_changes.selection.as_ref().filter(|_| !self.active) else { return };
         let checkpoint = selection.checkpoint;
-        if checkpoint.0 > self.stable() && !self.reach_checkpoint(checkpoint, output) {
+        let holders = self.view_changes.holders(checkpoint).without(self.config.id);
+        if checkpoint.0 > self.stable() && !self.reach_checkpoint(now, checkpoint, holders, output) {
             return;
         }
         let selection = self.view_changes.selection.take().expect("it was looked at above");
         let first = checkpoint.0.0 + 1;
         let last = SequenceNumber(checkpoint.0.0 + selection.batches.len() as u64);
         // What committed here meanwhile, on others' claims, may be of a view still higher than this one, and need not be what this one selects.
+        if let Some((sequence, digest)) = self.tentative {
+            let selected = sequence.0.checked_sub(first).and_then(|at| selection.batches.get(at as usize));
+            if sequence.0 >= first && selected != Some(&digest) {
+                self.undo_tentative(output);
+            }
+        }
         self.active = true;
         self.entered_ns = now.monotonic_ns;
         self.synchroniser.on_view_entered(now.monotonic_ns);

@@ -5,22 +5,27 @@
 //! leaves are runs, each with the chain digest before and after it: a subscriber that knows one end of a chain from
 //! enough replicas can take the bytes from any one of them ([`verify_run`]).
 //!
-//! Storage is a queue of segments of one size (`segment.rs`), taken one by one until the retention is reached; from then
-//! on the oldest is emptied and used again, and nothing is allocated any more. What is trimmed when follows from the
+//! Storage is a ring of segments of one size (`segment.rs`) in the pages of the state (`pages.rs`), taken one by one until
+//! the retention is reached; from then on the oldest is emptied and used again. What is trimmed when follows from the
 //! sizes of the requests alone, so that all replicas retain the same. Nothing here may depend on when, or by whom, the
 //! log is read.
 
+mod pages;
 mod run;
 mod segment;
+mod stored;
 #[cfg(test)]
 mod tests;
 
+use self::pages::Bounds;
 pub use self::run::{CHAIN_INITIAL, Entries, Entry, Run, chain_after, verify_run};
 use self::run::{RUN_HEADER_BYTES, RunHeader};
-use self::segment::{Place, Segment};
-use super::{OrderedRequest, Results, Service};
-use logothete_crypto::{Digest, DigestWriter};
-use std::collections::VecDeque;
+use self::segment::{Boundary, Place, Segment};
+pub use self::stored::StoredBytes;
+use super::{OrderedRequest, RestoreError, Results, Service};
+use crate::state::{PAGE_BYTES, State};
+use logothete_crypto::Digest;
+use std::collections::{BTreeMap, VecDeque};
 use thiserror::Error;
 
 /// The smallest segment, so that a run's header and the unused end of a segment stay small beside the entries.
@@ -54,7 +59,8 @@ impl LogSettings {
 
     /// The most memory that a log with these settings takes, indexes included, in bytes.
     pub fn memory_bytes_max(&self) -> u64 {
-        self.segments_max as u64 * Segment::memory_bytes(self.segment_bytes) as u64
+        let segment_bytes = self.segment_bytes.next_multiple_of(PAGE_BYTES) + Segment::index_bytes(self.segment_bytes);
+        PAGE_BYTES as u64 + self.segments_max as u64 * segment_bytes as u64
     }
 }
 
@@ -86,10 +92,12 @@ pub enum PositionError {
 #[derive(Debug)]
 pub struct OrderedLog {
     settings: LogSettings,
+    state: State,
     /// Oldest first; only the last is appended to. Never empty of runs once it is in here.
     segments: VecDeque<Segment>,
-    end: u64,
-    chain: Digest,
+    /// Which segment of the ring is the oldest.
+    segment_first: usize,
+    end: Boundary,
 }
 
 impl OrderedLog {
@@ -104,22 +112,30 @@ impl OrderedLog {
             "a segment of {} bytes holds nothing",
             settings.segment_bytes
         );
-        Self { settings, segments: VecDeque::new(), end: 0, chain: CHAIN_INITIAL }
+        let mut log = Self {
+            settings,
+            state: State::new(pages::pages_needed(settings)),
+            segments: VecDeque::new(),
+            segment_first: 0,
+            end: Boundary { position: 0, chain: CHAIN_INITIAL },
+        };
+        log.write_header();
+        log
     }
 
     /// The oldest position that is retained; [`Self::end`] while there is none.
     pub fn oldest(&self) -> u64 {
-        self.segments.front().map_or(self.end, Segment::position_first)
+        self.boundary_oldest().position
     }
 
     /// The position that the next entry will have.
     pub fn end(&self) -> u64 {
-        self.end
+        self.end.position
     }
 
     /// The chain digest after the last run.
     pub fn chain(&self) -> Digest {
-        self.chain
+        self.end.chain
     }
 
     /// The settings that the log was made with.
@@ -132,23 +148,23 @@ impl OrderedLog {
     /// # Errors
     /// [`PositionError`] when that entry was trimmed or is not there yet.
     pub fn run_containing(&self, position: u64) -> Result<Run<'_>, PositionError> {
-        let beyond = PositionError::Beyond { position, end: self.end };
+        let beyond = PositionError::Beyond { position, end: self.end() };
         self.runs_from(position)?.next().ok_or(beyond)
     }
 
-    /// The runs from the one that holds `position` (whose first entries may be before it: [`Run::entries_from`] cuts
-    /// them off) to the last. None at the end of the log.
+    /// The runs from the one that holds `position` (whose first entries may be before it) to the last. None at the end of the
+    /// log.
     ///
     /// # Errors
     /// [`PositionError`] when that entry was trimmed, or `position` is past the end.
     pub fn runs_from(&self, position: u64) -> Result<Runs<'_>, PositionError> {
-        if position > self.end {
-            return Err(PositionError::Beyond { position, end: self.end });
+        if position > self.end() {
+            return Err(PositionError::Beyond { position, end: self.end() });
         }
         if position < self.oldest() {
             return Err(PositionError::Trimmed { position, oldest: self.oldest() });
         }
-        let segment = self.segments.partition_point(|segment| segment.position_first() <= position);
+        let segment = self.segments.partition_point(|segment| segment.first().position <= position);
         let Some(segment) = segment.checked_sub(1) else {
             return Ok(Runs { log: self, segment: 0, place: None });
         };
@@ -168,34 +184,71 @@ impl OrderedLog {
         if position_end == 0 {
             return Some(CHAIN_INITIAL);
         }
-        if position_end == self.end {
-            return Some(self.chain);
+        if position_end == self.end() {
+            return Some(self.chain());
         }
         let run = self.run_containing(position_end).ok()?;
         (run.position_first == position_end).then_some(run.chain_before)
     }
 
+    fn boundary_oldest(&self) -> Boundary {
+        self.segments.front().map_or(self.end, Segment::first)
+    }
+
     /// Makes the last segment one that has room for `run_bytes`.
-    fn make_room(&mut self, run_bytes: usize) -> &mut Segment {
+    fn make_room(&mut self, run_bytes: usize) {
         assert!(
             run_bytes <= self.settings.segment_bytes,
             "a run of {run_bytes} bytes does not fit a segment of {}: the message is larger than the log was made for",
             self.settings.segment_bytes
         );
-        if self.segments.back().is_none_or(|segment| segment.room_bytes() < run_bytes) {
-            if let Some(full) = self.segments.back_mut() {
-                full.seal();
-            }
-            let fresh = if self.segments.len() < self.settings.segments_max {
-                Segment::new(self.settings.segment_bytes)
-            } else {
-                let mut oldest = self.segments.pop_front().expect("a log has at least two segments");
-                oldest.clear();
-                oldest
-            };
-            self.segments.push_back(fresh);
+        if self.segments.back().is_some_and(|segment| segment.room_bytes() >= run_bytes) {
+            return;
         }
-        self.segments.back_mut().expect("a segment was just made sure of")
+        let fresh = if self.segments.len() < self.settings.segments_max {
+            let begin = self.segment_begin(self.segments.len());
+            Segment::new(begin, self.settings.segment_bytes)
+        } else {
+            let mut oldest = self.segments.pop_front().expect("a full ring has segments");
+            let pages = pages::segment_pages(self.settings, self.segment_first);
+            oldest.reuse(pages.start * PAGE_BYTES as u64);
+            self.state.clear(pages);
+            self.segment_first = (self.segment_first + 1) % self.settings.segments_max;
+            oldest
+        };
+        self.segments.push_back(fresh);
+    }
+
+    /// Where a segment begins in the state, counted from the oldest.
+    fn segment_begin(&self, index: usize) -> u64 {
+        pages::segment_begin(self.settings, (self.segment_first + index) % self.settings.segments_max)
+    }
+
+    fn write_header(&mut self) {
+        let segments = (self.segment_first, self.segments.len());
+        let bounds = Bounds { segments, oldest: self.boundary_oldest(), end: self.end };
+        pages::write_header(&mut self.state, self.settings, &bounds);
+    }
+
+    /// Makes the segments' indexes anew from pages that have these bounds.
+    fn rescan(&mut self, bounds: &Bounds) -> Result<(), RestoreError> {
+        let refused = |page_byte: u64, what| Err(RestoreError { page: page_byte / PAGE_BYTES as u64, what });
+        let held = std::mem::take(&mut self.segments).into_iter();
+        let mut held: BTreeMap<u64, Segment> = held.map(|segment| (segment.begin(), segment)).collect();
+        let (first, used) = bounds.segments;
+        (self.segment_first, self.end) = (first, bounds.end);
+        let mut at = bounds.oldest;
+        for index in 0..used {
+            let begin = self.segment_begin(index);
+            let same = held.remove(&begin);
+            let mut segment = same.unwrap_or_else(|| Segment::new(begin, self.settings.segment_bytes));
+            at = match segment.rescan(&self.state, at, bounds.end.position) {
+                Ok(end) => end,
+                Err(what) => return refused(begin, what),
+            };
+            self.segments.push_back(segment);
+        }
+        if at == bounds.end { Ok(()) } else { refused(self.segment_begin(0), "the runs end elsewhere than the log") }
     }
 }
 
@@ -206,26 +259,28 @@ impl Service for OrderedLog {
             // Runs are found by the positions in them, and this one would have none.
             return;
         }
-        let chain_before = self.chain;
-        let position_first = self.end;
+        let Boundary { position: position_first, chain: chain_before } = self.end;
         let chain = chain_after(&chain_before, position_first, request.timestamp_ns, &request.digest);
         let header = RunHeader::new(request, position_first, chain);
-        let segment = self.make_room(RUN_HEADER_BYTES + request.message.len());
-        segment.append(&header, request.message, chain_before);
-        self.chain = chain;
-        self.end += count as u64;
+        self.make_room(RUN_HEADER_BYTES + request.message.len());
+        let segment = self.segments.back_mut().expect("room was just made in it");
+        segment.append(&mut self.state, &header, request.message, chain_before);
+        self.end = Boundary { position: position_first + count as u64, chain };
+        self.write_header();
         results.push_consecutive(position_first);
     }
 
-    fn digest(&mut self) -> Digest {
-        // The chain covers every entry there ever was, and what of them is retained follows from where the log begins.
-        let mut writer = DigestWriter::new("logothete log state");
-        writer.update(&(self.settings.segment_bytes as u64).to_le_bytes());
-        writer.update(&(self.settings.segments_max as u64).to_le_bytes());
-        writer.update(&self.oldest().to_le_bytes());
-        writer.update(&self.end.to_le_bytes());
-        writer.update(&self.chain.0);
-        writer.finish()
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    fn restored(&mut self) -> Result<(), RestoreError> {
+        let bounds = pages::read_header(&self.state, self.settings)?;
+        self.rescan(&bounds)
     }
 
     fn ordered_log(&self) -> Option<&OrderedLog> {
@@ -250,7 +305,7 @@ impl<'a> Iterator for Runs<'a> {
         loop {
             let segment = self.log.segments.get(self.segment)?;
             let place = self.place.unwrap_or_else(|| segment.place_first());
-            if let Some((run, next)) = segment.run_at(place) {
+            if let Some((run, next)) = segment.run_at(&self.log.state, place) {
                 self.place = Some(next);
                 return Some(run);
             }

@@ -1,25 +1,29 @@
 //! The run: one executed request as the log keeps it, as subscribers receive it, and how they check it.
 
 use super::super::OrderedRequest;
+use super::stored::StoredBytes;
+use crate::state::State;
 use crate::wire::operation::{Operations, OperationsIter};
 use logothete_crypto::{Digest, DigestWriter, digest};
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes in front of each stored message.
-pub(super) const RUN_HEADER_BYTES: usize = 60;
+pub(super) const RUN_HEADER_BYTES: usize = 56;
 
 const _: () = assert!(size_of::<RunHeader>() == RUN_HEADER_BYTES);
 
 /// A run's header as it is stored, in front of the request message:
 ///
 /// ```text
-///  0                8              16         48              52                  56      60
-/// +----------------+--------------+----------+---------------+-------------------+-------+---------+
-/// | position_first | timestamp_ns | chain    | message_bytes | operations_offset | count | message |
-/// | u64            | u64          | 32 bytes | u32           | u32               | u32   |         |
-/// +----------------+--------------+----------+---------------+-------------------+-------+---------+
+///  0                8              16         48              52      56
+/// +----------------+--------------+----------+---------------+-------+---------+
+/// | position_first | timestamp_ns | chain    | message_bytes | count | message |
+/// | u64            | u64          | 32 bytes | u32           | u32   |         |
+/// +----------------+--------------+----------+---------------+-------+---------+
 /// ```
+///
+/// No run has a count of zero: where one is read, nothing was written.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct RunHeader {
@@ -28,14 +32,12 @@ pub(super) struct RunHeader {
     /// The chain after this run.
     chain: Digest,
     message_bytes: U32,
-    /// Where in the message the operations begin; they reach to its end.
-    operations_offset: U32,
     count: U32,
 }
 
 impl RunHeader {
     /// # Panics
-    /// When the request's operations are not the end of its message: the log stores the message and reads them there.
+    /// When the request's operations are not the end of its message: a subscriber reads them there.
     pub(super) fn new(request: &OrderedRequest<'_>, position_first: u64, chain: Digest) -> Self {
         let operations = request.operations.bytes();
         assert!(
@@ -49,14 +51,13 @@ impl RunHeader {
             timestamp_ns: request.timestamp_ns.into(),
             chain,
             message_bytes: message_bytes.into(),
-            operations_offset: (message_bytes - operations.len() as u32).into(),
             count: (request.operations.count() as u32).into(),
         }
     }
 }
 
 /// One executed request in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
     /// The position of its first entry.
     pub position_first: u64,
@@ -66,42 +67,37 @@ pub struct Run<'a> {
     pub chain_before: Digest,
     /// The chain digest after it.
     pub chain: Digest,
+    /// How many entries it has: the operations in the message.
+    pub count: u32,
     /// The whole encoded request message.
-    pub message: &'a [u8],
-    /// The operations in the message: its entries.
-    pub operations: Operations<'a>,
+    pub message: StoredBytes<'a>,
 }
 
 impl<'a> Run<'a> {
-    /// Reads the run that begins where `bytes` do, and how many bytes it takes. None where no run begins.
-    pub(super) fn read(bytes: &'a [u8], chain_before: Digest) -> Option<(Self, usize)> {
-        let (header, rest) = RunHeader::ref_from_prefix(bytes).ok()?;
-        let message = &rest[..header.message_bytes.get() as usize];
-        let operations = &message[header.operations_offset.get() as usize..];
-        let run = Self {
+    /// Reads the run that begins at a byte of the state. None where none begins, or where it would take more than `room_bytes`.
+    pub(super) fn read(state: &'a State, offset: u64, room_bytes: usize, chain_before: Digest) -> Option<Self> {
+        let message_bytes_max = room_bytes.checked_sub(RUN_HEADER_BYTES)?;
+        let mut header = RunHeader::new_zeroed();
+        state.read(offset, header.as_mut_bytes());
+        let (count, message_bytes) = (header.count.get(), header.message_bytes.get() as usize);
+        (count > 0 && message_bytes <= message_bytes_max).then(|| Self {
             position_first: header.position_first.get(),
             timestamp_ns: header.timestamp_ns.get(),
             chain_before,
             chain: header.chain,
-            message,
-            operations: Operations::from_checked(operations, header.count.get() as usize),
-        };
-        Some((run, RUN_HEADER_BYTES + message.len()))
+            count,
+            message: StoredBytes::new(state, offset + RUN_HEADER_BYTES as u64, message_bytes),
+        })
+    }
+
+    /// The bytes that it takes in its segment.
+    pub(super) fn size(&self) -> usize {
+        RUN_HEADER_BYTES + self.message.len()
     }
 
     /// The position after its last entry.
     pub fn position_end(&self) -> u64 {
-        self.position_first + self.operations.count() as u64
-    }
-
-    /// All its entries.
-    pub fn entries(&self) -> Entries<'a> {
-        Entries::new(self.position_first, self.timestamp_ns, self.operations)
-    }
-
-    /// Its entries at and after `position`.
-    pub fn entries_from(&self, position: u64) -> Entries<'a> {
-        self.entries().starting_at(position)
+        self.position_first.saturating_add(self.count.into())
     }
 }
 
@@ -118,9 +114,7 @@ pub struct Entry<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The entries of a run, or the rest of them, in order.
-///
-/// A subscriber makes one from a message that it received and checked; a replica has it from [`Run::entries`].
+/// The entries of a run, or the rest of them, in order; a subscriber makes one from a message that it received and checked.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     position: u64,

@@ -1,6 +1,10 @@
-//! The segment: a fixed piece of memory with runs one behind the other, and a sparse index of where some of them begin.
+//! The segment: a stretch of pages with runs one behind the other, and a sparse index of where some of them begin.
+//!
+//! The runs are in the pages; the index follows from them ([`Segment::rescan`]) and is kept beside them.
 
-use super::run::{Run, RunHeader};
+use super::run::{Run, RunHeader, verify_run};
+use crate::limits::REQUEST_OPERATIONS_MAX;
+use crate::state::State;
 use logothete_crypto::Digest;
 use zerocopy::IntoBytes;
 
@@ -21,66 +25,121 @@ struct IndexEntry {
     place: Place,
 }
 
-/// A piece of the log. A new one's pages are touched one by one as runs reach them, so that taking a segment stalls
-/// nobody; a sealed one's were all touched, so that memory use is level once segments are only used again.
+/// What a log is in the middle of: the position that comes next, and the chain digest before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Boundary {
+    pub(super) position: u64,
+    pub(super) chain: Digest,
+}
+
+/// A piece of the log.
 #[derive(Debug)]
 pub(super) struct Segment {
-    bytes: Box<[u8]>,
+    /// Where it begins in the state, in bytes; the beginning of a page.
+    begin: u64,
+    bytes_max: usize,
     filled_bytes: usize,
     /// The first run, and others at least [`INDEX_STRIDE_BYTES`] apart. Its capacity covers a full segment.
     index: Vec<IndexEntry>,
 }
 
 impl Segment {
-    pub(super) fn new(segment_bytes: usize) -> Self {
-        Self {
-            bytes: vec![0; segment_bytes].into_boxed_slice(),
-            filled_bytes: 0,
-            index: Vec::with_capacity(segment_bytes.div_ceil(INDEX_STRIDE_BYTES)),
-        }
+    /// An empty one; `begin` is where its pages begin in the state, in bytes.
+    pub(super) fn new(begin: u64, bytes_max: usize) -> Self {
+        let index = Vec::with_capacity(bytes_max.div_ceil(INDEX_STRIDE_BYTES));
+        Self { begin, bytes_max, filled_bytes: 0, index }
     }
 
-    /// What one segment takes, index included.
-    pub(super) fn memory_bytes(segment_bytes: usize) -> usize {
-        segment_bytes + segment_bytes.div_ceil(INDEX_STRIDE_BYTES) * size_of::<IndexEntry>()
+    /// What one segment takes beside its pages.
+    pub(super) fn index_bytes(segment_bytes: usize) -> usize {
+        segment_bytes.div_ceil(INDEX_STRIDE_BYTES) * size_of::<IndexEntry>()
+    }
+
+    /// Where it begins in the state, in bytes.
+    pub(super) fn begin(&self) -> u64 {
+        self.begin
     }
 
     /// How many bytes a further run may have.
     pub(super) fn room_bytes(&self) -> usize {
-        self.bytes.len() - self.filled_bytes
+        self.bytes_max - self.filled_bytes
     }
 
-    /// The position of the first entry of the first run.
+    /// Where the first run begins in the order.
     ///
     /// # Panics
     /// When there is none: a segment is in the log only while it has runs.
-    pub(super) fn position_first(&self) -> u64 {
-        self.index[0].position_first
+    pub(super) fn first(&self) -> Boundary {
+        let first = self.index[0];
+        Boundary { position: first.position_first, chain: first.place.chain_before }
     }
 
     /// Appends a run that fits.
-    pub(super) fn append(&mut self, header: &RunHeader, message: &[u8], chain_before: Digest) {
+    pub(super) fn append(&mut self, state: &mut State, header: &RunHeader, message: &[u8], chain_before: Digest) {
+        self.note(header.position_first.get(), chain_before);
+        let header = header.as_bytes();
+        let begin = self.begin + self.filled_bytes as u64;
+        state.write(begin, header);
+        state.write(begin + header.len() as u64, message);
+        self.filled_bytes += header.len() + message.len();
+    }
+
+    /// A run begins behind what is filled.
+    fn note(&mut self, position_first: u64, chain_before: Digest) {
         let offset = self.filled_bytes;
         if self.index.last().is_none_or(|entry| offset - entry.place.offset >= INDEX_STRIDE_BYTES) {
-            let place = Place { offset, chain_before };
-            self.index.push(IndexEntry { position_first: header.position_first.get(), place });
+            self.index.push(IndexEntry { position_first, place: Place { offset, chain_before } });
         }
-        let header = header.as_bytes();
-        self.filled_bytes += header.len() + message.len();
-        let (front, back) = self.bytes[offset..self.filled_bytes].split_at_mut(header.len());
-        front.copy_from_slice(header);
-        back.copy_from_slice(message);
     }
 
-    /// Nothing more is appended: the next run did not fit.
-    pub(super) fn seal(&mut self) {
-        self.bytes[self.filled_bytes..].fill(0);
-    }
-
-    /// Forgets all runs and keeps the memory.
-    pub(super) fn clear(&mut self) {
+    /// Becomes an empty one elsewhere, and keeps its memory.
+    pub(super) fn reuse(&mut self, begin: u64) {
+        self.begin = begin;
         self.filled_bytes = 0;
         self.index.clear();
+    }
+
+    /// Makes the index anew from pages that were replaced. The segment's first run must begin at `first`, and no run of the
+    /// log begins at `end` or behind. What the index knew, and the pages confirm, is not looked at again: the chain digest of one
+    /// run tells that all before it are the same, in the same places. Returns where the segment ends, or what is wrong with the pages.
+    pub(super) fn rescan(&mut self, state: &State, first: Boundary, end: u64) -> Result<Boundary, &'static str> {
+        if self.index.first().is_some_and(|_| self.first() != first) {
+            self.index.clear();
+        }
+        let kept = self.index.partition_point(|entry| entry.position_first < end);
+        self.index.truncate(kept);
+        if self.index.last().is_some_and(|entry| !self.confirms(state, entry)) {
+            self.index.clear();
+        }
+        let mut at = first;
+        self.filled_bytes = 0;
+        if let Some(entry) = self.index.last() {
+            at = Boundary { position: entry.position_first, chain: entry.place.chain_before };
+            self.filled_bytes = entry.place.offset;
+        }
+        while at.position < end {
+            let offset = self.begin + self.filled_bytes as u64;
+            let Some(run) = Run::read(state, offset, self.room_bytes(), at.chain) else { break };
+            if run.position_first != at.position {
+                return Err("a run does not follow the one before it");
+            }
+            if run.count as usize > REQUEST_OPERATIONS_MAX || run.position_end() > end {
+                return Err("a run has more entries than it can have");
+            }
+            self.note(at.position, at.chain);
+            self.filled_bytes += run.size();
+            at = Boundary { position: run.position_end(), chain: run.chain };
+        }
+        if at == first { Err("a segment has no run") } else { Ok(at) }
+    }
+
+    /// Whether the run that an entry of the index knows is in the pages, behind the chain that the entry knows.
+    fn confirms(&self, state: &State, entry: &IndexEntry) -> bool {
+        let Place { offset, chain_before } = entry.place;
+        Run::read(state, self.begin + offset as u64, self.bytes_max - offset, chain_before).is_some_and(|run| {
+            run.position_first == entry.position_first
+                && verify_run(&chain_before, run.position_first, run.timestamp_ns, &run.message.to_vec()) == run.chain
+        })
     }
 
     /// Where the first run begins.
@@ -96,8 +155,9 @@ impl Segment {
     }
 
     /// The run at `place` and the place of the next one; none behind the last.
-    pub(super) fn run_at(&self, place: Place) -> Option<(Run<'_>, Place)> {
-        let (run, size) = Run::read(&self.bytes[place.offset..self.filled_bytes], place.chain_before)?;
-        Some((run, Place { offset: place.offset + size, chain_before: run.chain }))
+    pub(super) fn run_at<'a>(&self, state: &'a State, place: Place) -> Option<(Run<'a>, Place)> {
+        let left = self.filled_bytes - place.offset;
+        let run = Run::read(state, self.begin + place.offset as u64, left, place.chain_before)?;
+        Some((run, Place { offset: place.offset + run.size(), chain_before: run.chain }))
     }
 }

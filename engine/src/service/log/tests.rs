@@ -1,5 +1,6 @@
-use super::super::testing::{TestRequest, execute};
+use super::super::testing::{TestRequest, digest_of, execute, query};
 use super::*;
+use crate::wire::operation::Operations;
 use logothete_crypto::digest;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,6 +10,7 @@ struct ModelRun {
     position_first: u64,
     timestamp_ns: u64,
     message: Vec<u8>,
+    operations_offset: usize,
     entries: Vec<Vec<u8>>,
     chain_before: Digest,
     chain: Digest,
@@ -29,7 +31,7 @@ struct Model {
 }
 
 impl Model {
-    fn append(&mut self, entries: &[Vec<u8>], timestamp_ns: u64, message: &[u8]) {
+    fn append(&mut self, entries: &[Vec<u8>], timestamp_ns: u64, message: &[u8], operations_offset: usize) {
         if entries.is_empty() {
             return;
         }
@@ -47,6 +49,7 @@ impl Model {
             position_first: self.end,
             timestamp_ns,
             message: message.to_vec(),
+            operations_offset,
             entries: entries.to_vec(),
             chain_before: self.chain,
             chain,
@@ -81,11 +84,12 @@ fn check_same(log: &OrderedLog, model: &Model) {
                 for (run, model) in runs.iter().zip(&expected) {
                     check_run(run, model);
                 }
-                assert_eq!(log.run_containing(position).ok(), runs.first().copied());
+                let first = log.run_containing(position).ok();
+                assert_eq!(first.map(|run| run.position_first), expected.first().map(|run| run.position_first));
             }
             Err(refused) => {
                 assert_eq!(Some(refused), error);
-                assert_eq!(log.run_containing(position), Err(refused));
+                assert_eq!(log.run_containing(position).map(|run| run.position_first), Err(refused));
             }
         }
         let chain = model
@@ -102,9 +106,13 @@ fn check_same(log: &OrderedLog, model: &Model) {
 
 fn check_run(run: &Run<'_>, model: &ModelRun) {
     assert_eq!((run.position_first, run.position_end()), (model.position_first, model.position_end()));
-    assert_eq!((run.timestamp_ns, run.message), (model.timestamp_ns, &model.message[..]));
+    let message = run.message.to_vec();
+    assert_eq!((run.timestamp_ns, &message), (model.timestamp_ns, &model.message));
+    assert_eq!((run.message.len(), run.message.is_empty()), (message.len(), message.is_empty()));
     assert_eq!((run.chain_before, run.chain), (model.chain_before, model.chain));
-    let entries: Vec<Entry<'_>> = run.entries().collect();
+    let operations = Operations::parse(&message[model.operations_offset..], run.count as usize).unwrap();
+    let all = || Entries::new(run.position_first, run.timestamp_ns, operations);
+    let entries: Vec<Entry<'_>> = all().collect();
     assert_eq!(entries.len(), model.entries.len());
     for ((entry, bytes), position) in entries.iter().zip(&model.entries).zip(model.position_first..) {
         let timestamp_ns = model.timestamp_ns;
@@ -112,7 +120,7 @@ fn check_run(run: &Run<'_>, model: &ModelRun) {
     }
     for cut in run.position_first.saturating_sub(1)..run.position_end() + 2 {
         let left: Vec<Entry<'_>> = entries.iter().filter(|entry| entry.position >= cut).copied().collect();
-        assert_eq!(run.entries_from(cut).collect::<Vec<_>>(), left);
+        assert_eq!(all().starting_at(cut).collect::<Vec<_>>(), left);
     }
 }
 
@@ -137,10 +145,10 @@ proptest! {
             let expected: Vec<[u8; 8]> = (model.end..).take(entries.len()).map(u64::to_le_bytes).collect();
             prop_assert_eq!(execute(&mut log, &ordered), expected);
             execute(&mut twin, &ordered);
-            model.append(entries, sequence * 1000, request.message());
+            model.append(entries, sequence * 1000, request.message(), *front_bytes);
         }
         check_same(&log, &model);
-        prop_assert_eq!(log.digest(), twin.digest());
+        prop_assert_eq!(digest_of(&log), digest_of(&twin));
     }
 }
 
@@ -153,7 +161,7 @@ fn any_difference_in_the_past_shows() {
         execute(&mut log, &first.ordered(1, timestamp_ns));
         let after = TestRequest::new(b"", &[&[0; 40]]);
         (0..then).for_each(|_| drop(execute(&mut log, &after.ordered(2, 9))));
-        (log.digest(), log.chain(), log.oldest())
+        (digest_of(&log), log.chain(), log.oldest())
     };
     for then in [0, 1, 20] {
         let (digest, chain, oldest) = history(&TestRequest::new(b"", &[b"a"]), 5, then);
@@ -182,13 +190,13 @@ fn a_subscriber_finds_every_forgery() {
     let mut chain = log.chain_at(0).unwrap();
     for run in log.runs_from(0).unwrap() {
         let (position, timestamp_ns) = (run.position_first, run.timestamp_ns);
-        assert_eq!(verify_run(&chain, position, timestamp_ns, run.message), run.chain);
+        assert_eq!(verify_run(&chain, position, timestamp_ns, &run.message.to_vec()), run.chain);
         let mut forged = run.message.to_vec();
         *forged.last_mut().unwrap() ^= 1;
         assert_ne!(verify_run(&chain, position, timestamp_ns, &forged), run.chain);
-        assert_ne!(verify_run(&chain, position + 1, timestamp_ns, run.message), run.chain);
-        assert_ne!(verify_run(&chain, position, timestamp_ns + 1, run.message), run.chain);
-        assert_ne!(verify_run(&run.chain, position, timestamp_ns, run.message), run.chain);
+        assert_ne!(verify_run(&chain, position + 1, timestamp_ns, &run.message.to_vec()), run.chain);
+        assert_ne!(verify_run(&chain, position, timestamp_ns + 1, &run.message.to_vec()), run.chain);
+        assert_ne!(verify_run(&run.chain, position, timestamp_ns, &run.message.to_vec()), run.chain);
         chain = run.chain;
     }
     assert_eq!(chain, log.chain());
@@ -210,23 +218,113 @@ fn every_position_is_found_in_large_segments() {
         let sequence = firsts.partition_point(|&first| first <= position) - 1;
         let run = log.run_containing(position).unwrap();
         assert_eq!((run.position_first, run.timestamp_ns), (firsts[sequence], sequence as u64));
-        assert_eq!(verify_run(&run.chain_before, run.position_first, run.timestamp_ns, run.message), run.chain);
+        assert_eq!(
+            verify_run(&run.chain_before, run.position_first, run.timestamp_ns, &run.message.to_vec()),
+            run.chain
+        );
     }
 }
 
-/// Runs of one size stand in the same few places for ever: no segment is allocated once the first was trimmed.
+/// `protocol.md SP-4`: runs of one size stand in the same few pages for ever: what was trimmed is zeros again before it is used again.
 #[test]
-fn memory_is_used_again_once_retention_is_reached() {
-    let mut log = OrderedLog::new(LogSettings { segment_bytes: 1024, segments_max: 3 });
-    let request = TestRequest::new(b"", &[&[1; 200]]);
-    let mut places = std::collections::BTreeSet::new();
+fn pages_are_used_again_once_retention_is_reached() {
+    let settings = LogSettings { segment_bytes: 2 * PAGE_BYTES, segments_max: 3 };
+    let mut log = OrderedLog::new(settings);
+    let request = TestRequest::new(b"", &[&[1; 900]]);
+    let runs_a_segment = 2 * PAGE_BYTES / (RUN_HEADER_BYTES + request.message().len());
     for sequence in 0..100 {
         execute(&mut log, &request.ordered(sequence, sequence));
-        places.extend(log.runs_from(log.oldest()).unwrap().map(|run| run.message.as_ptr()));
+        let runs = log.runs_from(log.oldest()).unwrap().count();
+        assert_eq!(runs as u64, log.end() - log.oldest());
+        assert!(runs <= 3 * runs_a_segment);
+        let newest = &log.segments[log.segments.len() - 1];
+        let (filled, room) = (2 * PAGE_BYTES - newest.room_bytes(), newest.room_bytes());
+        let segment = (log.segment_first + log.segments.len() - 1) % 3;
+        let mut rest = vec![9; room];
+        log.state().read(pages::segment_begin(settings, segment) + filled as u64, &mut rest);
+        assert!(rest.iter().all(|byte| *byte == 0));
     }
-    let runs_a_segment = 1024 / (RUN_HEADER_BYTES + request.message().len());
-    assert_eq!(places.len(), 3 * runs_a_segment);
-    assert_eq!(log.oldest(), 100 - log.runs_from(log.oldest()).unwrap().count() as u64);
+    assert!(log.oldest() > 0);
+}
+
+/// `protocol.md SP-3`: a log that went back, or came from elsewhere, is what it was when its pages were taken, and goes on
+/// like it; what its index still knew makes no difference.
+#[test]
+fn a_log_is_found_again_in_its_pages() {
+    let settings = LogSettings { segment_bytes: 3 * PAGE_BYTES, segments_max: 3 };
+    let request = |number: u64| TestRequest::new(&vec![7; number as usize * 131 % 900], &[&number.to_le_bytes(), b"x"]);
+    let facts = |log: &OrderedLog| {
+        let runs = log.runs_from(log.oldest()).unwrap();
+        let runs: Vec<_> = runs.map(|run| (run.position_first, run.chain_before, run.message.to_vec())).collect();
+        (log.oldest(), log.end(), log.chain(), runs, digest_of(log))
+    };
+    for (before, after) in [(0, 1), (1, 1), (20, 3), (20, 60), (90, 1), (90, 40), (90, 400)] {
+        let mut log = OrderedLog::new(settings);
+        (0..before).for_each(|number| drop(execute(&mut log, &request(number).ordered(number, number))));
+        let (snapshot, expected) = (log.state().snapshot(), facts(&log));
+
+        // Another history behind it, which is taken back.
+        let other = |number: u64| request(number + 1000);
+        (before..before + after).for_each(|number| drop(execute(&mut log, &other(number).ordered(number, number))));
+        let abandoned = (log.state().snapshot(), facts(&log));
+        log.state_mut().restore(&snapshot);
+        log.restored().unwrap();
+        assert_eq!(facts(&log), expected);
+
+        let mut fresh = OrderedLog::new(settings);
+        fresh.state_mut().restore(&snapshot);
+        fresh.restored().unwrap();
+        assert_eq!(facts(&fresh), expected);
+        for number in before..before + after {
+            execute(&mut log, &request(number).ordered(number, number));
+            execute(&mut fresh, &request(number).ordered(number, number));
+        }
+        assert_eq!(facts(&log), facts(&fresh));
+        for position in log.oldest()..log.end() {
+            let found = [&log, &fresh].map(|log| log.run_containing(position).unwrap().position_first);
+            assert_eq!(found, [position / 2 * 2; 2]);
+        }
+
+        // From one history into another of the same length.
+        log.state_mut().restore(&abandoned.0);
+        log.restored().unwrap();
+        assert_eq!(facts(&log), abandoned.1);
+    }
+}
+
+/// `protocol.md SP-3`
+#[test]
+fn pages_that_are_no_log_are_refused() {
+    let settings = LogSettings { segment_bytes: PAGE_BYTES, segments_max: 3 };
+    let mut log = OrderedLog::new(settings);
+    for sequence in 0..40 {
+        execute(&mut log, &TestRequest::new(&[3; 200], &[b"entry"]).ordered(sequence, sequence));
+    }
+    let snapshot = log.state().snapshot();
+    let begin = pages::segment_begin(settings, log.segment_first);
+    let header = crate::state::ENGINE_PAGES * PAGE_BYTES as u64;
+    // The fields of the header, then those of the oldest run: its position, the length of its message, its count.
+    for (offset, bytes) in [(0, 8), (8, 8), (16, 8), (24, 8), (32, 8), (40, 8), (80, 8), (88, 32)]
+        .map(|(at, bytes)| (header + at, bytes))
+        .into_iter()
+        .chain([(0, 8), (48, 4), (52, 4)].map(|(at, bytes)| (begin + at, bytes)))
+    {
+        for value in [0xff, 0x01] {
+            let mut fresh = OrderedLog::new(settings);
+            fresh.state_mut().restore(&snapshot);
+            fresh.state_mut().write(offset, &vec![value; bytes]);
+            assert!(fresh.restored().is_err(), "{value:#x} in {bytes} bytes at {offset}");
+        }
+    }
+    // As many pages, but less of each used.
+    let mut others = OrderedLog::new(LogSettings { segment_bytes: PAGE_BYTES - 1, ..settings });
+    others.state_mut().restore(&snapshot);
+    assert_eq!(others.restored().unwrap_err().page, crate::state::ENGINE_PAGES);
+}
+
+#[test]
+fn the_log_answers_no_query() {
+    assert_eq!(query(&OrderedLog::new(LogSettings { segment_bytes: 400, segments_max: 2 }), b"entry"), None);
 }
 
 #[test]
@@ -247,7 +345,7 @@ fn a_message_of_the_largest_size_fits_a_segment_of_its_own() {
         OrderedLog::new(LogSettings { segment_bytes: RUN_HEADER_BYTES + request.message().len(), segments_max: 2 });
     for sequence in 0..5 {
         execute(&mut log, &request.ordered(sequence, sequence));
-        assert_eq!(log.run_containing(sequence).unwrap().message, request.message());
+        assert_eq!(log.run_containing(sequence).unwrap().message.to_vec(), request.message());
     }
     assert_eq!((log.oldest(), log.end()), (3, 5));
 }

@@ -2,7 +2,7 @@
 
 use super::init::faults;
 use crate::failure::Failure;
-use crate::options::parse_duration;
+use crate::options::{parse_duration, parse_rate};
 use crate::output::{print_line, write_text};
 use crate::signals::stop_flag;
 use crate::trial::local_cluster::{Behind, LocalCluster, own_process};
@@ -23,12 +23,13 @@ use std::time::{Duration, SystemTime};
 ///
 /// Without --config a cluster is started for the run, as `demo` starts it: replicas and a driver as child processes on
 /// loopback. Without --rate the loop is closed: each session sends when an answer makes room. With it operations are
-/// due at a constant rate, and latencies count from when they were due. The exit status is 1 when an operation failed
-/// or the replicas do not agree.
+/// due at a constant rate, and latencies count from when they were due. The exit status is 1 when an operation failed,
+/// the replicas do not agree, or a history that was checked is not linearizable.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   logothete bench --sessions 4 --outstanding 256
   logothete bench --rate 20000 --outstanding 1000 --duration 10s --plot latency.svg
+  logothete bench --service kv --read-percent 90 --outstanding 64 --check
   logothete bench --config /tmp/cluster/cluster.toml --operations 1000000 --json -")]
 pub struct Arguments {
     /// Load the running cluster of this cluster.toml, by driver 0 of this host
@@ -60,8 +61,8 @@ pub struct Arguments {
     /// Operations a second of an open loop, over all sessions [default: a closed loop]
     #[arg(long, value_name = "R", value_parser = parse_rate)]
     rate: Option<f64>,
-    /// Percentage of reads; only 0 is built
-    #[arg(long, value_name = "P", default_value = "0", value_parser = parse_read_percent)]
+    /// Percentage of reads, asked as queries; for --service kv
+    #[arg(long, value_name = "P", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     read_percent: u32,
     /// Time before measuring begins
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
@@ -72,14 +73,17 @@ pub struct Arguments {
     /// Measured operations, instead of a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     operations: Option<u64>,
-    /// Write every call and answer with its times to FILE, for a linearizability checker
+    /// Write every call and answer with its times to FILE, for a linearizability checker; with --service kv it is checked
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+    /// Check that the answers of --service kv are linearizable
+    #[arg(long)]
+    check: bool,
     /// The same service, driver and transport behind one server with no protocol
     #[arg(long, conflicts_with_all = ["config", "replicas", "faults"])]
     unreplicated: bool,
     /// The null protocol over the same transport: the datagrams of the protocol and nothing behind them
-    #[arg(long, conflicts_with_all = ["config", "unreplicated", "rate", "operations", "history", "service", "reply", "hdr"])]
+    #[arg(long, conflicts_with_all = ["config", "unreplicated", "rate", "operations", "history", "check", "service", "reply", "hdr"])]
     null: bool,
     /// With --null: four delays instead of five; replicas answer when prepared
     #[arg(long, requires = "null")]
@@ -90,6 +94,9 @@ pub struct Arguments {
     #[command(flatten)]
     outputs: Outputs,
 }
+
+/// The least size of values that are all different.
+const VALUE_BYTES_UNIQUE: usize = 8;
 
 /// What the log of a measured cluster keeps.
 const RETENTION_BYTES: u64 = 64 << 20;
@@ -194,6 +201,8 @@ fn run_null(arguments: &Arguments) -> Result<(LoadResult, Report), Failure> {
 
 fn run_local(arguments: &Arguments, stop: &AtomicBool) -> Result<(LoadResult, Report), Failure> {
     let service = arguments.service.unwrap_or(ServiceKind::Log);
+    // Before anything is started.
+    arguments.check(service)?;
     let plan = Plan { service, null_reply_bytes: reply_bytes(arguments.reply, service)?, ..arguments.start.plan()? };
     let behind = if arguments.unreplicated { Behind::Unreplicated } else { Behind::Replicas };
     let mut local = LocalCluster::start(&plan, behind, stop)?;
@@ -217,6 +226,7 @@ fn run_on(arguments: &Arguments, config: &Path, stop: &AtomicBool) -> Result<(Lo
         ReplicaLocal::load(&ReplicaLocal::file(config, 0)).map_or("unknown", |local| local.arrangement.name());
     let subject = Subject {
         cluster: &cluster,
+        fresh: false,
         config: config.to_path_buf(),
         session: driver.session.clone(),
         counters: counters_files(config, &cluster),
@@ -229,6 +239,22 @@ fn run_on(arguments: &Arguments, config: &Path, stop: &AtomicBool) -> Result<(Lo
 }
 
 impl Arguments {
+    /// Whether the history is to be checked, which only reads and writes of different values can be.
+    fn check(&self, service: ServiceKind) -> Result<bool, Failure> {
+        if !service.reads() && (self.read_percent > 0 || self.check) {
+            let option = if self.check { "--check" } else { "--read-percent" };
+            return Err(Failure::Usage(format!("{option} is for --service kv; the service is {service}")));
+        }
+        let check = service.reads() && (self.check || self.history.is_some());
+        if check && self.payload < VALUE_BYTES_UNIQUE {
+            return Err(Failure::Usage(format!(
+                "--payload {}: a history is checked by its values, which differ from {VALUE_BYTES_UNIQUE} bytes on",
+                self.payload
+            )));
+        }
+        Ok(check)
+    }
+
     fn load_plan(&self, cluster: &Cluster) -> Result<LoadPlan, Failure> {
         let limit = cluster.operation_bytes_max();
         if self.payload > limit {
@@ -247,10 +273,12 @@ impl Arguments {
         Ok(LoadPlan {
             payload_bytes: self.payload,
             keys: self.keys,
+            read_percent: self.read_percent,
             sessions: self.sessions as usize,
             options,
             intervals_keep: self.outputs.hdr.is_some(),
             history: self.history.clone(),
+            check: self.check(cluster.service)?,
         })
     }
 }
@@ -319,34 +347,12 @@ fn reply_bytes(reply: Option<usize>, service: ServiceKind) -> Result<usize, Fail
     }
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err(String::from("write a positive number of operations a second")),
-    }
-}
-
-fn parse_read_percent(text: &str) -> Result<u32, String> {
-    match text.parse::<u32>() {
-        Ok(0) => Ok(0),
-        Ok(1..=100) => Err(String::from("reads are not built yet; use 0")),
-        _ => Err(String::from("write a percentage; only 0 is built yet")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn values_are_checked() {
-        assert_eq!(parse_rate("2500"), Ok(2500.0));
-        for text in ["0", "-1", "inf", "NaN", "many"] {
-            assert!(parse_rate(text).is_err(), "{text}");
-        }
-        assert_eq!(parse_read_percent("0"), Ok(0));
-        assert_eq!(parse_read_percent("50").unwrap_err(), "reads are not built yet; use 0");
-        assert!(parse_read_percent("101").is_err());
         assert_eq!(reply_bytes(None, ServiceKind::Null).unwrap(), 8);
         assert_eq!(reply_bytes(Some(0), ServiceKind::Null).unwrap(), 0);
         assert!(matches!(reply_bytes(Some(8), ServiceKind::Log), Err(Failure::Usage(_))));

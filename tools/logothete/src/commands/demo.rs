@@ -98,7 +98,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn load_plan(sessions: usize, outstanding: usize, (warmup, duration): (Duration, Duration)) -> LoadPlan {
     let options = LoadOptions { outstanding, warmup, extent: Extent::Duration(duration), ..LoadOptions::default() };
-    LoadPlan { payload_bytes: PAYLOAD_BYTES, keys: 1, sessions, options, intervals_keep: true, history: None }
+    LoadPlan {
+        payload_bytes: PAYLOAD_BYTES,
+        keys: 1,
+        read_percent: 0,
+        sessions,
+        options,
+        intervals_keep: true,
+        history: None,
+        check: false,
+    }
 }
 
 fn out_directory(wanted: Option<&Path>) -> Result<PathBuf, Failure> {

@@ -78,21 +78,51 @@ pub fn spawn_cluster(
     replica_count: usize,
     overrides: &Overrides,
 ) -> Result<(), Failure> {
-    let failed = |error: crate::children::ChildError| Failure::Failed(error.to_string());
     for id in 0..replica_count {
-        let mut command = program("replica")?;
-        command.arg("--config").arg(config).arg("--id").arg(id.to_string());
-        overrides.network.pass_to(&mut command);
-        if let Some(arrangement) = overrides.threads.arrangement {
-            command.arg("--arrangement").arg(arrangement.name());
-        }
-        children.spawn(&format!("replica {id}"), &mut command).map_err(failed)?;
+        spawn_replica(children, config, id as u8, false, overrides)?;
     }
+    spawn_driver(children, config, overrides)?;
+    Ok(())
+}
+
+/// Starts replica `id`; with `rejoin` it recovers from the others. Returns its process id.
+///
+/// # Errors
+///
+/// When the process cannot be started.
+pub fn spawn_replica(
+    children: &mut Children,
+    config: &Path,
+    id: u8,
+    rejoin: bool,
+    overrides: &Overrides,
+) -> Result<u32, Failure> {
+    let mut command = program("replica")?;
+    command.arg("--config").arg(config).arg("--id").arg(id.to_string());
+    overrides.network.pass_to(&mut command);
+    if let Some(arrangement) = overrides.threads.arrangement {
+        command.arg("--arrangement").arg(arrangement.name());
+    }
+    if rejoin {
+        command.arg("--rejoin");
+    }
+    spawn(children, &format!("replica {id}"), &mut command)
+}
+
+/// Starts driver 0. Returns its process id.
+///
+/// # Errors
+///
+/// When the process cannot be started.
+pub fn spawn_driver(children: &mut Children, config: &Path, overrides: &Overrides) -> Result<u32, Failure> {
     let mut command = program("driver")?;
     command.arg("--config").arg(config).arg("--client").arg("0");
     overrides.network.pass_to(&mut command);
-    children.spawn("driver 0", &mut command).map_err(failed)?;
-    Ok(())
+    spawn(children, "driver 0", &mut command)
+}
+
+fn spawn(children: &mut Children, name: &str, command: &mut Command) -> Result<u32, Failure> {
+    children.spawn(name, command).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// A command line of this program, beginning with `subcommand`.

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 pub mod doctor;
+pub mod drill;
 pub mod driver;
 pub mod init;
 pub mod local;
@@ -10,6 +11,7 @@ pub mod null_replica;
 pub mod process;
 pub mod publish;
 pub mod replica;
+pub mod rotate_keys;
 pub mod session;
 pub mod status;
 pub mod subscribe;

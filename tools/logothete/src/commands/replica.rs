@@ -64,9 +64,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn text(event: Event) -> Option<String> {
     match event {
         Event::Stable(_) => None,
-        Event::Contradiction { replica, sequence } => Some(format!(
-            "replica {} contradicted itself about sequence number {}; it is faulty or its key is used twice",
-            replica.0, sequence.0
+        Event::Contradiction(evidence) => Some(format!(
+            "replica {} contradicted itself about sequence number {}; it is faulty or its key is used twice: {evidence}",
+            evidence.replica, evidence.sequence
+        )),
+        Event::RolledBack { .. } => None,
+        Event::StateFetched(sequence) => {
+            Some(format!("fetched the state after sequence number {} from other replicas", sequence.0))
+        }
+        Event::ViewLeft { wanted } => Some(format!("left its view for view {}", wanted.0)),
+        Event::ViewEntered(view) => Some(format!("entered view {}", view.0)),
+        Event::NewViewWrong { replica, view } => Some(format!(
+            "replica {} signed a new view {} that does not follow from what it is made of; it is faulty",
+            replica.0, view.0
         )),
         Event::Diverged(sequence) => Some(format!(
             "a quorum has another state at sequence number {} than this replica, which is faulty",
@@ -87,7 +97,9 @@ mod tests {
     #[test]
     fn what_is_routine_is_not_told() {
         assert_eq!(text(Event::Stable(SequenceNumber(128))), None);
-        let told = text(Event::Contradiction { replica: ReplicaId(2), sequence: SequenceNumber(7) }).unwrap();
+        let zeros = "00".repeat(32);
+        let line = format!("v1 replica=2 kind=commit view=0 number=7 held={zeros} other={zeros} proof=mac");
+        let told = text(Event::Contradiction(line.parse().unwrap())).unwrap();
         assert!(told.contains("replica 2") && told.contains("number 7"), "{told}");
         assert!(text(Event::Diverged(SequenceNumber(9))).unwrap().contains('9'));
         assert!(text(Event::FellBehind { checkpoint: SequenceNumber(256) }).unwrap().contains("256"));

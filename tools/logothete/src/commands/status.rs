@@ -4,8 +4,9 @@ use crate::failure::Failure;
 use crate::options::parse_duration;
 use crate::output::{print_line, write_json};
 use crate::trial::measure::counters_files;
-use logothete_engine::client::status::{ReplicaStatus, query};
+use logothete_engine::client::status::{RejectCounts, RejectedBy, ReplicaStatus, query, query_rejects};
 use logothete_engine::cluster::{Cluster, init};
+use logothete_engine::numbers::Principal;
 use logothete_engine::replica::Progress;
 use logothete_transport::counters::{Counters, Liveness};
 use serde_json::json;
@@ -16,7 +17,10 @@ use std::time::Duration;
 /// one.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
-/// Asks every replica how it fares, and prints one line each.
+/// Below the table: a faulty replica may claim anything.
+const OWN_WORD: &str = "(each line is that replica's own word)";
+
+/// Asks every replica how it fares, and prints one line each: what that replica says of itself.
 ///
 /// Exit status 1 when fewer than 2f+1 replicas answer, or when replicas have different states at the same sequence
 /// number.
@@ -29,6 +33,9 @@ pub struct Arguments {
     /// How long to wait for answers
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     timeout: Duration,
+    /// Also print whom each replica rejects for what
+    #[arg(long)]
+    rejects: bool,
     /// Also print the counters of the cluster's processes on this host
     #[arg(long)]
     counters: bool,
@@ -47,15 +54,30 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let operator = init::operator_identity(&arguments.config, &cluster)?;
     let answers = query(&cluster, operator, arguments.timeout).map_err(|error| Failure::Failed(error.to_string()))?;
     let finding = judge(&cluster, &answers);
+    let rejects = if arguments.rejects {
+        let operator = init::operator_identity(&arguments.config, &cluster)?;
+        let told = query_rejects(&cluster, operator, arguments.timeout);
+        Some(told.map_err(|error| Failure::Failed(error.to_string()))?)
+    } else {
+        None
+    };
     if let Some(path) = &arguments.json {
-        write_json(path, &to_json(&cluster, &answers, &finding))?;
+        let mut value = to_json(&cluster, &answers, &finding);
+        if let Some(rejects) = &rejects {
+            value["rejects"] = rejects_json(rejects);
+        }
+        write_json(path, &value)?;
     }
     if arguments.json.as_deref() != Some(Path::new("-")) {
         for line in table(&cluster, &answers) {
             print_line(&line)?;
         }
+        print_line(OWN_WORD)?;
         for line in &finding.remarks {
             print_line(line)?;
+        }
+        for line in rejects.iter().flat_map(|rejects| rejects_table(rejects)) {
+            print_line(&line)?;
         }
     }
     if arguments.counters {
@@ -197,7 +219,65 @@ fn state(progress: Progress) -> &'static str {
         Progress::Normal => "normal",
         Progress::Stalled => "stalled",
         Progress::FellBehind => "fell behind",
+        Progress::ViewChanging => "changing view",
     }
+}
+
+/// Who rejects whom for what, the most frequent first at each replica.
+fn rejects_table(rejects: &[Option<RejectCounts>]) -> Vec<String> {
+    let line = |cells: [&str; 4], count: &str| {
+        format!("{:<8} {:<9} {:<11} {:<24} {count}", cells[0], cells[1], cells[2], cells[3])
+    };
+    let mut lines = vec![String::new(), line(["replica", "part", "rejects of", "for"], "times")];
+    for (id, counts) in rejects.iter().enumerate() {
+        let id = id.to_string();
+        let Some(counts) = counts else {
+            lines.push(line([&id, "-", "-", "no answer"], "-"));
+            continue;
+        };
+        for count in &counts.counts {
+            let about = about(count.about);
+            lines.push(line([&id, part(count.by), &about, &count.reason], &count.count.to_string()));
+        }
+        if counts.omitted > 0 {
+            lines.push(line([&id, "-", "-", "less frequent ones"], &counts.omitted.to_string()));
+        }
+    }
+    lines
+}
+
+fn part(by: RejectedBy) -> &'static str {
+    match by {
+        RejectedBy::Verifier => "verifier",
+        RejectedBy::Core => "core",
+    }
+}
+
+fn about(about: Option<Principal>) -> String {
+    match about {
+        None => String::from("unproven"),
+        Some(Principal::Replica(id)) => format!("replica {id}"),
+        Some(Principal::Client(id)) => format!("client {id}"),
+    }
+}
+
+fn rejects_json(rejects: &[Option<RejectCounts>]) -> serde_json::Value {
+    let replicas = rejects.iter().enumerate().map(|(id, counts)| match counts {
+        None => json!({ "by": id, "reachable": false }),
+        Some(counts) => {
+            let list = counts.counts.iter().map(|count| {
+                json!({
+                    "part": part(count.by),
+                    "about": count.about.map(|sender| about(Some(sender))),
+                    "reason": count.reason,
+                    "count": count.count,
+                })
+            });
+            let list = list.collect::<Vec<_>>();
+            json!({ "by": id, "reachable": true, "own_word": true, "counts": list, "omitted": counts.omitted })
+        }
+    });
+    serde_json::Value::Array(replicas.collect())
 }
 
 fn to_json(cluster: &Cluster, answers: &[Option<ReplicaStatus>], finding: &Finding) -> serde_json::Value {
@@ -206,6 +286,7 @@ fn to_json(cluster: &Cluster, answers: &[Option<ReplicaStatus>], finding: &Findi
         Some(status) => json!({
             "id": id,
             "reachable": true,
+            "own_word": true,
             "view": status.view,
             "role": if status.primary { "primary" } else { "backup" },
             "executed": status.executed,
@@ -234,6 +315,7 @@ fn to_json(cluster: &Cluster, answers: &[Option<ReplicaStatus>], finding: &Findi
 mod tests {
     use super::*;
     use logothete_crypto::{digest, os_entropy};
+    use logothete_engine::client::status::RejectCount;
     use logothete_engine::cluster::init::{Plan, generate};
     use logothete_engine::numbers::{ReplicaId, ReplicaSet};
 
@@ -322,6 +404,35 @@ mod tests {
         let mut answers = all();
         answers[3].as_mut().unwrap().progress = Progress::Stalled;
         assert!(judge(&cluster(), &answers).progress);
+    }
+
+    #[test]
+    fn rejects_name_who_says_it_and_of_whom() {
+        let count = |by, about, reason: &str, count| RejectCount { by, about, reason: reason.into(), count };
+        let replica = Some(Principal::Replica(ReplicaId(3)));
+        let counts = RejectCounts {
+            counts: vec![
+                count(RejectedBy::Verifier, None, "tag bad", 12),
+                count(RejectedBy::Core, replica, "vote conflict", 2),
+            ],
+            omitted: 1,
+        };
+        let rejects = [Some(counts), None];
+        let lines = rejects_table(&rejects);
+        assert_eq!(
+            lines[1..],
+            [
+                "replica  part      rejects of  for                      times",
+                "0        verifier  unproven    tag bad                  12",
+                "0        core      replica 3   vote conflict            2",
+                "0        -         -           less frequent ones       1",
+                "1        -         -           no answer                -",
+            ]
+        );
+        let value = rejects_json(&rejects);
+        assert_eq!(value[0]["counts"][0]["about"], json!(null));
+        assert_eq!(value[0]["counts"][1]["about"], json!("replica 3"));
+        assert_eq!(value[1], json!({ "by": 1, "reachable": false }));
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl LocalCluster {
         let config = self.config();
         Ok(Subject {
             cluster: &self.cluster,
+            fresh: true,
             session: self.session()?,
             counters: counters_files(&config, &self.cluster),
             config,
@@ -114,7 +115,11 @@ impl LocalCluster {
 
 /// Waits until every replica hears every other: from then on nothing is part of the start any more. A cluster that does
 /// not come to it in time is measured as it is; the report says what is wrong with it.
-fn wait_for_each_other(config: &Path, cluster: &Cluster, stop: &AtomicBool) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// When the replicas cannot be asked.
+pub fn wait_for_each_other(config: &Path, cluster: &Cluster, stop: &AtomicBool) -> Result<(), Failure> {
     let (begin, count) = (Instant::now(), cluster.replica_count());
     while begin.elapsed() < START_WAIT && !stop.load(Ordering::Relaxed) {
         let answers = ask(config, cluster)?;

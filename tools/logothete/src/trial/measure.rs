@@ -1,8 +1,10 @@
 //! The sequence of a measured run: look at the processes, load, look again, and compare the replicas.
 
+use super::judge::HistoryFile;
 use crate::failure::Failure;
 use crate::output::Progress as ProgressLine;
 use logothete_bench::history::HistoryWriter;
+use logothete_bench::linearizability::register::Initial;
 use logothete_bench::load::{
     self, KeyValueWorkload, LoadOptions, LoadResult, LogWorkload, NullWorkload, Outlets, Pace, Phase, Workload,
 };
@@ -42,6 +44,8 @@ const RING_BYTES_MAX: usize = 16 << 20;
 pub struct Subject<'a> {
     /// The configuration that it runs.
     pub cluster: &'a Cluster,
+    /// Whether nothing was stored in it before.
+    pub fresh: bool,
     /// Its `cluster.toml`, beside which the operator's key is.
     pub config: PathBuf,
     /// The session socket of its driver.
@@ -65,6 +69,8 @@ pub struct LoadPlan {
     pub payload_bytes: usize,
     /// Keys of the key-value service.
     pub keys: u64,
+    /// Of the key-value service: how many of a hundred operations are reads.
+    pub read_percent: u32,
     /// Sessions.
     pub sessions: usize,
     /// Pace, extent and window.
@@ -73,6 +79,8 @@ pub struct LoadPlan {
     pub intervals_keep: bool,
     /// Where every call and answer goes.
     pub history: Option<PathBuf>,
+    /// Whether the history of the key-value service is judged after the run; it is recorded for that if need be.
+    pub check: bool,
 }
 
 /// Runs the load and puts the report together. `label` stands before the progress on standard error.
@@ -91,12 +99,22 @@ pub fn measure(
     let mut sessions = load::connect(&subject.session, plan.sessions, &session_options(subject.cluster, plan))
         .map_err(|error| failed(&error))?;
     let sampler = Sampler::start(subject.watched, SAMPLE_PERIOD).map_err(|error| failed(&error))?;
-    let (result, datagrams_sent) = run_load(subject, &mut sessions, plan, label, stop)?;
+    let history =
+        if plan.check || plan.history.is_some() { Some(HistoryFile::create(plan.history.as_deref())?) } else { None };
+    let (history, mut recorder) = history.map(|(file, to)| (file, HistoryWriter::new(to))).unzip();
+    let (result, datagrams_sent) = run_load(subject, &mut sessions, plan, recorder.as_mut(), label, stop)?;
     let processes = sampler.finish();
     if result.stopped {
         return Err(Failure::Failed(String::from("interrupted")));
     }
     let after = ask_until_agreed(subject, stop)?;
+    let linearizable = match (&history, recorder) {
+        (Some(file), Some(recorder)) => {
+            recorder.finish().map_err(|error| Failure::of_file("write", file.path(), &error))?;
+            plan.check.then(|| judge(file, subject.fresh)).transpose()?
+        }
+        _ => None,
+    };
     let reports: Vec<_> = after.iter().flatten().map(|status| (status.executed, status.state_digest)).collect();
     let cluster = subject.cluster;
     let facts = RunFacts {
@@ -108,6 +126,7 @@ pub fn measure(
         sessions: plan.sessions as u32,
         outstanding: plan.options.outstanding as u32,
         service: cluster.service.to_string(),
+        read_percent: cluster.service.reads().then_some(plan.read_percent),
         journal: cluster.journal.to_string(),
         transport: subject.transport.clone(),
         fan_out: subject.fan_out.clone(),
@@ -118,9 +137,23 @@ pub fn measure(
         view_changes: after.iter().flatten().map(|status| status.view).max().unwrap_or(0),
         replicas_reported: reports.len() as u32,
         orders_agree: orders_agree(&reports, u32::from(cluster.faults)),
+        linearizable,
     };
     let report = Report::new(&result, plan.options.pace, &processes, facts);
     Ok((result, report))
+}
+
+/// Whether a history is linearizable; if not, says on standard error what is wrong with it.
+fn judge(history: &HistoryFile, fresh: bool) -> Result<bool, Failure> {
+    let verdict = history.judge(if fresh { Initial::Absent } else { Initial::Unknown })?;
+    match &verdict {
+        Ok(checked) => {
+            let (operations, keys) = (count(checked.operations as u64), count(checked.keys as u64));
+            eprintln!("history: {operations} reads and writes of {keys} keys are linearizable");
+        }
+        Err(fault) => eprintln!("{fault}"),
+    }
+    Ok(verdict.is_ok())
 }
 
 /// Rings that hold twice what a session has outstanding.
@@ -133,7 +166,8 @@ fn session_options(cluster: &Cluster, plan: &LoadPlan) -> Options {
     let operation = plan.payload_bytes + 64;
     Options {
         requests_bytes: ring(operation),
-        responses_bytes: ring(reply_bytes(cluster) as usize),
+        // A get's outcome holds a value.
+        responses_bytes: ring(reply_bytes(cluster) as usize + plan.payload_bytes),
         ..Options::default()
     }
 }
@@ -143,7 +177,7 @@ fn reply_bytes(cluster: &Cluster) -> u64 {
     match cluster.service {
         // A position.
         ServiceKind::Log => 8,
-        // An outcome without a value: the load only puts.
+        // An outcome without a value, as a put has it.
         ServiceKind::KeyValue => 1,
         ServiceKind::Null => cluster.null_reply_bytes as u64,
     }
@@ -154,6 +188,7 @@ fn run_load(
     subject: &Subject<'_>,
     sessions: &mut [Session],
     plan: &LoadPlan,
+    history: Option<&mut HistoryWriter<File>>,
     label: &str,
     stop: &AtomicBool,
 ) -> Result<(LoadResult, u64), Failure> {
@@ -163,14 +198,17 @@ fn run_load(
     let bytes = plan.payload_bytes;
     match subject.cluster.service {
         // Payloads differ from those of other runs on the same log.
-        ServiceKind::Log => run_workload(subject, sessions, &mut LogWorkload::new(bytes, random), plan, label, stop),
+        ServiceKind::Log => {
+            let mut workload = LogWorkload::new(bytes, random);
+            run_workload(subject, sessions, &mut workload, plan, history, label, stop)
+        }
         ServiceKind::KeyValue => {
-            let mut workload = KeyValueWorkload::new(bytes, plan.keys, 0, random);
-            run_workload(subject, sessions, &mut workload, plan, label, stop)
+            let mut workload = KeyValueWorkload::new(bytes, plan.keys, plan.read_percent, random);
+            run_workload(subject, sessions, &mut workload, plan, history, label, stop)
         }
         ServiceKind::Null => {
             let mut workload = NullWorkload::new(bytes, subject.cluster.null_reply_bytes);
-            run_workload(subject, sessions, &mut workload, plan, label, stop)
+            run_workload(subject, sessions, &mut workload, plan, history, label, stop)
         }
     }
 }
@@ -180,15 +218,10 @@ fn run_workload(
     sessions: &mut [Session],
     workload: &mut impl Workload,
     plan: &LoadPlan,
+    history: Option<&mut HistoryWriter<File>>,
     label: &str,
     stop: &AtomicBool,
 ) -> Result<(LoadResult, u64), Failure> {
-    let mut history = match &plan.history {
-        None => None,
-        Some(path) => {
-            Some(HistoryWriter::new(File::create(path).map_err(|error| Failure::of_file("write", path, &error))?))
-        }
-    };
     // What was sent until the last look before the measured time.
     let sent_before = Arc::new(AtomicU64::new(datagrams_sent(&subject.counters)));
     let (seen, counters) = (Arc::clone(&sent_before), subject.counters.clone());
@@ -203,13 +236,10 @@ fn run_workload(
             line.end();
         }
     });
-    let outlets = Outlets { on_progress, history: history.as_mut(), intervals_keep: plan.intervals_keep };
+    let outlets = Outlets { on_progress, history, intervals_keep: plan.intervals_keep };
     let result = load::run(sessions, workload, &plan.options, outlets, stop)
         .map_err(|error| Failure::Failed(format!("no thread for the figures: {error}")))?;
     let sent = datagrams_sent(&subject.counters).saturating_sub(sent_before.load(Ordering::Relaxed));
-    if let (Some(history), Some(path)) = (history, &plan.history) {
-        history.finish().map_err(|error| Failure::of_file("write", path, &error))?;
-    }
     Ok((result, sent))
 }
 
@@ -236,8 +266,17 @@ fn progress_text(label: &str, progress: &load::Progress, open: bool) -> String {
 ///
 /// When the key is refused, or the host refuses a socket.
 pub fn ask(config: &Path, cluster: &Cluster) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
+    ask_within(config, cluster, QUERY_WAIT)
+}
+
+/// The same, with `wait` for those that do not answer.
+///
+/// # Errors
+///
+/// When the key is refused, or the host refuses a socket.
+pub fn ask_within(config: &Path, cluster: &Cluster, wait: Duration) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
     let operator = init::operator_identity(config, cluster)?;
-    query(cluster, operator, QUERY_WAIT).map_err(|error| Failure::Failed(error.to_string()))
+    query(cluster, operator, wait).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Asks until all replicas report the same sequence number and state, or the time is over: the last to execute may be
@@ -307,10 +346,12 @@ mod tests {
         let mut plan = LoadPlan {
             payload_bytes: 8,
             keys: 1,
+            read_percent: 0,
             sessions: 1,
             options: LoadOptions::default(),
             intervals_keep: false,
             history: None,
+            check: false,
         };
         assert_eq!(session_options(&cluster, &plan).requests_bytes as usize, RING_BYTES_MIN);
         plan.options.outstanding = 10_000;

@@ -4,7 +4,7 @@ use super::local_cluster::{own_process, temporary_directory};
 use crate::children::{ChildError, Children, Diagnostics, Facts};
 use crate::commands::local::program;
 use crate::failure::Failure;
-use logothete_bench::load::{Failures, LoadResult, Pace};
+use logothete_bench::load::{Failures, LoadResult, Pace, Reads};
 use logothete_bench::null_protocol::{ClientOptions, Multicast, Network, Packing, Shape, run_client};
 use logothete_bench::processes::{Role, Sampler, Watched};
 use logothete_bench::report::{Report, RunFacts};
@@ -144,6 +144,7 @@ pub fn measure(
         sessions,
         outstanding: (traffic.operations_per_request * traffic.requests_outstanding) as u32 / sessions.max(1),
         service: String::from("null"),
+        read_percent: None,
         journal: cluster.journal.to_string(),
         transport: outcome.backend.clone(),
         fan_out: String::from(if multicast { "multicast" } else { "unicast" }),
@@ -155,6 +156,7 @@ pub fn measure(
         replicas_reported: executed.len() as u32,
         // The client has checked every result; here, that every replica executed as many.
         orders_agree: executed.len() == cluster.replica_count() && executed.windows(2).all(|pair| pair[0] == pair[1]),
+        linearizable: None,
     };
     let result = LoadResult {
         acknowledged: outcome.operations,
@@ -163,6 +165,7 @@ pub fn measure(
         duration_ns: outcome.duration_ns,
         acknowledgement_gap_max_ns: 0,
         latencies: outcome.latencies,
+        reads: Reads::default(),
         seconds: Vec::new(),
         intervals: Vec::new(),
         stopped: false,

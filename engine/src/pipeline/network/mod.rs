@@ -1,37 +1,39 @@
 //! The agents at the network: the receiver and verifier on the way in, the sender on the way out. They share the endpoint and
 //! the key ring, so they live on one thread, and in one structure.
 //!
-//! A datagram is an announcement of keys, a probe of the multicast path, or a packet. Whether multicast reaches everybody is found out by
-//! trying (`protocol.md PK-7`): each process sends probes to its group, and each announcement says whether the other's
-//! group datagrams arrive. As long as one peer does not hear them, everything goes out by unicast.
+//! A datagram is an announcement of keys or a packet. Some packets are about the link itself (probes of the multicast path, the operator's
+//! wish for new keys): they are dealt with here, and the core never sees them. What is sent and received is in this file, the handshake
+//! in `handshake`, the link's own messages in `link`.
+
+mod group_path;
+mod handshake;
+mod introductions;
+mod link;
+mod rotation;
+#[cfg(test)]
+mod tests;
+
+pub use rotation::RotationPolicy;
 
 use super::ReplicaFacts;
-use super::introductions::Introductions;
 use super::outbox::{Departures, Outgoing};
 use crate::authentication::{Incoming, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
-use crate::limits::{ANNOUNCE_MAX_NS, ANNOUNCE_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
-use crate::wire::packet::{MAGIC_ANNOUNCEMENT, MAGIC_PROBE};
-use logothete_crypto::{ANNOUNCEMENT_BYTES, KeyRing, Outcome};
+use crate::wire::packet::MAGIC_ANNOUNCEMENT;
+use group_path::GroupPath;
+use introductions::Introductions;
+use logothete_crypto::KeyRing;
 use logothete_transport::HostError;
 use logothete_transport::datagram::{Endpoint, Received};
 use logothete_transport::pool::{Frame, Pool};
+use rotation::Rotation;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Datagrams taken from the endpoint at a time.
 const RECEIVE_BATCH: usize = 64;
-
-/// In an announcement: the receiver's group datagrams arrive here.
-const ATTRIBUTE_HEARS_GROUP: u8 = 1;
-
-/// A probe: magic, sender, cluster.
-const PROBE_BYTES: usize = 4 + 2 + 8;
-
-/// How many probes a peer that does not hear them gets before its silence is believed.
-const PROBES_MAX: u32 = 12;
 
 /// What a process needs at the network.
 pub struct NetworkConfig {
@@ -51,6 +53,8 @@ pub struct NetworkConfig {
     pub clients: usize,
     /// Where this process's own multicasts go, if there is multicast.
     pub group: Option<SocketAddr>,
+    /// How long its keys live.
+    pub rotation: RotationPolicy,
 }
 
 /// Receiver, verifier and sender of one process.
@@ -69,14 +73,25 @@ pub struct Network {
     /// Where its last announcement came from, which a recording may be: only announcements go there.
     clients_announced: Vec<Option<SocketAddr>>,
     group: Option<SocketAddr>,
-    /// Peers (by index) whose group datagrams arrive here.
-    heard: Box<[bool]>,
-    /// Replicas that say that this process's group datagrams arrive there.
-    hearing: ReplicaSet,
-    probe_due_ns: u64,
-    probes: u32,
+    group_path: GroupPath,
+    rotation: Option<Rotation>,
+    rotation_policy: RotationPolicy,
+    /// A message of the link's own, while it is made.
+    message: Vec<u8>,
+    announcements: AnnouncementCounts,
     received: Vec<Received>,
     unsendable: u64,
+}
+
+/// What became of the announcements that arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnnouncementCounts {
+    /// Taken in.
+    pub accepted: u64,
+    /// Refused: forged, repeated, for somebody else.
+    pub refused: u64,
+    /// Dropped without a look at their signature: too many came (`protocol.md AN-8`).
+    pub unchecked: u64,
 }
 
 impl Departures for Network {
@@ -108,10 +123,11 @@ impl Network {
             clients: vec![None; clients],
             clients_announced: vec![None; clients],
             group: config.group,
-            heard: vec![false; replicas + clients].into(),
-            hearing: ReplicaSet::EMPTY,
-            probe_due_ns: 0,
-            probes: 0,
+            group_path: GroupPath::new(),
+            rotation: None,
+            rotation_policy: config.rotation,
+            message: Vec::new(),
+            announcements: AnnouncementCounts::default(),
             received: Vec::with_capacity(RECEIVE_BATCH),
             unsendable: 0,
         }
@@ -129,9 +145,10 @@ impl Network {
         for datagram in received.drain(..) {
             match datagram.frame.first_chunk::<4>() {
                 Some(&MAGIC_ANNOUNCEMENT) => self.on_announcement(&datagram, now_ns),
-                Some(&MAGIC_PROBE) => self.on_probe(&datagram, now_ns),
                 _ => {
-                    if let Some(facts) = self.verify(&datagram, now_ns) {
+                    if let Some(facts) = self.verify(&datagram, now_ns)
+                        && !self.on_link_packet(&datagram, facts, now_ns)
+                    {
                         take(datagram.frame, facts);
                     }
                 }
@@ -164,8 +181,17 @@ impl Network {
         }
     }
 
-    fn seal_and_send(&mut self, mut outgoing: Outgoing) {
-        let frame = &mut outgoing.frame;
+    fn seal_and_send(&mut self, outgoing: Outgoing) {
+        let audience = outgoing.audience;
+        let frame = self.seal(outgoing);
+        match audience {
+            Audience::Client(id) => self.send_to_client(id, frame),
+            Audience::Replicas(set) => self.send_to_replicas(set, frame),
+        }
+    }
+
+    fn seal(&mut self, outgoing: Outgoing) -> Frame {
+        let mut frame = outgoing.frame;
         let bytes = self.sealer.seal(
             &mut self.keys,
             frame.capacity_bytes_mut(),
@@ -174,21 +200,19 @@ impl Network {
             outgoing.message_count,
         );
         frame.set_len(bytes);
-        match outgoing.audience {
-            Audience::Client(id) => self.send_to_client(id, outgoing.frame),
-            Audience::Replicas(set) => self.send_to_replicas(set, outgoing.frame),
-        }
+        frame
     }
 
-    /// Ends a duty cycle: announces and probes where due, and hands everything queued to the kernel.
+    /// Ends a duty cycle: rotates keys, announces and probes where due, and hands everything queued to the kernel.
     ///
     /// # Errors
     /// The host's networking is broken.
     pub fn on_duty_end(&mut self, now_ns: u64) -> Result<(), HostError> {
+        self.rotate_where_due(now_ns);
         if self.introductions.deadline_ns() <= now_ns {
             self.announce(now_ns);
         }
-        if self.probe_due_ns <= now_ns {
+        if self.group.is_some() && self.group_path.deadline_ns() <= now_ns {
             self.probe(now_ns);
         }
         self.endpoint.flush()
@@ -196,7 +220,9 @@ impl Network {
 
     /// When [`Network::on_duty_end`] is to be called at the latest.
     pub fn deadline_ns(&self) -> u64 {
-        self.introductions.deadline_ns().min(self.probe_due_ns)
+        let probe_ns = if self.group.is_some() { self.group_path.deadline_ns() } else { u64::MAX };
+        let rotation_ns = self.rotation.as_ref().map_or(0, Rotation::deadline_ns);
+        self.introductions.deadline_ns().min(probe_ns).min(rotation_ns)
     }
 
     /// Sleeps until a datagram or a waker comes, or the time is over.
@@ -222,16 +248,22 @@ impl Network {
 
     /// How many replicas this process has a session with.
     pub fn replicas_established(&self) -> usize {
-        self.replica_ids().filter(|id| self.keys.established(Principal::Replica(*id).code()).is_some()).count()
+        self.established().count()
     }
 
-    /// Whether multicast is in use now: there is a group, and every replica with a session hears it.
+    /// Whether multicast is in use now: there is a group, and it reaches every replica with a session (`protocol.md PK-7`).
     pub fn multicasts(&self) -> bool {
-        self.group.is_some()
-            && self
-                .replica_ids()
-                .filter(|id| self.keys.established(Principal::Replica(*id).code()).is_some())
-                .all(|id| self.hearing.contains(id))
+        self.group.is_some() && self.group_path.reaches(self.established())
+    }
+
+    /// The generation of this process's key.
+    pub fn key_generation(&self) -> u32 {
+        self.keys.generation()
+    }
+
+    /// What became of the announcements that arrived.
+    pub fn announcements(&self) -> AnnouncementCounts {
+        self.announcements
     }
 
     /// What it counted.
@@ -240,7 +272,7 @@ impl Network {
         ReplicaFacts {
             datagrams_sent: datagrams.sent.value(),
             datagrams_received: datagrams.received.value(),
-            refused: self.verifier.refused().total(),
+            refused: *self.verifier.refused(),
         }
     }
 
@@ -268,17 +300,17 @@ impl Network {
     }
 
     fn send_to_replicas(&mut self, set: ReplicaSet, frame: Frame) {
-        let everybody = match self.own {
-            Principal::Replica(own) => ReplicaSet::first(self.replicas.len()).without(own),
-            Principal::Client(_) => ReplicaSet::first(self.replicas.len()),
-        };
         if let Some(group) = self.group
-            && set == everybody
+            && set == self.everybody()
             && self.multicasts()
         {
             self.endpoint.send(frame, group);
             return;
         }
+        self.unicast_to_replicas(set, frame);
+    }
+
+    fn unicast_to_replicas(&mut self, set: ReplicaSet, frame: Frame) {
         let mut addresses = [self.replicas[0]; crate::limits::REPLICAS_MAX];
         let mut count = 0;
         for id in set.iter() {
@@ -286,101 +318,6 @@ impl Network {
             count += 1;
         }
         self.endpoint.send_all(frame, &addresses[..count]);
-    }
-
-    fn on_announcement(&mut self, datagram: &Received, now_ns: u64) {
-        if !self.introductions.may_check(now_ns) {
-            return;
-        }
-        let Ok(accepted) = self.keys.accept_announcement(&datagram.frame[MAGIC_ANNOUNCEMENT.len()..]) else { return };
-        let Some(peer) = self.peer_index(accepted.from) else { return };
-        match Principal::from_code(accepted.from) {
-            Principal::Client(id) => self.clients_announced[usize::from(id.0)] = Some(datagram.from),
-            Principal::Replica(id) if accepted.outcome != Outcome::Challenged => {
-                if accepted.outcome == Outcome::Established {
-                    // A new process: what the former one heard says nothing of this one.
-                    self.hearing = self.hearing.without(id);
-                    (self.probes, self.probe_due_ns) = (0, now_ns);
-                }
-                if accepted.attributes & ATTRIBUTE_HEARS_GROUP != 0 {
-                    self.hearing.insert(id);
-                }
-            }
-            Principal::Replica(_) => {}
-        }
-        if accepted.answer_wanted {
-            self.introductions.want(peer, now_ns);
-        }
-    }
-
-    fn announce(&mut self, now_ns: u64) {
-        for peer in 0..self.heard.len() {
-            if !self.introductions.is_due(peer, now_ns) {
-                continue;
-            }
-            let principal = self.principal(peer);
-            let address = match principal {
-                Principal::Replica(id) => Some(self.replicas[usize::from(id.0)]),
-                Principal::Client(id) => self.clients_announced[usize::from(id.0)],
-            };
-            let Some(address) = address.filter(|_| principal != self.own) else {
-                self.introductions.rest(peer);
-                continue;
-            };
-            let attributes = if self.heard[peer] { ATTRIBUTE_HEARS_GROUP } else { 0 };
-            let announcement = self.keys.announcement(principal.code(), attributes);
-            if let (Some(announcement), Some(mut frame)) = (announcement, self.pool.take()) {
-                let bytes = frame.capacity_bytes_mut();
-                bytes[..4].copy_from_slice(&MAGIC_ANNOUNCEMENT);
-                bytes[4..4 + ANNOUNCEMENT_BYTES].copy_from_slice(&announcement);
-                frame.set_len(4 + ANNOUNCEMENT_BYTES);
-                self.endpoint.send(frame, address);
-            }
-            if self.keys.settled(principal.code()) {
-                self.introductions.rest(peer);
-            } else if matches!(principal, Principal::Client(_)) {
-                // A client that wants a session asks again; one that went away is not called after.
-                self.introductions.rest(peer);
-            } else {
-                self.introductions.sent(peer, now_ns);
-            }
-        }
-    }
-
-    /// A peer's group datagrams arrive here: it is told so by the next announcement, which is due now.
-    fn on_probe(&mut self, datagram: &Received, now_ns: u64) {
-        let probe: Option<&[u8; PROBE_BYTES]> = datagram.frame.first_chunk();
-        let Some(probe) = probe.filter(|_| datagram.group && datagram.frame.len() == PROBE_BYTES) else { return };
-        if probe[6..] != self.cluster.to_le_bytes() {
-            return;
-        }
-        if let Some(peer) = self.peer_index(u16::from_le_bytes([probe[4], probe[5]]))
-            && !std::mem::replace(&mut self.heard[peer], true)
-        {
-            self.introductions.want(peer, now_ns);
-        }
-    }
-
-    fn probe(&mut self, now_ns: u64) {
-        self.probe_due_ns = u64::MAX;
-        let Some(group) = self.group else { return };
-        let others = match self.own {
-            Principal::Replica(own) => ReplicaSet::first(self.replicas.len()).without(own),
-            Principal::Client(_) => ReplicaSet::first(self.replicas.len()),
-        };
-        if self.hearing == others || self.probes >= PROBES_MAX {
-            return;
-        }
-        self.probe_due_ns = now_ns + (ANNOUNCE_NS << self.probes.min(16)).min(ANNOUNCE_MAX_NS);
-        self.probes += 1;
-        if let Some(mut frame) = self.pool.take() {
-            let bytes = frame.capacity_bytes_mut();
-            bytes[..4].copy_from_slice(&MAGIC_PROBE);
-            bytes[4..6].copy_from_slice(&self.own.code().to_le_bytes());
-            bytes[6..PROBE_BYTES].copy_from_slice(&self.cluster.to_le_bytes());
-            frame.set_len(PROBE_BYTES);
-            self.endpoint.send(frame, group);
-        }
     }
 
     fn peer_index(&self, code: u16) -> Option<usize> {
@@ -400,8 +337,23 @@ impl Network {
         }
     }
 
-    fn replica_ids(&self) -> impl Iterator<Item = ReplicaId> + use<> {
-        let own = self.own;
-        (0..self.replicas.len() as u8).map(ReplicaId).filter(move |id| Principal::Replica(*id) != own)
+    /// The replicas with which there is a session.
+    fn established(&self) -> ReplicaSet {
+        let mut set = ReplicaSet::EMPTY;
+        for id in self.everybody().iter() {
+            if self.keys.established(Principal::Replica(id).code()).is_some() {
+                set.insert(id);
+            }
+        }
+        set
+    }
+
+    /// All replicas but this process.
+    fn everybody(&self) -> ReplicaSet {
+        let all = ReplicaSet::first(self.replicas.len());
+        match self.own {
+            Principal::Replica(own) => all.without(own),
+            Principal::Client(_) => all,
+        }
     }
 }

@@ -1,0 +1,330 @@
+//! Requests under way against replicas that lie, lag and repeat themselves.
+
+use super::*;
+use crate::limits::RETRANSMIT_INITIAL_NS;
+use crate::numbers::View;
+use crate::wire::operation::OperationsWriter;
+
+const INCARNATION: Incarnation = Incarnation(70);
+const WINDOW: u64 = 3;
+
+fn at(milliseconds: u64) -> Now {
+    Now { monotonic_ns: milliseconds * 1_000_000, wall_ns: 0 }
+}
+
+fn client_of(reads: bool) -> Client {
+    Client::new(ClientConfig {
+        id: ClientId(5),
+        replicas: 4,
+        quorum_weak: 2,
+        quorum: 3,
+        reads,
+        window: WINDOW,
+        incarnation: INCARNATION,
+    })
+}
+
+/// A client of four replicas whose service answers no queries.
+fn client() -> Client {
+    client_of(false)
+}
+
+/// Of whatever request the client has under this number.
+const OWN_REQUEST: Digest = Digest::ZERO;
+
+fn reply(number: u64, sequence: u64, results: &[u8]) -> Reply<'_> {
+    let (sequence, number) = (SequenceNumber(sequence), RequestNumber(number));
+    let (request, mode, results) = (OWN_REQUEST, Mode::Committed, Answer::Full(results));
+    Reply { view: View(0), sequence, incarnation: INCARNATION, number, request, mode, results }
+}
+
+fn tentative(view: u64, sequence: u64, results: &[u8]) -> Reply<'_> {
+    Reply { view: View(view), mode: Mode::Tentative, ..reply(1, sequence, results) }
+}
+
+fn committed(view: u64, sequence: u64, results: &[u8]) -> Reply<'_> {
+    Reply { view: View(view), ..reply(1, sequence, results) }
+}
+
+/// What a client completes when a replica answers: operations and results.
+fn hear(client: &mut Client, from: u8, reply: &Reply<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut completed = Vec::new();
+    let mut reply = *reply;
+    if reply.request == OWN_REQUEST {
+        reply.request = digest(&client.at(reply.number).message);
+    }
+    client.on_reply(at(1), ReplicaId(from), &reply, &mut |operations: Operations<'_>, results: &[u8]| {
+        completed.push((operations.bytes().to_vec(), results.to_vec()));
+    });
+    completed
+}
+
+fn opened() -> Client {
+    opened_of(false)
+}
+
+/// With one request outstanding.
+fn submitted(reads: bool) -> Client {
+    let mut client = opened_of(reads);
+    submit(&mut client, at(0), b"operation");
+    client
+}
+
+fn opened_of(reads: bool) -> Client {
+    let mut client = client_of(reads);
+    client.on_due(at(0), |_| {});
+    for from in [0, 1, 2] {
+        hear(&mut client, from, &reply(0, 1, b""));
+    }
+    assert!(client.may_submit());
+    client
+}
+
+fn submit(client: &mut Client, now: Now, bytes: &[u8]) -> Vec<u8> {
+    let mut writer = OperationsWriter::new(1000);
+    assert!(writer.try_push(1, 1, bytes));
+    client.submit(now, writer.operations()).to_vec()
+}
+
+fn due(client: &mut Client, now: Now) -> Vec<Vec<u8>> {
+    let mut sent = Vec::new();
+    client.on_due(now, |message| sent.push(message.to_vec()));
+    sent
+}
+
+/// `protocol.md CL-6`
+#[test]
+fn a_result_counts_when_enough_replicas_gave_it_and_once() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    assert!(hear(&mut client, 2, &reply(1, 2, b"result")).is_empty());
+    let completed = hear(&mut client, 0, &reply(1, 2, b"result"));
+    assert_eq!(completed.len(), 1);
+    assert!(completed[0].0.ends_with(b"operation"));
+    assert_eq!(completed[0].1, b"result");
+    assert!(hear(&mut client, 1, &reply(1, 2, b"result")).is_empty());
+    assert_eq!((client.requests_in_flight(), client.operations_in_flight()), (0, 0));
+}
+
+#[test]
+fn replies_match_in_results_and_in_place() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    assert!(hear(&mut client, 0, &reply(1, 2, b"one")).is_empty());
+    assert!(hear(&mut client, 1, &reply(1, 2, b"other")).is_empty());
+    assert!(hear(&mut client, 2, &reply(1, 3, b"one")).is_empty());
+    assert_eq!(hear(&mut client, 3, &reply(1, 2, b"other")).len(), 1);
+}
+
+#[test]
+fn the_view_of_a_reply_need_not_match() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    assert!(hear(&mut client, 0, &reply(1, 2, b"result")).is_empty());
+    assert_eq!(hear(&mut client, 1, &Reply { view: View(4), ..reply(1, 2, b"result") }).len(), 1);
+}
+
+/// `protocol.md CL-6`
+#[test]
+fn tentative_replies_need_a_quorum_of_one_view_and_place() {
+    let mut client = submitted(false);
+    assert!(hear(&mut client, 0, &tentative(1, 2, b"result")).is_empty());
+    assert!(hear(&mut client, 1, &tentative(1, 2, b"result")).is_empty(), "two are not enough");
+    assert!(hear(&mut client, 2, &tentative(2, 2, b"result")).is_empty(), "another view");
+    assert_eq!(hear(&mut client, 3, &tentative(1, 2, b"result")).len(), 1);
+    // Three results that are equal across views show no quorum that prepared one batch.
+    let mut client = submitted(false);
+    for (from, view, sequence) in [(0, 1, 2), (1, 2, 2), (2, 3, 2), (3, 1, 3)] {
+        assert!(hear(&mut client, from, &tentative(view, sequence, b"result")).is_empty());
+    }
+}
+
+/// `protocol.md CL-6`
+#[test]
+fn a_committed_reply_counts_towards_tentative_ones_whatever_its_view() {
+    let mut client = submitted(false);
+    assert!(hear(&mut client, 0, &tentative(1, 2, b"result")).is_empty());
+    assert!(hear(&mut client, 3, &committed(7, 2, b"result")).is_empty(), "one committed, one tentative");
+    assert!(hear(&mut client, 2, &tentative(2, 2, b"result")).is_empty());
+    assert_eq!(hear(&mut client, 1, &tentative(1, 2, b"result")).len(), 1);
+    let mut client = submitted(false);
+    hear(&mut client, 0, &committed(1, 2, b"result"));
+    hear(&mut client, 1, &tentative(1, 3, b"result"));
+    assert!(hear(&mut client, 2, &tentative(1, 3, b"result")).is_empty(), "it is of another place");
+}
+
+/// `protocol.md CL-6`: what was tentative commits, or is undone and executed anew.
+#[test]
+fn a_tentative_vote_may_be_replaced_and_a_committed_one_may_not() {
+    let mut client = submitted(false);
+    hear(&mut client, 0, &tentative(0, 2, b"undone"));
+    hear(&mut client, 1, &tentative(0, 2, b"undone"));
+    assert!(hear(&mut client, 0, &tentative(0, 3, b"result")).is_empty(), "nothing is undone within a view");
+    assert!(hear(&mut client, 0, &tentative(1, 3, b"result")).is_empty());
+    assert!(hear(&mut client, 2, &tentative(0, 2, b"undone")).is_empty(), "two are left");
+    hear(&mut client, 1, &committed(1, 3, b"result"));
+    assert!(hear(&mut client, 1, &tentative(9, 2, b"undone")).is_empty());
+    assert_eq!(hear(&mut client, 0, &committed(1, 3, b"result")).len(), 1);
+}
+
+/// `protocol.md RD-3`
+#[test]
+fn where_the_service_answers_queries_every_result_needs_a_quorum() {
+    let mut client = submitted(true);
+    assert!(hear(&mut client, 0, &reply(1, 2, b"result")).is_empty());
+    assert!(hear(&mut client, 1, &reply(1, 2, b"result")).is_empty());
+    assert_eq!(hear(&mut client, 2, &reply(1, 2, b"result")).len(), 1);
+}
+
+/// `protocol.md CL-5`
+#[test]
+fn digests_count_and_the_results_are_asked_for_by_sending_again() {
+    let results = digest(b"result");
+    let by_digest = Reply { results: Answer::Digest(&results), ..reply(1, 2, b"") };
+    let mut client = submitted(false);
+    for from in [0, 1] {
+        assert!(hear(&mut client, from, &by_digest).is_empty());
+    }
+    assert!(hear(&mut client, 3, &reply(1, 2, b"a lie")).is_empty(), "not what the digest is of");
+    assert_eq!(due(&mut client, at(60)).len(), 1);
+    let completed = hear(&mut client, 0, &reply(1, 2, b"result"));
+    assert_eq!(completed.len(), 1, "one that voted gives in full what it gave as a digest");
+    assert_eq!(completed[0].1, b"result");
+}
+
+#[test]
+fn replies_to_another_request_of_the_same_name_do_not_count() {
+    let mut client = submitted(false);
+    for from in 0..4 {
+        let other = Reply { request: Digest([7; 32]), ..reply(1, 2, b"result") };
+        assert!(hear(&mut client, from, &other).is_empty());
+    }
+    hear(&mut client, 0, &reply(1, 2, b"result"));
+    assert_eq!(hear(&mut client, 1, &reply(1, 2, b"result")).len(), 1);
+}
+
+/// `protocol.md CL-8`
+#[test]
+fn the_view_is_what_enough_replicas_reported() {
+    let mut client = submitted(false);
+    assert_eq!(client.view(), View(0));
+    hear(&mut client, 3, &tentative(u64::MAX, 2, b"result"));
+    assert_eq!(client.view(), View(0), "one replica moves nothing");
+    hear(&mut client, 0, &tentative(4, 2, b"result"));
+    assert_eq!(client.view(), View(4));
+    hear(&mut client, 1, &tentative(5, 2, b"result"));
+    assert_eq!(client.view(), View(5));
+    hear(&mut client, 1, &tentative(2, 2, b"result"));
+    assert_eq!(client.view(), View(5), "it does not go back");
+}
+
+#[test]
+fn a_replica_that_the_cluster_does_not_have_counts_for_nothing() {
+    let mut client = submitted(false);
+    hear(&mut client, 200, &reply(1, 2, b"result"));
+    assert!(hear(&mut client, 201, &reply(1, 2, b"result")).is_empty());
+}
+
+#[test]
+fn a_replica_has_one_vote() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    for _ in 0..3 {
+        assert!(hear(&mut client, 3, &reply(1, 2, b"result")).is_empty());
+    }
+    // Nor can it take its vote back, to give another the quorum.
+    assert!(hear(&mut client, 1, &reply(1, 2, b"other")).is_empty());
+    assert!(hear(&mut client, 3, &reply(1, 2, b"other")).is_empty());
+    assert_eq!(hear(&mut client, 0, &reply(1, 2, b"result")).len(), 1);
+}
+
+#[test]
+fn replies_of_another_incarnation_or_to_nothing_outstanding_do_not_count() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    for from in 0..4 {
+        let other = Reply { incarnation: Incarnation(69), ..reply(1, 2, b"result") };
+        assert!(hear(&mut client, from, &other).is_empty());
+        assert!(hear(&mut client, from, &reply(2, 2, b"result")).is_empty());
+        assert!(hear(&mut client, from, &reply(0, 1, b"")).is_empty());
+    }
+    assert_eq!(client.requests_in_flight(), 1);
+}
+
+/// `protocol.md CL-1`: no further than a window above the lowest request without an answer.
+#[test]
+fn the_window_moves_with_the_lowest_request() {
+    let mut client = opened();
+    for _ in 0..WINDOW {
+        submit(&mut client, at(0), b"operation");
+    }
+    assert!(!client.may_submit());
+    for number in [2, 3] {
+        hear(&mut client, 0, &reply(number, 2, b"result"));
+        assert_eq!(hear(&mut client, 1, &reply(number, 2, b"result")).len(), 1);
+    }
+    assert!(!client.may_submit(), "the first has no answer yet");
+    assert_eq!(client.requests_in_flight(), 1);
+    hear(&mut client, 0, &reply(1, 2, b"result"));
+    hear(&mut client, 1, &reply(1, 2, b"result"));
+    assert!(client.may_submit());
+    assert_eq!(client.deadline_ns(), u64::MAX);
+}
+
+#[test]
+fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
+    let mut client = client();
+    let opening = due(&mut client, at(0));
+    assert_eq!((opening.len(), client.retransmitted()), (1, 0), "the first time is no repetition");
+    assert_eq!(client.deadline_ns(), RETRANSMIT_INITIAL_NS);
+    assert!(due(&mut client, at(49)).is_empty());
+    assert_eq!(due(&mut client, at(50)), opening);
+    assert!(due(&mut client, at(149)).is_empty());
+    assert_eq!(due(&mut client, at(150)), opening);
+    assert_eq!(client.retransmitted(), 2);
+    for from in [0, 1] {
+        hear(&mut client, from, &reply(0, 1, b""));
+    }
+    // What was sent more than once measures no round trip: nobody knows which sending was answered.
+    let request = submit(&mut client, at(200), b"operation");
+    assert!(due(&mut client, at(249)).is_empty());
+    assert_eq!(due(&mut client, at(250)), [request]);
+}
+
+fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
+    let number = RequestNumber(number);
+    client.on_refusal(ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
+}
+
+/// `protocol.md CL-2`
+#[test]
+fn an_incarnation_that_is_too_low_is_opened_above_what_enough_replicas_know() {
+    let mut client = client();
+    client.on_due(at(0), |_| {});
+    refuse(&mut client, 3, 0, u64::MAX - 1).unwrap();
+    refuse(&mut client, 3, 0, u64::MAX - 1).unwrap();
+    assert_eq!(client.incarnation, INCARNATION, "one replica moves nothing");
+    refuse(&mut client, 0, 0, 90).unwrap();
+    assert_eq!(client.incarnation, Incarnation(91));
+    assert_eq!(due(&mut client, at(1)).len(), 1, "the new opening is due at once");
+}
+
+#[test]
+fn a_client_that_is_superseded_after_it_opened_stops() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    assert_eq!(refuse(&mut client, 3, 1, 90), Ok(()));
+    assert_eq!(refuse(&mut client, 3, 1, 90), Ok(()));
+    assert_eq!(refuse(&mut client, 2, 1, 90), Err(ClientFault::Superseded));
+}
+
+#[test]
+fn overload_is_counted_and_frees_no_number() {
+    let mut client = opened();
+    submit(&mut client, at(0), b"operation");
+    let overloaded = Refusal::new(INCARNATION, RequestNumber(1), RefusalReason::Overloaded, 0);
+    for from in 0..4 {
+        client.on_refusal(ReplicaId(from), &overloaded).unwrap();
+    }
+    assert_eq!((client.overloaded(), client.requests_in_flight()), (4, 1));
+}

@@ -1,0 +1,105 @@
+//! The checkpoints of one replica's state: taken in no time, hashed a few pages a duty cycle, kept while anybody may need them
+//! (`protocol.md CK-1`, `CK-6`).
+
+use crate::numbers::SequenceNumber;
+use crate::state::Snapshot;
+use crate::state::transfer::CheckpointName;
+use logothete_crypto::Digest;
+use std::collections::VecDeque;
+
+/// Pages hashed in one duty cycle: a quarter of a mebibyte, some 100 µs.
+const PAGES_HASHED_MAX: usize = 64;
+
+/// A checkpoint that a peer asks for is kept so long after its last question.
+const KEPT_FOR_PEER_NS: u64 = 500_000_000;
+
+#[derive(Debug)]
+struct Held {
+    sequence: SequenceNumber,
+    snapshot: Snapshot,
+    digest: Option<Digest>,
+    /// Some peer fetches it, and asked last at this time.
+    asked_ns: Option<u64>,
+}
+
+/// The checkpoints.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    /// Oldest first.
+    held: VecDeque<Held>,
+    stable: SequenceNumber,
+}
+
+impl Checkpoints {
+    /// With the state that the replica starts from, which is the checkpoint of `sequence`.
+    pub(super) fn new(sequence: SequenceNumber, snapshot: Snapshot) -> Self {
+        let first = Held { sequence, snapshot, digest: None, asked_ns: None };
+        Self { held: VecDeque::from([first]), stable: sequence }
+    }
+
+    /// Keeps a state that the replica has reached.
+    pub(super) fn take(&mut self, sequence: SequenceNumber, snapshot: Snapshot) {
+        assert!(self.held.back().is_none_or(|last| last.sequence < sequence), "checkpoints are taken in order");
+        self.held.push_back(Held { sequence, snapshot, digest: None, asked_ns: None });
+    }
+
+    /// Hashes a little; returns a checkpoint whose digest is known now.
+    pub(super) fn hash(&mut self) -> Option<(SequenceNumber, Digest)> {
+        // The first one has no digest that anybody asks for.
+        let next = self.held.iter_mut().find(|held| held.digest.is_none() && held.sequence > self.stable)?;
+        next.digest = next.snapshot.digest_step(PAGES_HASHED_MAX);
+        next.digest.map(|digest| (next.sequence, digest))
+    }
+
+    /// Whether there is something to hash.
+    pub(super) fn has_work(&self) -> bool {
+        self.held.iter().any(|held| held.digest.is_none() && held.sequence > self.stable)
+    }
+
+    /// Goes back to a checkpoint; what was taken after it is forgotten.
+    ///
+    /// # Panics
+    /// If it is not held: the replica goes back to what it asked to keep.
+    pub(super) fn go_back(&mut self, sequence: SequenceNumber) -> &Snapshot {
+        self.held.retain(|held| held.sequence <= sequence);
+        let last = self.held.back().expect("the stable checkpoint is always held");
+        assert_eq!(last.sequence, sequence, "the replica goes back to a checkpoint that it has");
+        &last.snapshot
+    }
+
+    /// Takes a state that came from others in place of all that is held.
+    pub(super) fn replace(&mut self, sequence: SequenceNumber, digest: Digest, snapshot: Snapshot) {
+        self.held.clear();
+        self.held.push_back(Held { sequence, snapshot, digest: Some(digest), asked_ns: None });
+        self.stable = sequence;
+    }
+
+    /// Lets go of what nobody needs: what is below the stable checkpoint and no peer asks for.
+    pub(super) fn release(&mut self, stable: SequenceNumber, now_ns: u64) {
+        self.stable = stable;
+        let wanted = |asked_ns: Option<u64>| {
+            asked_ns.is_some_and(|asked| now_ns.saturating_sub(asked) < KEPT_FOR_PEER_NS)
+        };
+        self.held.retain(|held| held.sequence >= stable || wanted(held.asked_ns));
+    }
+
+    /// The newest checkpoint whose digest is known, else the oldest held: what a transfer starts from.
+    pub(super) fn base(&self) -> Snapshot {
+        let known = self.held.iter().rev().find(|held| held.digest.is_some());
+        known.or(self.held.front()).expect("the stable checkpoint is always held").snapshot.clone()
+    }
+
+    /// The name of the stable checkpoint; none while it is the state from the beginning, which nobody needs to ask for.
+    pub(super) fn stable_name(&self) -> Option<CheckpointName> {
+        let held = self.held.iter().find(|held| held.sequence == self.stable)?;
+        Some(CheckpointName { sequence: held.sequence, digest: held.digest? })
+    }
+
+    /// A checkpoint that a peer asks for.
+    pub(super) fn ask(&mut self, name: CheckpointName, now_ns: u64) -> Option<&Snapshot> {
+        let named = |held: &&mut Held| held.sequence == name.sequence && held.digest == Some(name.digest);
+        let held = self.held.iter_mut().find(named)?;
+        held.asked_ns = Some(now_ns);
+        Some(&held.snapshot)
+    }
+}

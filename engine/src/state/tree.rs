@@ -1,0 +1,249 @@
+//! The tree of the current pages: persistent, path-copying (Driscoll and others, "Making Data Structures Persistent", 1989).
+
+use super::page::{Page, PageBytes, ZERO_PAGE};
+use super::shape::Shape;
+use super::snapshot::Snapshot;
+use super::{FAN_OUT, PAGE_BYTES};
+use logothete_crypto::Digest;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// An inner node, with its digest once that was asked for.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) digest: OnceLock<Digest>,
+    pub(super) children: Children,
+}
+
+/// What is below a node; `None` is a subtree of zeros.
+#[derive(Clone, Debug)]
+pub(super) enum Children {
+    /// At level 1.
+    Pages([Option<Arc<Page>>; FAN_OUT]),
+    /// Above.
+    Nodes([Option<Arc<Node>>; FAN_OUT]),
+}
+
+/// The way to a subtree.
+pub(super) type Branch = Option<Arc<Node>>;
+
+impl Node {
+    fn new(level: usize) -> Self {
+        let none_below = || Children::Pages([const { None }; FAN_OUT]);
+        let children = if level == 1 { none_below() } else { Children::Nodes([const { None }; FAN_OUT]) };
+        Self { digest: OnceLock::new(), children }
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.children {
+            Children::Pages(pages) => pages.iter().all(Option::is_none),
+            Children::Nodes(nodes) => nodes.iter().all(Option::is_none),
+        }
+    }
+}
+
+impl Clone for Node {
+    /// A copy that is about to change, hence without the digest.
+    fn clone(&self) -> Self {
+        Self { digest: OnceLock::new(), children: self.children.clone() }
+    }
+}
+
+/// Finds a page below a branch of `level`.
+pub(super) fn find(branch: &Branch, level: usize, page: u64) -> Option<&Page> {
+    let (mut branch, mut level) = (branch, level);
+    loop {
+        let place = Shape::place(page, level);
+        match &branch.as_deref()?.children {
+            Children::Pages(pages) => return pages[place].as_deref(),
+            Children::Nodes(nodes) => branch = &nodes[place],
+        }
+        level -= 1;
+    }
+}
+
+/// The current pages. Absent ones read as zeros.
+///
+/// ```
+/// use logothete_engine::state::State;
+/// let mut state = State::new(1 << 20);
+/// state.write(5000, b"agreed");
+/// let before = state.snapshot();
+/// state.write(5000, b"change");
+/// assert_ne!(state.snapshot().digest(), before.digest());
+/// state.restore(&before);
+/// let mut bytes = [0; 6];
+/// state.read(5000, &mut bytes);
+/// assert_eq!(&bytes, b"agreed");
+/// assert_eq!(state.snapshot().digest(), before.digest());
+/// ```
+#[derive(Debug)]
+pub struct State {
+    top: Branch,
+    shape: Arc<Shape>,
+}
+
+impl State {
+    /// A state of zeros with room for so many pages.
+    ///
+    /// # Panics
+    /// If `pages` is 0 or more than [`super::PAGES_MAX`].
+    pub fn new(pages: u64) -> Self {
+        Self { top: None, shape: Arc::new(Shape::new(pages)) }
+    }
+
+    /// A state that begins as a snapshot, and shares its memory.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self { top: snapshot.top.clone(), shape: Arc::clone(&snapshot.shape) }
+    }
+
+    /// The capacity in pages.
+    pub fn pages(&self) -> u64 {
+        self.shape.pages
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// How many levels of nodes are above the pages.
+    pub fn depth(&self) -> usize {
+        self.shape.depth
+    }
+
+    /// A page, of zeros where nothing was written.
+    ///
+    /// # Panics
+    /// If the index is beyond the capacity, as in all that follow.
+    pub fn page(&self, index: u64) -> &PageBytes {
+        self.shape.assert_holds(index);
+        find(&self.top, self.shape.depth, index).map_or(&ZERO_PAGE, Page::bytes)
+    }
+
+    /// A page to write to. What a snapshot has too is copied first, and digests on the way are forgotten (`protocol.md ST-1`).
+    pub fn page_mut(&mut self, index: u64) -> &mut PageBytes {
+        let Self { top, shape } = self;
+        let page = slot_mut(top, shape, index).get_or_insert_with(|| Arc::new(Page::zero(&shape.pool)));
+        Arc::make_mut(page).bytes_mut()
+    }
+
+    /// Puts a page whose digest was computed already.
+    pub(super) fn put(&mut self, index: u64, bytes: &PageBytes, digest: Digest) {
+        let page = self.page_replace(index, bytes);
+        page.digest.set(digest).expect("what the digest was is forgotten");
+    }
+
+    /// Puts a whole page, of which the old bytes are not looked at.
+    fn page_replace(&mut self, index: u64, bytes: &PageBytes) -> &Page {
+        let Self { top, shape } = self;
+        let slot = slot_mut(top, shape, index);
+        match slot.as_mut().and_then(Arc::get_mut) {
+            Some(page) => page.bytes_mut().copy_from_slice(bytes),
+            None => *slot = Some(Arc::new(Page::new(bytes, &shape.pool))),
+        }
+        slot.as_deref().expect("it was put")
+    }
+
+    /// Reads bytes from an offset on, across pages.
+    pub fn read(&self, offset: u64, out: &mut [u8]) {
+        read(offset, out, |page| self.page(page));
+    }
+
+    /// Writes bytes from an offset on, across pages.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) {
+        for (page, within, part) in pieces(offset, bytes.len()) {
+            let bytes = &bytes[part];
+            match bytes.try_into() {
+                Ok(whole) => _ = self.page_replace(page, whole),
+                Err(_) => self.page_mut(page)[within..within + bytes.len()].copy_from_slice(bytes),
+            }
+        }
+    }
+
+    /// Makes pages absent: they read as zeros, and their memory is used again once no snapshot has it.
+    pub fn clear(&mut self, pages: Range<u64>) {
+        assert!(pages.end <= self.shape.pages, "pages up to {} of a state of {}", pages.end, self.shape.pages);
+        clear_below(&mut self.top, self.shape.depth, 0, &pages);
+    }
+
+    /// The state as it is now. Costs the same whatever its size.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { top: self.top.clone(), shape: Arc::clone(&self.shape) }
+    }
+
+    /// Goes back to a snapshot.
+    ///
+    /// # Panics
+    /// If the snapshot is of a state with another capacity.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        assert!(*self.shape == *snapshot.shape, "a snapshot of a state of another capacity");
+        self.top = snapshot.top.clone();
+    }
+}
+
+/// Where a page hangs, on a path that is this tree's alone.
+fn slot_mut<'a>(top: &'a mut Branch, shape: &Shape, index: u64) -> &'a mut Option<Arc<Page>> {
+    shape.assert_holds(index);
+    let (mut branch, mut level) = (top, shape.depth);
+    loop {
+        let node = Arc::make_mut(branch.get_or_insert_with(|| Arc::new(Node::new(level))));
+        node.digest.take();
+        let place = Shape::place(index, level);
+        match &mut node.children {
+            Children::Pages(pages) => return &mut pages[place],
+            Children::Nodes(nodes) => branch = &mut nodes[place],
+        }
+        level -= 1;
+    }
+}
+
+/// Reads bytes from an offset on, across pages.
+pub(super) fn read<'a>(offset: u64, out: &mut [u8], page: impl Fn(u64) -> &'a PageBytes) {
+    for (index, within, part) in pieces(offset, out.len()) {
+        out[part.clone()].copy_from_slice(&page(index)[within..within + part.len()]);
+    }
+}
+
+/// Cuts `length` bytes from `offset` on where pages end: page, offset within it, which of the bytes.
+fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = offset + done as u64;
+        let (page, within) = (at / PAGE_BYTES as u64, (at % PAGE_BYTES as u64) as usize);
+        let part = done..length.min(done + PAGE_BYTES - within);
+        done = part.end;
+        (!part.is_empty()).then_some((page, within, part))
+    })
+}
+
+/// Makes absent what of `pages` is below the node of `level` with this index.
+fn clear_below(branch: &mut Branch, level: usize, index: u64, pages: &Range<u64>) {
+    let below = Shape::pages_below(level, index);
+    if branch.is_none() || pages.end <= below.start || below.end <= pages.start {
+        return;
+    }
+    if pages.start <= below.start && below.end <= pages.end {
+        *branch = None;
+        return;
+    }
+    let node = Arc::make_mut(branch.as_mut().expect("it was looked at"));
+    node.digest.take();
+    let first_child = index * FAN_OUT as u64;
+    match &mut node.children {
+        Children::Pages(slots) => {
+            for (slot, page) in slots.iter_mut().zip(first_child..) {
+                if pages.contains(&page) {
+                    *slot = None;
+                }
+            }
+        }
+        Children::Nodes(nodes) => {
+            for (node, child) in nodes.iter_mut().zip(first_child..) {
+                clear_below(node, level - 1, child, pages);
+            }
+        }
+    }
+    if node.is_empty() {
+        *branch = None;
+    }
+}
