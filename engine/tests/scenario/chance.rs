@@ -53,6 +53,7 @@ fn settings(seed: u64) -> (Settings, Random) {
         pipeline_depth: 1 + random.below(4) as u64,
         batch_requests_max: 1 + random.below(8),
         client_window: 1 + random.below(8) as u64,
+        tentative: random.percent(40),
         seed: random.next(),
         ..Settings::default()
     };
@@ -110,6 +111,8 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
     }
     (cluster.network.loss_percent, cluster.network.duplicate_percent) = (0, 0);
     pass(cluster, SETTLE_NS, unordered)?;
+    cluster.checks.on_end();
+    cluster.checks.verdict()?;
     let mut executed = cluster.replicas.iter().filter(|host| host.is_correct()).map(|host| host.executed);
     let first = executed.next().expect("most replicas are correct");
     if executed.all(|other| other == first) {
