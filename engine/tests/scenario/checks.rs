@@ -242,8 +242,9 @@ impl Checks {
         }
         executed.extend_from_slice(&happened.executed);
         // One batch may be ahead of what committed.
-        let fetched = happened.restored && executed.iter().all(|request| request.sequence != upto);
-        let ahead = self.settings.tentative && upto > 0 && !fetched && batch_of(upto).is_none();
+        let ahead = self.settings.tentative && upto > 0 && !happened.restored && batch_of(upto).is_none();
+        // What was fetched need not have committed here.
+        let ahead = ahead && upto > witnessed.executed;
         let upto = if ahead { upto - 1 } else { upto };
         witnessed.tentative = executed.iter().filter(|request| request.sequence > upto).cloned().collect();
         executed.retain(|request| request.sequence <= upto);
@@ -252,7 +253,12 @@ impl Checks {
         if happened.restored {
             // Which state it has now its digest tells, which is compared with the others'. What it executed from there on is looked at.
             witnessed.operations.clear();
-            from = executed.iter().map(|request| request.sequence).filter(|sequence| *sequence <= upto).min().unwrap_or(upto + 1);
+            from = executed
+                .iter()
+                .map(|request| request.sequence)
+                .filter(|sequence| *sequence <= upto)
+                .min()
+                .unwrap_or(upto + 1);
         }
         if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
             self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
