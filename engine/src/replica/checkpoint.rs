@@ -127,6 +127,7 @@ impl Replica {
     pub fn on_state_digest(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let Some(at) = self.checkpoints.awaited.iter().position(|awaited| *awaited == sequence) else { return };
         self.checkpoints.awaited.remove(at);
+        // No vote on what may be undone (`EX-2`).
         if self.tentative.is_some_and(|tentative| tentative.0 == sequence) {
             self.checkpoints.withheld = Some((sequence, digest));
         } else {

@@ -367,7 +367,7 @@ impl Cluster {
         for sequence in host.executed + 1..=executed {
             let batch = batch_of(sequence).unwrap_or_default();
             let entries = words.entries_of(&batch).to_vec();
-            let mut done = record.iter().filter(|request| request.sequence == sequence).peekable();
+            let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
                 let opens = entry.name().number == RequestNumber::OPEN;
                 let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
@@ -392,7 +392,9 @@ impl Cluster {
                 Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
                 Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),
                 Event::NewViewWrong { replica, view } => {
-                    outcomes.push(format!("refuses the new view v{view} of {replica}: it does not follow from what it names"));
+                    outcomes.push(format!(
+                        "refuses the new view v{view} of {replica}: it does not follow from what it names"
+                    ));
                 }
                 Event::Diverged(sequence) => {
                     self.checks.on_diverged(host.id, sequence.0);

@@ -205,6 +205,8 @@ impl Replica {
         let bytes = view_change.encode(|body| self.signatures.sign(StatementKind::ViewChange, body));
         let own = Statement::new(target, self.config.id, bytes);
         self.send_statement(self.others(), StatementKind::ViewChange, &own, output);
+        // What is on its way is not sent again at once.
+        self.peers.sent_statements(now.monotonic_ns);
         self.view_changes.latest[usize::from(self.config.id.0)] = Some(own);
         self.pulse.hasten();
         self.on_view_changes(now, output);
@@ -346,14 +348,14 @@ impl Replica {
             if wanting >= quorum.strong() {
                 self.synchroniser.on_view_wanted(now.monotonic_ns);
             }
-            self.decide_new_view(output);
+            self.decide_new_view(now, output);
         }
         self.compare_new_views(now, output);
         self.enter_view(now, output);
     }
 
     /// As the primary of the wanted view: decides as soon as the view changes that are here allow it (`VC-5`).
-    fn decide_new_view(&mut self, output: &mut Output) {
+    fn decide_new_view(&mut self, now: Now, output: &mut Output) {
         if !self.is_primary() || self.view_changes.new_view.is_some() {
             return;
         }
@@ -373,6 +375,7 @@ impl Replica {
         let bytes = new_view.encode(|body| self.signatures.sign(StatementKind::NewView, body));
         let statement = Statement::new(self.view, self.config.id, bytes);
         self.send_statement(self.others(), StatementKind::NewView, &statement, output);
+        self.peers.sent_statements(now.monotonic_ns);
         self.view_changes.new_view = Some(statement);
         self.view_changes.named = used;
         self.view_changes.selection = Some(selection);
