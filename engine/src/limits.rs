@@ -93,6 +93,9 @@ pub const LEARNED_NS: u64 = 5_000_000_000;
 /// A suspicion is looked at again after this before it counts: whoever was stopped itself first hears what arrived meanwhile.
 pub const SUSPICION_CONFIRM_NS: u64 = 2_000_000;
 
+/// A request is forwarded to a primary again after this: a primary that has it proposes it sooner.
+pub const FORWARD_RETRY_NS: u64 = 20_000_000;
+
 /// How often time-outs double while views change in vain: the shortest to about a minute.
 pub const DOUBLINGS_MAX: u32 = 11;
 

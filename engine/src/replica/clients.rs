@@ -228,11 +228,16 @@ impl Clients {
     /// Since when the request waits that is the next in its client's order and has waited longest; only those whose tag for this replica
     /// is good count (`protocol.md VC-1`).
     pub fn oldest_since_ns(&self, bodies: &Bodies) -> Option<u64> {
+        self.oldest(bodies).map(|(since, _)| since)
+    }
+
+    /// That request, and since when it waits.
+    pub fn oldest(&self, bodies: &Bodies) -> Option<(u64, BodyRef)> {
         let since = |state: &ClientState| {
             let next = state.opening.or_else(|| state.next_waiting((state.incarnation, state.last), bodies))?;
-            bodies.is_authentic(next).then(|| bodies.arrived_ns(next).max(state.advanced_ns))
+            bodies.is_authentic(next).then(|| (bodies.arrived_ns(next).max(state.advanced_ns), next))
         };
-        self.states.iter().filter_map(since).min()
+        self.states.iter().filter_map(since).min_by_key(|(since, _)| *since)
     }
 
     /// Whether a request waits that is the next in its client's order and could be proposed by a primary that had proposed

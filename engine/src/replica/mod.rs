@@ -14,6 +14,7 @@ mod checkpoint;
 pub mod clients;
 pub mod engine_pages;
 pub mod evidence;
+mod forwarding;
 pub mod log;
 mod normal_case;
 pub mod output;
@@ -42,6 +43,7 @@ use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
 use clients::Clients;
 use evidence::EvidenceBook;
+use forwarding::Forwarding;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
@@ -152,6 +154,7 @@ pub struct Replica {
     entered_ns: u64,
     view_changes: ViewChanges,
     synchroniser: Synchroniser,
+    forwarding: Forwarding,
     log: Log,
     bodies: Bodies,
     clients: Clients,
@@ -214,6 +217,7 @@ impl Replica {
             entered_ns: 0,
             view_changes: ViewChanges::new(config.quorum.replicas(), config.statement_piece_bytes),
             synchroniser: Synchroniser::default(),
+            forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
             clients: Clients::new(
@@ -300,6 +304,7 @@ impl Replica {
             (Principal::Replica(from), Message::FetchBatch(fetch)) => self.on_fetch_batch(now, from, fetch, output),
             (Principal::Replica(_), Message::Batch(batch)) => self.on_batch(now, &batch),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
+            (Principal::Replica(from), Message::Forward(forward)) => self.on_forward(from, forward),
             // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
             (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
             (_, Message::Probe(_) | Message::ProbeHeard(_)) => Err(Reject::NotAlone),
@@ -319,11 +324,12 @@ impl Replica {
         self.release_queries(output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
+        self.forward_oldest(now, output);
     }
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns());
+        let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns()).min(self.forward_due_ns());
         self.pulse.due_ns.min(self.fetch_due_ns()).min(self.held_until_ns.unwrap_or(u64::MAX)).min(view_due_ns)
     }
 

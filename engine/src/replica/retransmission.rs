@@ -287,7 +287,7 @@ impl Replica {
             lacking.any(|(entry, _)| entry.digest == digest && entry.name() == name)
         };
         if !self.incomplete.iter().any(asked) {
-            return Err(Reject::RelayUnasked);
+            return self.on_forwarded(now, name, packet);
         }
         let (datagram, range) = (packet.datagram(), packet.body_range());
         let authentic = packet.is_authentic();

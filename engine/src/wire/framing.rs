@@ -117,6 +117,8 @@ pub enum Kind {
     Probe = 35,
     /// [`super::probe::ProbeHeard`]
     ProbeHeard = 36,
+    /// [`super::forward::Forward`]
+    Forward = 37,
 }
 
 impl Kind {
@@ -151,6 +153,7 @@ impl Kind {
         Self::RejectsReport,
         Self::Probe,
         Self::ProbeHeard,
+        Self::Forward,
     ];
 
     /// The kind of each byte.

@@ -1,6 +1,7 @@
 //! The messages that a body may hold, decoded: one variant a kind. Their layouts are in the files of their families.
 
 use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
+use super::forward::Forward;
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::keys::{KeyReport, RotateKeys};
 use super::probe::{Probe, ProbeHeard};
@@ -78,6 +79,8 @@ pub enum Message<'a> {
     Query(Query<'a>),
     /// Its result.
     QueryAnswer(QueryAnswer<'a>),
+    /// A request that a backup verified and passes on.
+    Forward(&'a Forward),
 }
 
 impl<'a> Message<'a> {
@@ -122,6 +125,7 @@ impl<'a> Message<'a> {
             Kind::ProbeHeard => Self::ProbeHeard(ProbeHeard::decode(layout)?),
             Kind::Query => Self::Query(Query::decode(layout)?),
             Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
+            Kind::Forward => Self::Forward(Forward::decode(layout)?),
         })
     }
 }

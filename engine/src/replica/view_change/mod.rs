@@ -475,6 +475,7 @@ impl Replica {
             .find(|sequence| self.log.slot(SequenceNumber(*sequence)).is_some_and(|slot| slot.proposal.is_some()));
         self.highest_seen = self.proposed.max(self.executed).max(SequenceNumber(held.unwrap_or(0)));
         self.clients.forget_proposed();
+        self.forwarding.begin_view();
         self.pulse.hasten();
         output.event(Event::ViewEntered(self.view));
         self.accept_in_order(now, output);

@@ -99,6 +99,11 @@ impl Synchroniser {
         silent.min(since_ns + self.latency_max_ns())
     }
 
+    /// When half of the time of a request that waits since `since_ns` is over.
+    pub fn half_time_ns(&self, since_ns: u64) -> u64 {
+        since_ns + (self.due_ns(since_ns) - since_ns) / 2
+    }
+
     /// When the replica is to look again.
     pub fn deadline_ns(&self, waiting_since_ns: Option<u64>) -> u64 {
         let new_view = self.new_view_due_ns.unwrap_or(u64::MAX);
