@@ -93,6 +93,34 @@ pub const LEARNED_NS: u64 = 5_000_000_000;
 /// A suspicion is looked at again after this before it counts: whoever was stopped itself first hears what arrived meanwhile.
 pub const SUSPICION_CONFIRM_NS: u64 = 2_000_000;
 
+/// What verifying a packet is taken to cost, besides its bytes: a tag, and the way there.
+pub const QUOTA_PACKET_NS: u64 = 1_000;
+
+/// Bytes hashed in a nanosecond: BLAKE3 in vectors.
+pub const QUOTA_BYTES_PER_NS: u64 = 4;
+
+/// A sender may cause verification for one part in so many of the time: half a core, some 365 thousand packets of 1472 bytes a second or 1.8 GB/s in
+/// datagrams of 32 KiB, which no correct sender comes near.
+pub const QUOTA_SHARE: u64 = 2;
+
+/// A sender may be ahead of its share by so much: everything that a receive buffer of some MiB can hold.
+pub const QUOTA_BURST_NS: u64 = 100_000_000;
+
+/// What a packet with a wrong tag costs its sender's share: 500 a second are looked at, and a burst of 50.
+pub const QUOTA_BAD_TAG_NS: u64 = 1_000_000;
+
+/// How often it is looked at whether a replica floods.
+pub const FLOOD_WINDOW_NS: u64 = 100_000_000;
+
+/// A replica floods when it sends more than so many times as much as the next busiest (Aardvark's figure).
+pub const FLOOD_FACTOR: u64 = 20;
+
+/// Fewer packets of the next busiest in a window count as so many: 20 000 packets in 100 ms, unasked, are a flood beside replicas that are idle.
+pub const FLOOD_FLOOR_PACKETS: u64 = 1_000;
+
+/// A replica that floods is not listened to for this long: its place is taken by the others, and a wrong verdict costs no more than a pause.
+pub const ISOLATION_NS: u64 = 5_000_000_000;
+
 /// A request is forwarded to a primary again after this: a primary that has it proposes it sooner.
 pub const FORWARD_RETRY_NS: u64 = 20_000_000;
 

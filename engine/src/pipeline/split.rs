@@ -12,7 +12,7 @@ use super::outbox::{Departures, Outbox, Outgoing};
 use super::{Core, ReplicaFacts};
 use crate::authentication::{PacketFacts, Refused, RefusedCounters};
 use crate::cluster::{Idle, ReplicaLocal};
-use crate::limits::POOL_FRAMES;
+use crate::limits::{POOL_FRAMES, REPLICAS_MAX};
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet};
 use crate::replica::Event;
 use crate::wire::Audience;
@@ -62,6 +62,7 @@ struct Shared {
     datagrams_sent: AtomicU64,
     datagrams_received: AtomicU64,
     refused: [AtomicU64; Refused::ALL.len()],
+    isolated: [AtomicU64; REPLICAS_MAX],
 }
 
 impl Shared {
@@ -71,6 +72,9 @@ impl Shared {
         for (shared, reason) in self.refused.iter().zip(Refused::ALL) {
             shared.store(facts.refused.of(*reason), Ordering::Relaxed);
         }
+        for (shared, count) in self.isolated.iter().zip(facts.isolated) {
+            shared.store(count, Ordering::Relaxed);
+        }
     }
 
     fn facts(&self) -> ReplicaFacts {
@@ -78,6 +82,7 @@ impl Shared {
             datagrams_sent: self.datagrams_sent.load(Ordering::Relaxed),
             datagrams_received: self.datagrams_received.load(Ordering::Relaxed),
             refused: RefusedCounters::from_counts(|index| self.refused[index].load(Ordering::Relaxed)),
+            isolated: std::array::from_fn(|id| self.isolated[id].load(Ordering::Relaxed)),
         }
     }
 }

@@ -108,7 +108,12 @@ impl Replica {
     }
 
     /// A client's packet that no batch lacks: it counts if a replica forwards it, and its tag is good or `f+1` verified theirs.
-    pub(super) fn on_forwarded(&mut self, now: Now, name: RequestName, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
+    pub(super) fn on_forwarded(
+        &mut self,
+        now: Now,
+        name: RequestName,
+        packet: &RelayedPacket<'_>,
+    ) -> Result<(), Reject> {
         let (digest, authentic) = (packet.body_digest(), packet.is_authentic());
         let forwarders = self.forwarding.count(name, digest);
         if forwarders == 0 {
