@@ -80,8 +80,10 @@ impl Replica {
         let Some((_, body)) = self.forward_due().filter(|(due_ns, _)| *due_ns <= now.monotonic_ns) else { return };
         let (name, primary) = (self.bodies.name(body), self.primary());
         self.forwarding.sent = Some((name, now.monotonic_ns));
+        self.goodput.on_forwarded(name, now.monotonic_ns);
         let forward = Forward::new(name, self.bodies.digest(body));
         output.send(Self::only(primary), |bytes| forward.append(bytes));
+        self.bodies.retain(body);
         output.relay(primary, body);
     }
 

@@ -8,6 +8,7 @@
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
+mod allowances;
 mod blame;
 pub mod bodies;
 mod checkpoint;
@@ -15,6 +16,7 @@ pub mod clients;
 pub mod engine_pages;
 pub mod evidence;
 mod forwarding;
+mod goodput;
 pub mod log;
 mod normal_case;
 pub mod output;
@@ -44,6 +46,7 @@ use checkpoint::Checkpoints;
 use clients::Clients;
 use evidence::EvidenceBook;
 use forwarding::Forwarding;
+use goodput::Goodput;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
@@ -155,6 +158,7 @@ pub struct Replica {
     view_changes: ViewChanges,
     synchroniser: Synchroniser,
     forwarding: Forwarding,
+    goodput: Goodput,
     log: Log,
     bodies: Bodies,
     clients: Clients,
@@ -217,6 +221,7 @@ impl Replica {
             entered_ns: 0,
             view_changes: ViewChanges::new(config.quorum.replicas(), config.statement_piece_bytes),
             synchroniser: Synchroniser::default(),
+            goodput: Goodput::new(),
             forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
@@ -329,7 +334,7 @@ impl Replica {
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns()).min(self.forward_due_ns());
+        let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns()).min(self.forward_due_ns()).min(self.goodput_due_ns());
         self.pulse.due_ns.min(self.fetch_due_ns()).min(self.held_until_ns.unwrap_or(u64::MAX)).min(view_due_ns)
     }
 
@@ -420,6 +425,11 @@ impl Replica {
     /// The client's packet that an [`Action::Relay`] names.
     pub fn request_packet(&self, body: BodyRef) -> &[u8] {
         self.bodies.packet(body)
+    }
+
+    /// An [`Action::Relay`] is done. Until then its body stays, whatever the replica lets go meanwhile.
+    pub fn on_relay_done(&mut self, body: BodyRef) {
+        self.bodies.release(body);
     }
 
     /// The digest of the batch that this replica committed at a number, while the log holds it.

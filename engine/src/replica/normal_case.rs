@@ -340,6 +340,7 @@ impl Replica {
                 due.then_some(ScheduledRequest { name, digest: entry.digest, body })
             });
             output.execute(sequence, self.executed_timestamp_ns, requests);
+            self.note_served(sequence, &digest);
             if self.active && sequence > self.carried_last {
                 self.synchroniser.on_progress();
             }

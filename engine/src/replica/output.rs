@@ -18,7 +18,8 @@ pub enum Action {
         /// Where its bytes are.
         bytes: Range<usize>,
     },
-    /// Send a client's original packet, tags and all, to a replica that asked for it.
+    /// Send a client's original packet, tags and all, to a replica that asked for it or is to propose it, and say so with
+    /// `Replica::on_relay_done`.
     Relay {
         /// Who asked.
         to: ReplicaId,

@@ -1,8 +1,9 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
+use super::allowances::Allowances;
 use crate::limits::{
-    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
-    STATUS_ANSWER_NS,
+    PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
+    STATEMENTS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_crypto::Digest;
@@ -15,13 +16,10 @@ struct Peer {
     heard_ns: Option<u64>,
     executed: SequenceNumber,
     progress_ns: u64,
-    answered_ns: Option<u64>,
     stable: SequenceNumber,
-    fetched_since_ns: u64,
-    fetched_bytes: usize,
+    allowances: Allowances,
     /// It goes along with no view below.
     supports_from: View,
-    statements_ns: Option<u64>,
     checks_until_ns: u64,
     /// Its last votes on checkpoints, wherever they are.
     checkpoints: [(SequenceNumber, Digest); CHECKPOINTS_REMEMBERED],
@@ -88,16 +86,6 @@ impl Peers {
             .min()
     }
 
-    /// Whether a peer's status may be answered now (`protocol.md RT-2`); counts as answered if so.
-    pub(super) fn may_answer(&mut self, id: ReplicaId, now_ns: u64) -> bool {
-        let peer = &mut self.peers[usize::from(id.0)];
-        let may = peer.answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= STATUS_ANSWER_NS);
-        if may {
-            peer.answered_ns = Some(now_ns);
-        }
-        may
-    }
-
     /// A peer says that its stable checkpoint is `stable`.
     pub(super) fn stabilised(&mut self, id: ReplicaId, stable: SequenceNumber) {
         let peer = &mut self.peers[usize::from(id.0)];
@@ -120,19 +108,9 @@ impl Peers {
         claims[REPLICAS_MAX - count]
     }
 
-    /// How many bytes of bodies a peer may be sent now, of `bytes_max` each [`FETCH_REFILL_NS`] (`protocol.md RT-5`).
-    pub(super) fn fetch_allowance(&mut self, id: ReplicaId, bytes_max: usize, now_ns: u64) -> usize {
-        let peer = &mut self.peers[usize::from(id.0)];
-        if now_ns.saturating_sub(peer.fetched_since_ns) >= FETCH_REFILL_NS {
-            peer.fetched_since_ns = now_ns;
-            peer.fetched_bytes = 0;
-        }
-        bytes_max.saturating_sub(peer.fetched_bytes)
-    }
-
-    /// A peer was sent bytes of bodies.
-    pub(super) fn fetch_spent(&mut self, id: ReplicaId, bytes: usize) {
-        self.peers[usize::from(id.0)].fetched_bytes += bytes;
+    /// What a peer may make this replica send.
+    pub(super) fn allowances(&mut self, id: ReplicaId) -> &mut Allowances {
+        &mut self.peers[usize::from(id.0)].allowances
     }
 
     /// A peer voted on a checkpoint; its latest are remembered.
@@ -168,19 +146,9 @@ impl Peers {
         self.peers.iter().filter(|peer| peer.supports_from > view).count()
     }
 
-    /// Whether a peer may be sent statements now, once in each `pace_ns`; counts as sent if so.
-    pub(super) fn may_send_statements(&mut self, id: ReplicaId, pace_ns: u64, now_ns: u64) -> bool {
-        let sent = &mut self.peers[usize::from(id.0)].statements_ns;
-        let may = sent.is_none_or(|sent| now_ns.saturating_sub(sent) >= pace_ns);
-        if may {
-            *sent = Some(now_ns);
-        }
-        may
-    }
-
     /// All peers were just sent statements.
     pub(super) fn sent_statements(&mut self, now_ns: u64) {
-        self.peers.iter_mut().for_each(|peer| peer.statements_ns = Some(now_ns));
+        self.peers.iter_mut().for_each(|peer| peer.allowances.statement_spent(0, now_ns + STATEMENTS_ANSWER_NS));
     }
 
     /// Whether one more signature of what a peer sent may be checked now: some at once, and then one in each [`STATEMENT_CHECK_NS`].
@@ -255,15 +223,5 @@ mod tests {
         assert_eq!(against(&peers), 3);
         peers.stands(ReplicaId(1), View(1), false);
         assert_eq!(against(&peers), 2);
-    }
-
-    /// `protocol.md RT-2`
-    #[test]
-    fn answers_are_paced() {
-        let mut peers = Peers::new(4);
-        assert!(peers.may_answer(ReplicaId(1), 5));
-        assert!(!peers.may_answer(ReplicaId(1), 5 + STATUS_ANSWER_NS - 1));
-        assert!(peers.may_answer(ReplicaId(2), 5));
-        assert!(peers.may_answer(ReplicaId(1), 5 + STATUS_ANSWER_NS));
     }
 }

@@ -42,7 +42,9 @@ impl Replica {
         self.entries.clear();
         self.proposing.clear();
         let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
-        while self.entries.len() < self.config.batch_requests_max {
+        // A number of which so many batches were proposed in vain stays empty (`RB-8`).
+        let full = slot.is_full();
+        while !full && self.entries.len() < self.config.batch_requests_max {
             let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
             bytes += self.bodies.message(body).len();
@@ -50,10 +52,10 @@ impl Replica {
             self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
             self.proposing.push(Some(body));
         }
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && !(full && self.clients.work_waits(&self.bodies)) {
             return false;
         }
-        let timestamp_ns = now.wall_ns.max(self.proposed_timestamp_ns + 1);
+        let timestamp_ns = if full { 0 } else { now.wall_ns.max(self.proposed_timestamp_ns + 1) };
         let digest = batch_digest(timestamp_ns, &self.entries);
         slot.proposal = Some(digest);
         slot.stage = Stage::PrePrepared;
@@ -66,7 +68,7 @@ impl Replica {
         let audience = super::others(&self.config);
         output.send(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
         self.proposed = sequence;
-        self.proposed_timestamp_ns = timestamp_ns;
+        self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(timestamp_ns);
         self.accepted = sequence;
         self.highest_seen = self.highest_seen.max(sequence);
         self.advance(now, sequence, output);

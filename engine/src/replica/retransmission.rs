@@ -1,12 +1,13 @@
 //! Liveness over a network that loses packets: status messages say what a replica lacks, whoever has it sends it again; missing request bodies
 //! are fetched (`protocol.md RT-1` to `RT-6`, PBFT-02 section 5.2). There is no other retransmission between replicas.
 
+use super::allowances::Standpoint;
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
 use crate::limits::{
-    FETCH_ANSWER_BYTES, FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
+    FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
 };
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
 use crate::wire::Message;
@@ -105,7 +106,13 @@ impl Replica {
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
         self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
         self.answer_standing(now, from, &standing, output);
-        if !self.peers.may_answer(from, now.monotonic_ns) {
+        // What it says of views and numbers that this replica does not know is no progress here.
+        let standpoint = Standpoint {
+            view: standing.view.min(self.view),
+            stable: status.stable().min(self.stable()),
+            executed: status.executed().min(self.executed),
+        };
+        if !self.peers.allowances(from).may_answer(standpoint, now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
         let to = Self::only(from);
@@ -218,10 +225,10 @@ impl Replica {
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known && !batch.entries.is_empty());
         let batch = batch.ok_or(Reject::FetchUnknown)?;
         let bytes = size_of_val(&batch.entries[..]);
-        if bytes > self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns) {
+        if bytes > self.peers.allowances(from).fetch_bytes(now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
-        self.peers.fetch_spent(from, bytes);
+        self.peers.allowances(from).fetch_spent(bytes);
         let content = Batch { sequence: fetch.sequence(), timestamp_ns: batch.timestamp_ns, entries: &batch.entries };
         output.send(Self::only(from), |bytes| content.append(bytes));
         Ok(())
@@ -252,7 +259,7 @@ impl Replica {
     ) -> Result<(), Reject> {
         let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
-        let mut bytes_left = self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns);
+        let mut bytes_left = self.peers.allowances(from).fetch_bytes(now.monotonic_ns);
         for (index, body) in batch.bodies.iter().enumerate() {
             let Some(body) = body.filter(|_| fetch.contains(index)) else { continue };
             let bytes = self.bodies.packet_bytes(body);
@@ -260,8 +267,9 @@ impl Replica {
                 return Err(Reject::RateLimited);
             }
             bytes_left -= bytes;
+            self.bodies.retain(body);
             output.relay(from, body);
-            self.peers.fetch_spent(from, bytes);
+            self.peers.allowances(from).fetch_spent(bytes);
         }
         Ok(())
     }

@@ -5,12 +5,12 @@ use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MA
 use crate::limits::{QUERIES_MAX, RESULT_FULL_BYTES};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
 use crate::wire::Messages;
-use crate::wire::agreement::{CheckpointVote, CommitClaim, Vote};
+use crate::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::query::{Query, QueryOutcome};
 use crate::wire::reply::{Answer, Mode};
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
-use crate::wire::retransmission::{Standing, Status};
+use crate::wire::retransmission::{Fetch, Standing, Status};
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Identity;
 
@@ -229,4 +229,71 @@ fn queries_wait_for_the_end_of_the_duty_cycle_and_for_what_was_decided_before() 
     }
     let answers = said(&output, outcome);
     assert_eq!(answers, [(4, "full"), (5, "full"), (6, "digest"), (6, "full"), (6, "refused")]);
+}
+
+/// `protocol.md RB-8`: a ninth batch for a number is refused, its primary is suspected, and a null batch is accepted all the same.
+#[test]
+fn a_number_with_too_many_batches_is_left_empty() {
+    let refusing = |replica: &mut Replica| replica.judge_primary(now());
+    let (mut held, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let sequence = SequenceNumber(1);
+    let fill = |replica: &mut Replica| {
+        let slot = replica.log.slot_mut(sequence).unwrap();
+        for view in 0..limits::PRE_PREPARED_MAX as u64 {
+            assert!(!slot.is_full());
+            slot.note_pre_prepared(View(view), Digest([view as u8 + 1; 32]));
+        }
+        assert!(slot.is_full());
+    };
+    fill(&mut held);
+    let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(0) };
+    let digest = Digest([9; 32]);
+    let body = held.bodies.store(&[0; 100], 48..90, name, digest, true, 0).unwrap();
+    held.clients.hold(name, body, &mut held.bodies);
+    let entries = [BatchEntry::new(name, digest)];
+    let proposal = PrePrepare { view: View(0), sequence, timestamp_ns: 7, entries: &entries };
+    held.on_pre_prepare(now(), ReplicaId(0), &proposal, &mut output).unwrap();
+    assert!(!refusing(&mut held));
+    held.accept_in_order(now(), &mut output);
+    assert!(refusing(&mut held));
+    held.on_duty_end(now(), &mut output);
+    assert!(held.standing().suspects, "the others hear of it");
+
+    let mut other = replica(config(DATAGRAM_BYTES_LOOPBACK));
+    fill(&mut other);
+    let null = PrePrepare { view: View(0), sequence, timestamp_ns: 0, entries: &[] };
+    other.on_pre_prepare(now(), ReplicaId(0), &null, &mut output).unwrap();
+    other.accept_in_order(now(), &mut output);
+    assert!(!refusing(&mut other) && other.accepted == sequence);
+
+    // A primary that is itself at the bound proposes it, once there is work, and goes on behind it.
+    let mut primary = replica(ReplicaConfig { id: ReplicaId(0), ..config(DATAGRAM_BYTES_LOOPBACK) });
+    fill(&mut primary);
+    primary.propose(now(), &mut output);
+    assert_eq!(primary.proposed, SequenceNumber(0), "nothing waits");
+    let body = primary.bodies.store(&[0; 100], 48..90, name, digest, true, 0).unwrap();
+    primary.clients.hold(name, body, &mut primary.bodies);
+    primary.propose(now(), &mut output);
+    let entries = |sequence| primary.log.slot(SequenceNumber(sequence)).unwrap().proposed_batch().unwrap().entries.len();
+    assert_eq!((primary.proposed, entries(1), entries(2)), (SequenceNumber(2), 0, 1));
+}
+
+/// A body that is to be relayed stays until it is, also where what referred to it goes in the same duty cycle.
+#[test]
+fn what_is_relayed_outlives_its_slot() {
+    let (mut replica, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(0) };
+    let body = replica.bodies.store(&[7; 100], 48..90, name, Digest([9; 32]), true, 0).unwrap();
+    let entries = [BatchEntry::new(name, Digest([9; 32]))];
+    let (sequence, digest) = (SequenceNumber(1), batch_digest(7, &entries));
+    replica.learn_batch(now(), sequence, digest, 7, &entries);
+    replica.bind_body(name, body);
+    replica.bodies.release(body);
+    let mut fetch = Fetch::new(sequence, digest);
+    fetch.set(0);
+    replica.on_fetch(now(), ReplicaId(2), &fetch, &mut output).unwrap();
+    replica.log.truncate(SequenceNumber(replica.log.window() + 1), &mut replica.bodies);
+    let [Action::Relay { to: ReplicaId(2), body }] = output.actions() else { panic!("{:?}", output.actions()) };
+    assert_eq!(replica.request_packet(*body), [7; 100]);
+    replica.on_relay_done(*body);
 }

@@ -168,8 +168,9 @@ impl Cluster {
     pub fn run(&mut self, duration_ns: u64) -> Result<(), String> {
         let end_ns = self.now_ns + duration_ns;
         loop {
+            self.network.ripen(self.now_ns);
             let arrival_ns = if self.network.is_quiet() { u64::MAX } else { self.now_ns + HOP_NS };
-            let next_ns = self.deadline_ns().max(self.now_ns).min(arrival_ns);
+            let next_ns = self.deadline_ns().min(self.network.ripe_ns()).max(self.now_ns).min(arrival_ns);
             if next_ns > end_ns {
                 self.now_ns = end_ns;
                 return Ok(());
@@ -471,7 +472,7 @@ impl Cluster {
     fn launch(&mut self, packet: Packet) {
         let (from, to) = (packet.from, packet.to);
         let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
-        if self.network.send(packet) == Fate::Lost {
+        if self.network.send(packet, self.now_ns) == Fate::Lost {
             self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", name_of(to)));
         }
     }

@@ -168,6 +168,8 @@ impl Replica {
         }
         let before = self.synchroniser.is_suspecting();
         let since = self.waiting_since_ns();
+        let complains = self.judge_primary(now);
+        self.synchroniser.note_complaint(complains);
         let suspects = self.synchroniser.suspects(now_ns, since);
         if suspects != before {
             // The others are told at once.
@@ -476,6 +478,7 @@ impl Replica {
         self.highest_seen = self.proposed.max(self.executed).max(SequenceNumber(held.unwrap_or(0)));
         self.clients.forget_proposed();
         self.forwarding.begin_view();
+        self.goodput.begin_view(now.monotonic_ns);
         self.pulse.hasten();
         output.event(Event::ViewEntered(self.view));
         self.accept_in_order(now, output);
@@ -502,7 +505,7 @@ impl Replica {
     /// Sends a peer what it lacks of the view change (`VC-9`): this replica's own view change, and the new view with what it is made of.
     pub(super) fn answer_standing(&mut self, now: Now, from: ReplicaId, theirs: &Standing, output: &mut Output) {
         let lags = theirs.view < self.view || (theirs.view == self.view && !theirs.active);
-        if !lags || !self.peers.may_send_statements(from, STATEMENTS_ANSWER_NS, now.monotonic_ns) {
+        if !lags || !self.peers.allowances(from).may_send_statements(now.monotonic_ns) {
             return;
         }
         let to = Self::only(from);
@@ -510,6 +513,7 @@ impl Replica {
         let own = self.view_changes.latest[usize::from(self.config.id.0)].clone();
         if let Some(own) = own.filter(|own| own.view == self.view && !has(self.config.id)) {
             self.send_statement(to, StatementKind::ViewChange, &own, output);
+            self.peers.allowances(from).statement_spent(own.bytes.len(), now.monotonic_ns);
         }
         // The new primary sends the new view; the others take turns, should it not.
         let turn = (now.monotonic_ns / STATEMENTS_ANSWER_NS + u64::from(from.0)) % self.config.quorum.replicas() as u64;
@@ -518,8 +522,10 @@ impl Replica {
         }
         let Some(new_view) = self.view_changes.new_view.clone() else { return };
         self.send_statement(to, StatementKind::NewView, &new_view, output);
+        self.peers.allowances(from).statement_spent(new_view.bytes.len(), now.monotonic_ns);
         for named in self.view_changes.named.clone().iter().filter(|named| !has(named.replica)) {
             self.send_statement(to, StatementKind::ViewChange, named, output);
+            self.peers.allowances(from).statement_spent(named.bytes.len(), now.monotonic_ns);
         }
     }
 
