@@ -5,7 +5,7 @@ use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
-use crate::limits::STATE_RETARGET_NS;
+use crate::limits::{STALLED_NS, STATE_RETARGET_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::state::State;
 use crate::wire::agreement::CheckpointVote;
@@ -188,7 +188,11 @@ impl Replica {
     /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
         let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
-        let out_of_reach = target.0.0 > self.stable().0 + self.log.window() || self.fell_behind;
+        // Whoever has what is lacking may have got it with a state, and cannot say what committed.
+        let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
+        let out_of_reach = target.0.0 > self.stable().0 + self.log.window()
+            || self.fell_behind
+            || self.pulse.stuck_since_ns.is_some_and(stalled);
         if target.0 > self.executed && out_of_reach {
             self.fetch_state(now, target, sources, output);
         }
