@@ -19,6 +19,10 @@ struct Peer {
     stable: SequenceNumber,
     fetched_since_ns: u64,
     fetched_bytes: usize,
+    /// It recovers.
+    recovers: bool,
+    /// What it signed in other epochs is refused.
+    epoch: Option<u64>,
     /// It goes along with no view below.
     supports_from: View,
     statements_ns: Option<u64>,
@@ -156,6 +160,31 @@ impl Peers {
         let candidates = self.peers.iter().flat_map(|peer| &peer.checkpoints).filter(|(sequence, _)| sequence.0 > 0);
         let vouched = candidates.map(|candidate| (*candidate, voters(candidate)));
         vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
+    }
+
+    /// A peer recovers, or no longer does.
+    pub(super) fn recovers(&mut self, id: ReplicaId, recovers: bool) {
+        self.peers[usize::from(id.0)].recovers = recovers;
+    }
+
+    /// Whether a peer that is there recovers.
+    pub(super) fn is_recovering(&self, id: ReplicaId, now_ns: u64) -> bool {
+        self.peers[usize::from(id.0)].recovers && self.is_live(id, now_ns)
+    }
+
+    /// Whether any does.
+    pub(super) fn any_recovers(&self, now_ns: u64) -> bool {
+        self.ids().any(|id| self.is_recovering(id, now_ns))
+    }
+
+    /// A peer has forgotten all epochs before this one.
+    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch = Some(epoch);
+    }
+
+    /// Whether what a peer signed in an epoch counts.
+    pub(super) fn counts_epoch(&self, id: ReplicaId, epoch: u64) -> bool {
+        self.peers[usize::from(id.0)].epoch.is_none_or(|held| held == epoch)
     }
 
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.

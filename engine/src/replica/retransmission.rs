@@ -96,12 +96,16 @@ impl Replica {
     ) -> Result<(), Reject> {
         let standing = status.standing();
         self.peers.stands(from, standing.view, standing.suspects);
+        self.peers.recovers(from, standing.recovers);
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
         self.seek_state(now, output);
         // A peer is further on: there is work that this replica may know nothing of.
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
         self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
+        if self.is_silent() {
+            return Ok(());
+        }
         self.answer_standing(now, from, &standing, output);
         if !self.peers.may_answer(from, now.monotonic_ns) {
             return Err(Reject::RateLimited);
@@ -121,7 +125,8 @@ impl Replica {
             }
             let Some(slot) = self.log.slot(sequence) else { continue };
             let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
-                output.send(to, |bytes| {
+                // A vote that is said again is as much a promise as at first.
+                output.promise(to, |bytes| {
                     let before = bytes.len();
                     append(bytes);
                     bytes_left = bytes_left.saturating_sub(bytes.len() - before);

@@ -105,6 +105,10 @@ pub enum Kind {
     Query = 23,
     /// [`super::query::QueryAnswer`]
     QueryAnswer = 24,
+    /// [`super::recovery::RecoveryQuery`]
+    RecoveryQuery = 25,
+    /// [`super::recovery::RecoveryAnswer`]
+    RecoveryAnswer = 26,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -145,6 +149,8 @@ impl Kind {
         Self::StatePages,
         Self::Query,
         Self::QueryAnswer,
+        Self::RecoveryQuery,
+        Self::RecoveryAnswer,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
