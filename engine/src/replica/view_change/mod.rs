@@ -159,7 +159,8 @@ impl Replica {
     pub(super) fn watch_view(&mut self, now: Now, output: &mut Output) {
         let now_ns = now.monotonic_ns;
         if !self.active {
-            if self.synchroniser.gives_up(now_ns) {
+            // Who promises nothing goes where the others are, and nowhere ahead of them.
+            if !self.is_silent() && self.synchroniser.gives_up(now_ns) {
                 self.start_view_change(now, View(self.view.0 + 1), output);
             }
             return;
