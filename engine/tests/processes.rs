@@ -54,7 +54,7 @@ impl LocalCluster {
             threads.push(std::thread::spawn(move || {
                 let announce = &mut |_: &_| ready.send(()).unwrap();
                 let id = ReplicaId(id as u8);
-                run_replica(&cluster, &local, id, identity, &stop, announce, &mut |_| {}).unwrap();
+                run_replica(&cluster, &local, id, identity, false, &stop, announce, &mut |_| {}).unwrap();
             }));
         }
         let stop = Arc::new(AtomicBool::new(false));

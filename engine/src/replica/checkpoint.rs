@@ -137,6 +137,7 @@ impl Replica {
         if sequence <= self.stable() {
             return;
         }
+        // No vote on what may be undone (`EX-2`).
         if self.tentative.is_some_and(|tentative| tentative.0 == sequence) {
             self.checkpoints.withheld = Some((sequence, digest));
         } else {

@@ -207,6 +207,11 @@ impl Peers {
         may
     }
 
+    /// All peers were just sent statements.
+    pub(super) fn sent_statements(&mut self, now_ns: u64) {
+        self.peers.iter_mut().for_each(|peer| peer.statements_ns = Some(now_ns));
+    }
+
     /// Whether one more signature of what a peer sent may be checked now: some at once, and then one in each [`STATEMENT_CHECK_NS`].
     pub(super) fn may_check(&mut self, id: ReplicaId, now_ns: u64) -> bool {
         let until = &mut self.peers[usize::from(id.0)].checks_until_ns;

@@ -58,7 +58,9 @@ impl Pulse {
 impl Replica {
     /// Multicasts a status message when one is due: soon when there is work and no progress, now and then otherwise.
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
-        let work = self.highest_seen > self.executed || self.clients.work_waits(&self.bodies) || !self.active;
+        // What was executed tentatively still lacks its commits.
+        let committed = self.tentative.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
+        let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || !self.active;
         self.pulse.update(now.monotonic_ns, work);
         if now.monotonic_ns < self.pulse.due_ns {
             return;
@@ -67,8 +69,8 @@ impl Replica {
         self.pulse.sent_ns = now.monotonic_ns;
         self.pulse.sent_while_stuck += u32::from(work);
         self.pulse.update(now.monotonic_ns, work);
-        let mut status = Status::new(self.standing(), self.stable(), self.executed, self.highest_seen);
-        for (offset, sequence) in (self.executed.0 + 1..=self.highest_seen.0).enumerate() {
+        let mut status = Status::new(self.standing(), self.stable(), committed, self.highest_seen);
+        for (offset, sequence) in (committed.0 + 1..=self.highest_seen.0).enumerate() {
             let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window())
             else {
                 break;

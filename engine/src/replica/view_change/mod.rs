@@ -219,6 +219,8 @@ impl Replica {
         self.view_changes.latest[usize::from(self.config.id.0)] = Some(own.clone());
         self.persist_view_change(output);
         self.send_statement(self.others(), StatementKind::ViewChange, &own, output);
+        // What is on its way is not sent again at once.
+        self.peers.sent_statements(now.monotonic_ns);
         self.pulse.hasten();
         self.on_view_changes(now, output);
     }
@@ -363,14 +365,14 @@ impl Replica {
             if wanting >= quorum.strong() {
                 self.synchroniser.on_view_wanted(now.monotonic_ns);
             }
-            self.decide_new_view(output);
+            self.decide_new_view(now, output);
         }
         self.compare_new_views(now, output);
         self.enter_view(now, output);
     }
 
     /// As the primary of the wanted view: decides as soon as the view changes that are here allow it (`VC-5`).
-    fn decide_new_view(&mut self, output: &mut Output) {
+    fn decide_new_view(&mut self, now: Now, output: &mut Output) {
         if !self.is_primary() || self.view_changes.new_view.is_some() {
             return;
         }
@@ -393,6 +395,7 @@ impl Replica {
         self.view_changes.named = used;
         self.persist_new_view(output);
         self.send_statement(self.others(), StatementKind::NewView, &statement, output);
+        self.peers.sent_statements(now.monotonic_ns);
         self.view_changes.selection = Some(selection);
     }
 
