@@ -211,7 +211,7 @@ impl Orderer {
                     let memory = self.memory.as_mut().expect("records are made where there is a journal");
                     memory.persist(self.doing.message(bytes.clone()));
                 }
-                Action::Relay { to, body } => outbox.relay(*to, self.replica.request_packet(*body)),
+                Action::Relay { to, bytes } => outbox.relay(*to, self.doing.message(bytes.clone())),
                 Action::Execute { sequence, timestamp_ns, requests } => {
                     for request in self.doing.requests(requests.clone()) {
                         let message = request.body.map(|body| self.replica.request_message(body));

@@ -457,11 +457,6 @@ impl Replica {
         self.bodies.message(body)
     }
 
-    /// The client's packet that an [`Action::Relay`] names.
-    pub fn request_packet(&self, body: BodyRef) -> &[u8] {
-        self.bodies.packet(body)
-    }
-
     /// The digest of the batch that this replica committed at a number, while the log holds it.
     pub fn committed_batch(&self, sequence: SequenceNumber) -> Option<Digest> {
         self.log.slot(sequence)?.committed

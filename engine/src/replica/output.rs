@@ -30,8 +30,8 @@ pub enum Action {
     Relay {
         /// Who asked.
         to: ReplicaId,
-        /// Whose packet.
-        body: BodyRef,
+        /// Where its bytes are: a copy, since the replica may let go of the body before the action is done.
+        bytes: Range<usize>,
     },
     /// Execute a batch; [`Output::requests`] has its requests.
     Execute {
@@ -201,8 +201,10 @@ impl Output {
         self.actions.push(Action::Persist { bytes: start..self.bytes.len() });
     }
 
-    pub(super) fn relay(&mut self, to: ReplicaId, body: BodyRef) {
-        self.actions.push(Action::Relay { to, body });
+    pub(super) fn relay(&mut self, to: ReplicaId, packet: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(packet);
+        self.actions.push(Action::Relay { to, bytes: start..self.bytes.len() });
     }
 
     pub(super) fn execute(

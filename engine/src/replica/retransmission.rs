@@ -265,7 +265,7 @@ impl Replica {
                 return Err(Reject::RateLimited);
             }
             bytes_left -= bytes;
-            output.relay(from, body);
+            output.relay(from, self.bodies.packet(body));
             self.peers.fetch_spent(from, bytes);
         }
         Ok(())
