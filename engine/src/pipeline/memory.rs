@@ -291,7 +291,8 @@ impl Memory {
             return None;
         }
         self.durable = durable;
-        while let Some(mut held) = self.held.pop_front_if(|held| held.record <= durable) {
+        while self.held.front().is_some_and(|held| held.record <= durable) {
+            let mut held = self.held.pop_front().expect("it was just looked at");
             for (audience, range) in held.messages.drain(..) {
                 outbox.add(audience, &held.bytes[range]);
             }

@@ -44,7 +44,6 @@ pub struct Orderer {
 
 impl Orderer {
     /// In the initial state. `reply_bytes_max`: the room for the results of one request; `datagram_bytes_max`: the longest datagram.
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
     pub fn new(
         config: ReplicaConfig,
         signatures: Signatures,

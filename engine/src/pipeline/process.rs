@@ -32,8 +32,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs one replica until `stop`. `announce` is called once, when it receives; `event` for each thing worth a line in a log.
 ///
+/// With `rejoin` it recovers from the others, whatever its data directory remembers.
+///
 /// # Errors
-/// The host refuses what the replica needs.
+/// The host refuses what the replica needs, or the replica does not remember what it promised.
+#[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
 pub fn run_replica(
     cluster: &Cluster,
     local: &ReplicaLocal,

@@ -92,7 +92,8 @@ impl Replica {
 
     /// Everything handed over up to a record, counted from the first one, is durable.
     pub fn on_persisted(&mut self, now: Now, record: u64, output: &mut Output) {
-        while let Some(vote) = self.promises.votes.pop_front_if(|vote| vote.record <= record) {
+        while self.promises.votes.front().is_some_and(|vote| vote.record <= record) {
+            let vote = self.promises.votes.pop_front().expect("it was just looked at");
             // One of a view that was left meanwhile counts for nothing; it stays a promise.
             if vote.view == self.view && self.log.in_window(vote.sequence) {
                 self.count_own(now, vote.sequence, vote.digest, vote.commit, output);
