@@ -5,7 +5,8 @@ use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::Principal;
 use crate::reasons::reasons;
-use crate::wire::packet::{HEADER_BYTES, PacketParts};
+use crate::wire::packet::{HEADER_BYTES, PacketHeader, PacketParts};
+use zerocopy::FromBytes;
 use crate::wire::framing::kinds;
 use crate::wire::{Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
@@ -112,6 +113,12 @@ impl<'a> AuthenticatedPacket<'a> {
     /// Whose key verified.
     pub fn sender(&self) -> Principal {
         self.facts.sender
+    }
+
+    /// The sender's epoch.
+    pub fn epoch(&self) -> u64 {
+        let (header, _) = PacketHeader::ref_from_prefix(self.datagram).expect("it was cut into its parts before");
+        header.epoch.get()
     }
 
     /// The whole datagram, vector included.

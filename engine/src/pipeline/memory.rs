@@ -26,6 +26,9 @@ const CHECKPOINT_EVERY_BYTES: u64 = 128 << 20;
 /// While a write is under way its end is looked for this often.
 const POLL_NS: u64 = 50_000;
 
+/// Messages that wait for the disk; beyond that they are dropped.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
 /// Records that wait because the disk has no room; with more of them the replica gives up.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
@@ -35,6 +38,15 @@ struct Held {
     record: u64,
     bytes: Vec<u8>,
     messages: Vec<(Audience, Range<usize>)>,
+}
+
+/// A checkpoint that is to be written when everything up to a record is durable.
+#[derive(Debug)]
+struct Planned {
+    sequence: SequenceNumber,
+    snapshot: Snapshot,
+    needed: Mark,
+    after: Option<u64>,
 }
 
 /// The journal and the checkpoints of one replica.
@@ -57,6 +69,8 @@ pub struct Memory {
     bytes_since_checkpoint: u64,
     /// The checkpoint that is being written, and the first record that it needs.
     writing: Option<(SequenceNumber, Mark)>,
+    planned: Option<Planned>,
+    held_bytes: usize,
     poll_due_ns: u64,
     backlog_bytes: usize,
     trouble: Option<Trouble>,
@@ -206,6 +220,8 @@ impl Memory {
             spare: Vec::new(),
             bytes_since_checkpoint: 0,
             writing: None,
+            planned: None,
+            held_bytes: 0,
             poll_due_ns: u64::MAX,
             backlog_bytes: 0,
             trouble: None,
@@ -233,6 +249,7 @@ impl Memory {
         self.trouble = Some(Trouble::Failed);
         self.backlog.clear();
         self.held.clear();
+        self.held_bytes = 0;
     }
 
     fn append(&mut self, bytes: &[u8]) -> bool {
@@ -253,6 +270,11 @@ impl Memory {
             outbox.add(audience, message);
             return;
         }
+        if self.held_bytes + message.len() > HELD_BYTES_MAX {
+            // To the others it is lost, and they ask for it again.
+            return;
+        }
+        self.held_bytes += message.len();
         if self.held.back().is_none_or(|held| held.record != self.records) {
             let mut held = self.spare.pop().unwrap_or_default();
             held.record = self.records;
@@ -282,20 +304,24 @@ impl Memory {
             _ => {}
         }
         if self.trouble == Some(Trouble::Failed) {
+            self.poll_due_ns = u64::MAX;
             return None;
         }
         let durable = mark.0.saturating_sub(self.base.0);
-        self.poll_due_ns = if durable < self.records || self.writing.is_some() { now_ns + POLL_NS } else { u64::MAX };
+        let busy = durable < self.records || self.writing.is_some() || self.planned.is_some();
+        self.poll_due_ns = if busy { now_ns + POLL_NS } else { u64::MAX };
         self.finish_checkpoint();
         if durable <= self.durable {
             return None;
         }
         self.durable = durable;
+        self.begin_checkpoint();
         while self.held.front().is_some_and(|held| held.record <= durable) {
             let mut held = self.held.pop_front().expect("it was just looked at");
             for (audience, range) in held.messages.drain(..) {
                 outbox.add(audience, &held.bytes[range]);
             }
+            self.held_bytes -= held.bytes.len();
             held.bytes.clear();
             self.spare.push(held);
         }
@@ -309,18 +335,39 @@ impl Memory {
 
     /// Whether a checkpoint is due.
     pub(super) fn wants_checkpoint(&self) -> bool {
-        self.writing.is_none() && self.bytes_since_checkpoint >= CHECKPOINT_EVERY_BYTES && self.trouble.is_none()
+        // What failed for want of room is tried again when as much was recorded once more.
+        let hopeless = matches!(self.trouble, Some(Trouble::Failed | Trouble::Unmade));
+        self.writing.is_none()
+            && self.planned.is_none()
+            && self.bytes_since_checkpoint >= CHECKPOINT_EVERY_BYTES
+            && !hopeless
     }
 
-    /// Writes a stable checkpoint in the background. `record` is the first that a start from it needs, 0 for one of a former life.
-    pub(super) fn write_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, record: u64) {
+    /// Writes a stable checkpoint in the background, once the records that come next say how the replica stands to its view. `record` is the
+    /// first that a start from it needs, 0 for one of a former life.
+    pub(super) fn plan_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, record: u64) {
         let needed = if record == 0 { self.needed } else { Mark(self.base.0 + record) };
-        match self.store.begin(sequence, snapshot, needed.0.to_le_bytes().to_vec()) {
-            Ok(()) => {
-                self.writing = Some((sequence, needed));
-                self.bytes_since_checkpoint = 0;
-            }
-            Err(_) => self.trouble = Some(Trouble::Checkpoint),
+        self.planned = Some(Planned { sequence, snapshot, needed, after: None });
+        self.bytes_since_checkpoint = 0;
+    }
+
+    /// The next checkpoint is due at once.
+    pub(super) fn hurry_checkpoint(&mut self) {
+        self.bytes_since_checkpoint = CHECKPOINT_EVERY_BYTES;
+    }
+
+    /// Begins the checkpoint that is planned when the standing is durable that was recorded with it.
+    fn begin_checkpoint(&mut self) {
+        let (records, durable) = (self.records, self.durable);
+        let Some(planned) = &mut self.planned else { return };
+        if durable < *planned.after.get_or_insert(records) {
+            return;
+        }
+        let planned = self.planned.take().expect("it was just looked at");
+        let blob = planned.needed.0.to_le_bytes().to_vec();
+        match self.store.begin(planned.sequence, planned.snapshot, blob) {
+            Ok(()) => self.writing = Some((planned.sequence, planned.needed)),
+            Err(_) => self.trouble = self.trouble.or(Some(Trouble::Checkpoint)),
         }
     }
 

@@ -120,6 +120,9 @@ impl Orderer {
             }
             self.do_actions(now, outbox);
         }
+        if let Record::Stable { sequence, digest } = *record {
+            self.checkpoints.note_digest(sequence, digest);
+        }
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
     }
 
@@ -157,6 +160,10 @@ impl Orderer {
         self.replica
             .on_state_fetched(now, name, state, &mut self.output)
             .expect("f+1 replicas vouch for the state: it is of another version, or more than f are faulty");
+        if let Some(memory) = &mut self.memory {
+            // The records have a gap now, which only a checkpoint closes.
+            memory.hurry_checkpoint();
+        }
     }
 
     /// Counts what became durable, and writes a checkpoint where one is due.
@@ -169,7 +176,7 @@ impl Orderer {
             && let Some((sequence, snapshot)) = self.checkpoints.stable()
         {
             let record = self.replica.records_needed_from(sequence);
-            memory.write_checkpoint(sequence, snapshot, record);
+            memory.plan_checkpoint(sequence, snapshot, record);
             self.replica.persist_standing(&mut self.output);
         }
         if let Some(record) = memory.poll(now.monotonic_ns, outbox) {
@@ -183,8 +190,10 @@ impl Orderer {
     /// Makes a journal, now that the replica has recovered: its first record comes after a checkpoint that is durable.
     fn make_memory(&mut self, now: Now) {
         // What failed once is not tried again: it stays silent.
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
+        let Some((sequence, snapshot)) = self.checkpoints.stable() else { return };
+        assert_eq!(sequence, self.replica.stable(), "the journal begins where the window does");
         let Some(plan) = self.plan.take() else { return };
-        let (sequence, snapshot) = self.checkpoints.stable().expect("it has recovered to a stable checkpoint");
         match plan.make(sequence, snapshot) {
             Ok(memory) => {
                 self.memory = Some(memory);
@@ -218,6 +227,8 @@ impl Orderer {
                         self.replica.on_executed(*sequence, request, results, &mut self.output);
                     }
                 }
+                // One that was undone meanwhile is not taken.
+                Action::Checkpoint { sequence } if !self.replica.is_taking(*sequence) => {}
                 Action::Checkpoint { sequence } => {
                     let snapshot = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
                     self.checkpoints.take(*sequence, snapshot);

@@ -26,7 +26,7 @@ use crate::wire::request::request_bytes_max;
 use crate::wire::view_change::statement_piece_bytes;
 use crate::wire::{Audience, packet};
 use logothete_crypto::Identity;
-use logothete_transport::cores;
+use logothete_transport::{HostError, cores};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,6 +47,9 @@ pub fn run_replica(
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
+    std::fs::create_dir_all(&local.data_directory).map_err(|error| {
+        MemoryError::Host(HostError::from_io("mkdir", &error, local.data_directory.display().to_string()))
+    })?;
     let keeps = cluster.journal != Journal::Off;
     let (directory, found) = DataDirectory::open(&local.data_directory, keeps).map_err(MemoryError::from)?;
     let found = match found {

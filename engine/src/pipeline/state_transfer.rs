@@ -8,6 +8,7 @@ use crate::replica::Output;
 use crate::state::Snapshot;
 use crate::state::transfer::{AnswerLimits, CheckpointName, Transfer, TransferConfig, answer};
 use crate::wire::state::StateQuery;
+use logothete_crypto::Digest;
 use crate::wire::{Audience, Message};
 
 /// How much a peer was sent since when.
@@ -79,7 +80,8 @@ impl StateTransfer {
         if now_ns.saturating_sub(allowance.since_ns) >= STATE_REFILL_NS {
             *allowance = Allowance { since_ns: now_ns, bytes: 0 };
         }
-        let Some(newest) = checkpoints.stable_name() else { return };
+        let none = CheckpointName { sequence: SequenceNumber(0), digest: Digest::default() };
+        let newest = checkpoints.stable_name().unwrap_or(none);
         let limits = AnswerLimits {
             message_bytes_max: self.message_bytes_max,
             bytes_max: STATE_ANSWER_BYTES.saturating_sub(allowance.bytes),

@@ -316,7 +316,7 @@ impl Replica {
         }
         let sequence = self.executed.next();
         let slot = self.log.slot(sequence)?;
-        let prepared = self.config.tentative && self.active && slot.stage >= Stage::Prepared;
+        let prepared = self.config.tentative && self.active && !self.recalling && slot.stage >= Stage::Prepared;
         // Nothing is executed on top of what may be undone.
         let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
         slot.batch(&digest).filter(|batch| batch.is_complete())?;
@@ -327,6 +327,7 @@ impl Replica {
     /// exactly that number.
     pub(super) fn execute_committed(&mut self, now: Now, output: &mut Output) {
         while let Some((sequence, digest)) = self.next_to_execute() {
+            self.persist_committed(sequence, digest, output);
             let slot = self.log.slot(sequence).expect("it was just looked at");
             let batch = slot.batch(&digest).expect("it was just looked at");
             if slot.committed.is_none() {

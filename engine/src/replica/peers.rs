@@ -21,8 +21,10 @@ struct Peer {
     fetched_bytes: usize,
     /// It recovers.
     recovers: bool,
-    /// What it signed in other epochs is refused.
-    epoch: Option<u64>,
+    /// It has forgotten what it signed before this epoch.
+    epoch_acknowledged: Option<u64>,
+    /// The epoch of its last packet.
+    epoch_present: u64,
     /// It goes along with no view below.
     supports_from: View,
     statements_ns: Option<u64>,
@@ -177,14 +179,20 @@ impl Peers {
         self.ids().any(|id| self.is_recovering(id, now_ns))
     }
 
-    /// A peer has forgotten all epochs before this one.
-    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
-        self.peers[usize::from(id.0)].epoch = Some(epoch);
+    /// A packet of an epoch came from a peer.
+    pub(super) fn heard_in_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch_present = epoch;
     }
 
-    /// Whether what a peer signed in an epoch counts.
+    /// A peer has forgotten all epochs before this one.
+    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch_acknowledged = Some(epoch);
+    }
+
+    /// Whether what a replica signed in an epoch counts: once it forgot, only what it signed since, in that epoch or its present one.
     pub(super) fn counts_epoch(&self, id: ReplicaId, epoch: u64) -> bool {
-        self.peers[usize::from(id.0)].epoch.is_none_or(|held| held == epoch)
+        let peer = &self.peers[usize::from(id.0)];
+        peer.epoch_acknowledged.is_none_or(|acknowledged| acknowledged == epoch || peer.epoch_present == epoch)
     }
 
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.

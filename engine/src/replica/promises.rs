@@ -32,7 +32,8 @@ pub(super) struct Promises {
 
 impl Promises {
     pub(super) fn new(keeps: bool) -> Self {
-        Self { keeps, ..Self::default() }
+        // The initial state is a checkpoint, and everything comes after it.
+        Self { keeps, stable: VecDeque::from([(SequenceNumber(0), 0)]), ..Self::default() }
     }
 
     /// Begins, or stops, to write records.
@@ -115,19 +116,37 @@ impl Replica {
         }
     }
 
-    /// Records the content of a batch that is accepted, with the bodies that are not in the journal yet.
+    /// Records a batch that is accepted, with the bodies that are not in the journal yet.
     pub(super) fn persist_proposal(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        self.persist_content(sequence, digest, Some(self.view), output);
+    }
+
+    /// Records the content of a batch that committed without being accepted here, so that it can be executed again.
+    pub(super) fn persist_committed(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        let slot = self.log.slot(sequence).expect("only numbers of the log are executed");
+        if !slot.batch(&digest).expect("what is executed is here").persisted {
+            self.persist_content(sequence, digest, None, output);
+        }
+    }
+
+    fn persist_content(&mut self, sequence: SequenceNumber, digest: Digest, accepted: Option<View>, output: &mut Output) {
         if !self.promises.keeps {
             return;
         }
-        let slot = self.log.slot(sequence).expect("only numbers of the window are accepted");
-        let batch = slot.batch(&digest).expect("what is accepted is here");
+        let stable = self.stable();
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the log are recorded");
+        let batch = slot.batch_mut(&digest).expect("what is recorded is here");
+        batch.persisted = true;
         for body in batch.bodies.iter().flatten() {
-            if self.bodies.note_persisted(*body, self.view) {
+            if self.bodies.note_persisted(*body, (self.view, stable)) {
                 self.promises.record(&Record::Body { packet: self.bodies.packet(*body) }, output);
             }
         }
-        let (view, timestamp_ns, entries) = (self.view, batch.timestamp_ns, &batch.entries[..]);
-        self.promises.record(&Record::Proposal { view, sequence, timestamp_ns, entries }, output);
+        let (timestamp_ns, entries) = (batch.timestamp_ns, &batch.entries[..]);
+        let record = match accepted {
+            Some(view) => Record::Proposal { view, sequence, timestamp_ns, entries },
+            None => Record::Batch { sequence, timestamp_ns, entries },
+        };
+        self.promises.record(&record, output);
     }
 }

@@ -17,6 +17,10 @@ impl Replica {
             return;
         }
         while self.may_propose(self.proposed.next(), now) && self.propose_next(now, output) {}
+        // What was proposed, or could not be, is looked at again later.
+        if self.null_due_ns <= now.monotonic_ns {
+            self.null_due_ns = now.monotonic_ns + NULL_BATCH_NS;
+        }
     }
 
     fn may_propose(&self, sequence: SequenceNumber, now: Now) -> bool {

@@ -109,6 +109,7 @@ fn describe(record: &Record<'_>) -> String {
         Record::Proposal { view, sequence, timestamp_ns, entries } => {
             format!("{name}\tview {view} sequence {sequence} time {timestamp_ns} requests {}", entries.len())
         }
+        Record::Batch { sequence, entries, .. } => format!("{name}\tsequence {sequence}, {} requests", entries.len()),
         Record::Body { packet: bytes } | Record::ViewChange { bytes } | Record::NewView { bytes } => {
             format!("{name}\t{} bytes", bytes.len())
         }
