@@ -5,6 +5,7 @@ use super::output::Output;
 use super::{Now, Replica};
 use crate::journal::Record;
 use crate::numbers::{SequenceNumber, View};
+use crate::wire::agreement::Vote;
 use logothete_crypto::Digest;
 use std::collections::VecDeque;
 
@@ -64,8 +65,9 @@ impl Promises {
 }
 
 impl Replica {
-    /// This replica votes for a batch: the vote counts as soon as it is durable.
-    pub(super) fn vote_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
+    /// This replica votes for a batch. The others are told before the vote counts here, so that what follows from it is said after it; with
+    /// a journal both wait until the vote is durable.
+    pub(super) fn vote(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
         if self.is_silent() {
             return;
         }
@@ -76,6 +78,10 @@ impl Replica {
                 true => Record::Commit { view, sequence, digest },
             };
             self.promises.record(&record, output);
+        }
+        let vote = Vote::new(view, sequence, digest);
+        output.promise(self.others(), |bytes| if commit { vote.append_commit(bytes) } else { vote.append_prepare(bytes) });
+        if self.promises.keeps {
             let record = self.promises.records;
             self.promises.votes.push_back(OwnVote { record, view, sequence, digest, commit });
         } else {
