@@ -4,6 +4,7 @@ use logothete_client::{ClientError, Options, Position, Session, Subscription};
 use logothete_engine::client::{rotation, status};
 use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, Journal, ReplicaLocal, Transport, init};
 use logothete_engine::driver::run_driver;
+use logothete_engine::journal::birth::{BIRTH_TEXT, DataDirectory};
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::pipeline::{counters_path, run_replica};
 use logothete_engine::service::ServiceKind;
@@ -51,6 +52,9 @@ impl LocalCluster {
                 idle: Idle::Adaptive,
                 ..ReplicaLocal::standard(directory.path(), id as u8)
             };
+            // As `init` leaves it: the replica has never sent anything.
+            std::fs::create_dir_all(&local.data_directory).unwrap();
+            std::fs::write(DataDirectory::birth_marker(&local.data_directory), BIRTH_TEXT).unwrap();
             threads.push(std::thread::spawn(move || {
                 let announce = &mut |_: &_| ready.send(()).unwrap();
                 let id = ReplicaId(id as u8);

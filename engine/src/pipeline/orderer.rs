@@ -3,7 +3,8 @@
 
 use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
-use super::memory::{Memory, MemoryError, MemoryPlan};
+use super::keeper::MemoryError;
+use super::memory::Memory;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::state_transfer::StateTransfer;
@@ -23,6 +24,9 @@ use logothete_crypto::Digest;
 /// Events kept for whoever asks; older ones are dropped.
 const EVENTS_MAX: usize = 256;
 
+/// How a memory is made that begins with a checkpoint.
+type MakeMemory = dyn FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send;
+
 /// A replica with its service.
 pub struct Orderer {
     replica: Replica,
@@ -37,7 +41,7 @@ pub struct Orderer {
     /// Journal and checkpoints, where promises are kept.
     memory: Option<Memory>,
     /// How to make them once the replica has recovered.
-    plan: Option<MemoryPlan>,
+    plan: Option<Box<MakeMemory>>,
     /// Held locked where there is nothing to remember.
     _directory: Option<DataDirectory>,
 }
@@ -86,9 +90,12 @@ impl Orderer {
         self.executor.service.state().pages()
     }
 
-    /// With a way to make a memory once the replica has recovered.
-    pub fn with_plan(self, plan: MemoryPlan) -> Self {
-        Self { plan: Some(plan), ..self }
+    /// With a way to make a memory, from the checkpoint that it begins with, once the replica has recovered.
+    pub fn with_plan(
+        self,
+        plan: impl FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send + 'static,
+    ) -> Self {
+        Self { plan: Some(Box::new(plan)), ..self }
     }
 
     /// Goes back to a durable checkpoint of a former life.
@@ -176,8 +183,8 @@ impl Orderer {
             && let Some((sequence, snapshot)) = self.checkpoints.stable()
         {
             let record = self.replica.records_needed_from(sequence);
-            memory.plan_checkpoint(sequence, snapshot, record);
             self.replica.persist_standing(&mut self.output);
+            memory.plan_checkpoint(sequence, snapshot, record, self.replica.records());
         }
         if let Some(record) = memory.poll(now.monotonic_ns, outbox) {
             self.replica.on_persisted(now, record, &mut self.output);
@@ -194,7 +201,7 @@ impl Orderer {
         let Some((sequence, snapshot)) = self.checkpoints.stable() else { return };
         assert_eq!(sequence, self.replica.stable(), "the journal begins where the window does");
         let Some(plan) = self.plan.take() else { return };
-        match plan.make(sequence, snapshot) {
+        match plan(sequence, snapshot) {
             Ok(memory) => {
                 self.memory = Some(memory);
                 self.replica.begin_voting(now, &mut self.output);

@@ -8,7 +8,8 @@ use super::idle::{Idler, Pause};
 use super::network::Network;
 use super::opening::{ProcessError, StartReport, open_network};
 use super::orderer::Orderer;
-use super::memory::{Memory, MemoryError, MemoryPlan};
+use super::keeper::{MemoryError, MemoryPlan};
+use super::memory::Memory;
 use super::outbox::Outbox;
 use super::split;
 use super::unreplicated::Unreplicated;
@@ -98,7 +99,10 @@ pub fn run_replica(
             directory.begin()?;
             core.with_directory(directory)
         }
-        Opened::Lost if keeps => core.with_plan(MemoryPlan::new(directory, cluster, id, pages)),
+        Opened::Lost if keeps => {
+            let plan = MemoryPlan::new(directory, cluster, id, pages);
+            core.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot))
+        }
         Opened::Lost => core.with_directory(directory),
         Opened::Resumed => resume(core, directory, cluster, id, pages, &opened)?,
     };

@@ -5,6 +5,7 @@ use super::output::Output;
 use super::{Now, Replica};
 use crate::journal::Record;
 use crate::numbers::{SequenceNumber, View};
+use crate::wire::agreement::Vote;
 use logothete_crypto::Digest;
 use std::collections::VecDeque;
 
@@ -65,8 +66,9 @@ impl Promises {
 }
 
 impl Replica {
-    /// This replica votes for a batch: the vote counts as soon as it is durable.
-    pub(super) fn vote_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
+    /// This replica votes for a batch. The others are told before the vote counts here, so that what follows from it is said after it; with
+    /// a journal both wait until the vote is durable.
+    pub(super) fn vote(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
         if self.is_silent() {
             return;
         }
@@ -77,6 +79,10 @@ impl Replica {
                 true => Record::Commit { view, sequence, digest },
             };
             self.promises.record(&record, output);
+        }
+        let vote = Vote::new(view, sequence, digest);
+        output.promise(self.others(), |bytes| if commit { vote.append_commit(bytes) } else { vote.append_prepare(bytes) });
+        if self.promises.keeps {
             let record = self.promises.records;
             self.promises.votes.push_back(OwnVote { record, view, sequence, digest, commit });
         } else {
@@ -100,6 +106,11 @@ impl Replica {
                 self.count_own(now, vote.sequence, vote.digest, vote.commit, output);
             }
         }
+    }
+
+    /// How many records were handed over.
+    pub fn records(&self) -> u64 {
+        self.promises.records
     }
 
     /// The first record, counted from the first one handed over, that a start from a checkpoint needs.
