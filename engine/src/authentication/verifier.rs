@@ -5,12 +5,12 @@ use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::Principal;
 use crate::reasons::reasons;
-use crate::wire::packet::{HEADER_BYTES, PacketHeader, PacketParts};
-use zerocopy::FromBytes;
 use crate::wire::framing::kinds;
+use crate::wire::packet::{HEADER_BYTES, PacketHeader, PacketParts};
 use crate::wire::{Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
 use std::ops::Range;
+use zerocopy::FromBytes;
 
 /// A packet whose sender is proven: what the replica and the client take.
 #[derive(Clone, Copy, Debug)]

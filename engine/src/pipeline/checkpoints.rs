@@ -89,9 +89,8 @@ impl Checkpoints {
         // Where the log is ahead of the state, the newest state below is what there is.
         let below = self.held.iter().map(|held| held.sequence).filter(|held| *held <= stable).max();
         let kept_from = below.unwrap_or(stable);
-        let wanted = |asked_ns: Option<u64>| {
-            asked_ns.is_some_and(|asked| now_ns.saturating_sub(asked) < KEPT_FOR_PEER_NS)
-        };
+        let wanted =
+            |asked_ns: Option<u64>| asked_ns.is_some_and(|asked| now_ns.saturating_sub(asked) < KEPT_FOR_PEER_NS);
         self.held.retain(|held| held.sequence >= kept_from || wanted(held.asked_ns));
     }
 

@@ -34,7 +34,12 @@ pub trait Keeper: Send {
     ///
     /// # Errors
     /// One is being written, or the disk failed.
-    fn begin_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, blob: Vec<u8>) -> Result<(), BeginError>;
+    fn begin_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        snapshot: Snapshot,
+        blob: Vec<u8>,
+    ) -> Result<(), BeginError>;
 
     /// The checkpoint that has become durable since the last call.
     ///
@@ -79,7 +84,12 @@ impl Keeper for Files {
         self.journal.state()
     }
 
-    fn begin_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, blob: Vec<u8>) -> Result<(), BeginError> {
+    fn begin_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        snapshot: Snapshot,
+        blob: Vec<u8>,
+    ) -> Result<(), BeginError> {
         self.store.begin(sequence, snapshot, blob)
     }
 
@@ -125,7 +135,9 @@ pub enum MemoryError {
     #[error(transparent)]
     Service(#[from] RestoreError),
     /// What stands beside a checkpoint is not this version's.
-    #[error("the checkpoint does not say which records it needs; to recover from the other replicas, start with --rejoin")]
+    #[error(
+        "the checkpoint does not say which records it needs; to recover from the other replicas, start with --rejoin"
+    )]
     Blob,
     /// A journal that was kept in the background, and not closed.
     #[error("the journal was kept in the background and not closed: promises may be missing; start with --rejoin")]

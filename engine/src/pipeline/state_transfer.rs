@@ -2,14 +2,14 @@
 //! (`protocol.md ST-4` to `ST-7`, `CK-5`, `CK-6`).
 
 use super::checkpoints::Checkpoints;
-use crate::limits::{STATE_ANSWER_BYTES, STATE_REFILL_NS, REPLICAS_MAX};
+use crate::limits::{REPLICAS_MAX, STATE_ANSWER_BYTES, STATE_REFILL_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::Output;
 use crate::state::Snapshot;
 use crate::state::transfer::{AnswerLimits, CheckpointName, Transfer, TransferConfig, answer};
 use crate::wire::state::StateQuery;
-use logothete_crypto::Digest;
 use crate::wire::{Audience, Message};
+use logothete_crypto::Digest;
 
 /// How much a peer was sent since when.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +91,8 @@ impl StateTransfer {
         }
         let held = checkpoints.ask(query.checkpoint, now_ns);
         let to = Audience::Replicas(ReplicaSet::only(from));
-        allowance.bytes += answer(query, held, newest, limits, &mut |bytes| output.send(to, |out| out.extend_from_slice(bytes)));
+        allowance.bytes +=
+            answer(query, held, newest, limits, &mut |bytes| output.send(to, |out| out.extend_from_slice(bytes)));
     }
 
     /// Ends a duty cycle: asks for more. Returns the state when it is complete.
@@ -114,5 +115,4 @@ impl StateTransfer {
     pub(super) fn deadline_ns(&self) -> u64 {
         self.fetching.as_ref().map_or(u64::MAX, Transfer::deadline_ns)
     }
-
 }

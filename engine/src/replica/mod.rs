@@ -21,9 +21,9 @@ mod peers;
 mod promises;
 mod proposal;
 pub mod quorum;
+mod reads;
 mod recall;
 mod recovery;
-mod reads;
 pub mod reject;
 mod requests;
 mod retransmission;
@@ -49,9 +49,9 @@ use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
 use promises::Promises;
+use reads::Reads;
 use recall::Recalled;
 use recovery::Recovery;
-use reads::Reads;
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
 
@@ -366,7 +366,8 @@ impl Replica {
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        let view_due_ns = if self.is_silent() { u64::MAX } else { self.synchroniser.deadline_ns(self.waiting_since_ns()) };
+        let view_due_ns =
+            if self.is_silent() { u64::MAX } else { self.synchroniser.deadline_ns(self.waiting_since_ns()) };
         let dues = [
             self.pulse.due_ns,
             self.fetch_due_ns(),

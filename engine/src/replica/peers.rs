@@ -1,8 +1,8 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
 use crate::limits::{
-    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
-    STATUS_ANSWER_NS,
+    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS,
+    STATEMENT_CHECKS_BURST, STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_crypto::Digest;
@@ -256,7 +256,11 @@ mod tests {
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
-        assert_eq!(peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
+        assert_eq!(
+            peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2),
+            Some(SequenceNumber(100)),
+            "beyond help"
+        );
         // Quiet: not waited for.
         peers.heard(ReplicaId(1), PEER_QUIET_NS);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS), Some(SequenceNumber(100)));

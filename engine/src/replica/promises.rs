@@ -68,7 +68,14 @@ impl Promises {
 impl Replica {
     /// This replica votes for a batch. The others are told before the vote counts here, so that what follows from it is said after it; with
     /// a journal both wait until the vote is durable.
-    pub(super) fn vote(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
+    pub(super) fn vote(
+        &mut self,
+        now: Now,
+        sequence: SequenceNumber,
+        digest: Digest,
+        commit: bool,
+        output: &mut Output,
+    ) {
         if self.is_silent() {
             return;
         }
@@ -81,7 +88,10 @@ impl Replica {
             self.promises.record(&record, output);
         }
         let vote = Vote::new(view, sequence, digest);
-        output.promise(self.others(), |bytes| if commit { vote.append_commit(bytes) } else { vote.append_prepare(bytes) });
+        output.promise(
+            self.others(),
+            |bytes| if commit { vote.append_commit(bytes) } else { vote.append_prepare(bytes) },
+        );
         if self.promises.keeps {
             let record = self.promises.records;
             self.promises.votes.push_back(OwnVote { record, view, sequence, digest, commit });
@@ -93,7 +103,11 @@ impl Replica {
     fn count_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
         let id = self.config.id;
         let Some(slot) = self.log.slot_mut(sequence).filter(|slot| slot.proposal == Some(digest)) else { return };
-        if commit { slot.commits.record(id, digest) } else { slot.prepares.record(id, digest) };
+        if commit {
+            slot.commits.record(id, digest)
+        } else {
+            slot.prepares.record(id, digest)
+        };
         self.advance(now, sequence, output);
     }
 
@@ -140,7 +154,13 @@ impl Replica {
         }
     }
 
-    fn persist_content(&mut self, sequence: SequenceNumber, digest: Digest, accepted: Option<View>, output: &mut Output) {
+    fn persist_content(
+        &mut self,
+        sequence: SequenceNumber,
+        digest: Digest,
+        accepted: Option<View>,
+        output: &mut Output,
+    ) {
         if !self.promises.keeps {
             return;
         }

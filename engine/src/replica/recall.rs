@@ -26,7 +26,12 @@ impl Replica {
     ///
     /// # Errors
     /// The pages are not this engine's.
-    pub fn recall_checkpoint(&mut self, digest: Digest, state: &State, output: &mut Output) -> Result<(), EnginePagesError> {
+    pub fn recall_checkpoint(
+        &mut self,
+        digest: Digest,
+        state: &State,
+        output: &mut Output,
+    ) -> Result<(), EnginePagesError> {
         self.recalling = true;
         self.read_engine_pages(state)?;
         let sequence = self.executed;
@@ -106,7 +111,13 @@ impl Replica {
         }
     }
 
-    fn recall_batch(&mut self, now: Now, sequence: SequenceNumber, timestamp_ns: u64, entries: &[BatchEntry]) -> Digest {
+    fn recall_batch(
+        &mut self,
+        now: Now,
+        sequence: SequenceNumber,
+        timestamp_ns: u64,
+        entries: &[BatchEntry],
+    ) -> Digest {
         let digest = batch_digest(timestamp_ns, entries);
         self.learn_batch(now, sequence, digest, timestamp_ns, entries);
         for entry in entries {
@@ -171,7 +182,8 @@ impl Replica {
         self.promises.keep(true);
         // What prepared here may have been acknowledged: no query is answered before it has committed again.
         let window = self.stable().0 + 1..=self.stable().0 + self.log.window();
-        let is_prepared = |sequence: &u64| self.log.slot(SequenceNumber(*sequence)).is_some_and(|slot| slot.prepared.is_some());
+        let is_prepared =
+            |sequence: &u64| self.log.slot(SequenceNumber(*sequence)).is_some_and(|slot| slot.prepared.is_some());
         let prepared = window.rev().find(is_prepared).map_or(SequenceNumber(0), SequenceNumber);
         self.unread_last = prepared;
         self.entered_ns = now.monotonic_ns;

@@ -145,7 +145,9 @@ impl Replica {
         self.forget_former_epochs(from);
         let window = self.stable().0 + 1..=self.stable().0 + self.log.window();
         let is_prepared = |sequence: &u64| {
-            self.log.slot(SequenceNumber(*sequence)).is_some_and(|slot| slot.prepared.is_some() || slot.committed.is_some())
+            self.log
+                .slot(SequenceNumber(*sequence))
+                .is_some_and(|slot| slot.prepared.is_some() || slot.committed.is_some())
         };
         let prepared = window.rev().find(is_prepared).map_or(self.stable(), SequenceNumber).max(self.executed);
         let answer = RecoveryAnswer::new(query.epoch(), self.stable(), prepared, self.view);

@@ -80,7 +80,11 @@ impl Replica {
             let reply = held.reply(name, view, mode, results);
             let to = Audience::Client(name.client);
             // A tentative reply promises that the batch prepared here.
-            if tentative { output.promise(to, |bytes| reply.append(bytes)) } else { output.send(to, |bytes| reply.append(bytes)) }
+            if tentative {
+                output.promise(to, |bytes| reply.append(bytes))
+            } else {
+                output.send(to, |bytes| reply.append(bytes))
+            }
         });
     }
 

@@ -296,7 +296,10 @@ impl Checks {
             self.violations.push(format!("{by} sent a {kind} for s{sequence} that the primary has not proposed"));
         }
         // What it said in a former life it may say again.
-        if kind == "commit" && witnessed.said_now.contains(&claim) && told("prepare").without(primary).count() < prepares {
+        if kind == "commit"
+            && witnessed.said_now.contains(&claim)
+            && told("prepare").without(primary).count() < prepares
+        {
             self.violations.push(format!("{by} sent a commit for s{sequence} that is not prepared there"));
         }
     }
@@ -408,7 +411,10 @@ impl Checks {
         }
         let interval = self.settings.checkpoint_interval;
         witnessed.lags &= stable > executed;
-        if (stable > executed && !witnessed.lags) || executed.saturating_sub(stable) > self.settings.window() || !stable.is_multiple_of(interval) {
+        if (stable > executed && !witnessed.lags)
+            || executed.saturating_sub(stable) > self.settings.window()
+            || !stable.is_multiple_of(interval)
+        {
             self.violations.push(format!("{by} has executed s{executed} with a stable checkpoint at s{stable}"));
         }
         let end = self.requests.get(&executed).map_or(0, |ordered| ordered.log_end);
@@ -484,7 +490,9 @@ fn promise(record: &Record<'_>) -> Option<Promise> {
         }
         Record::Prepare { view, sequence, digest } => Some(claim("prepare", sequence, view, digest)),
         Record::Commit { view, sequence, digest } => Some(claim("commit", sequence, view, digest)),
-        Record::ViewChange { bytes } | Record::NewView { bytes } => Some(Promise::Statement(logothete_crypto::digest(bytes))),
+        Record::ViewChange { bytes } | Record::NewView { bytes } => {
+            Some(Promise::Statement(logothete_crypto::digest(bytes)))
+        }
         Record::Body { .. }
         | Record::Batch { .. }
         | Record::ViewEntered { .. }

@@ -582,7 +582,8 @@ impl Replica {
     /// What a replica signed before it forgot counts no more.
     pub(super) fn forget_former_epochs(&mut self, replica: ReplicaId) {
         let peers = &self.peers;
-        let counts = |held: &Statement| held.replica != replica || peers.counts_epoch(replica, held.view_change().epoch);
+        let counts =
+            |held: &Statement| held.replica != replica || peers.counts_epoch(replica, held.view_change().epoch);
         let changes = &mut self.view_changes;
         changes.latest.iter_mut().for_each(|latest| {
             latest.take_if(|held| !counts(held));
@@ -629,7 +630,9 @@ impl Replica {
         self.accepted = self.stable();
         self.proposed = self.stable();
         self.clients.forget_proposed();
-        let Some(new_view) = self.view_changes.new_view.clone().filter(|new_view| new_view.view == self.view) else { return };
+        let Some(new_view) = self.view_changes.new_view.clone().filter(|new_view| new_view.view == self.view) else {
+            return;
+        };
         let content = new_view.new_view();
         let first = content.checkpoint.0.0 + 1;
         let last = SequenceNumber(content.checkpoint.0.0 + content.selection.len() as u64);
