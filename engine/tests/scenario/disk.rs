@@ -166,7 +166,12 @@ impl Keeper for Disk {
         &JournalState::Writing
     }
 
-    fn begin_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, blob: Vec<u8>) -> Result<(), BeginError> {
+    fn begin_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        snapshot: Snapshot,
+        blob: Vec<u8>,
+    ) -> Result<(), BeginError> {
         let mut platter = self.platter();
         assert!(platter.checkpoint.is_none(), "one checkpoint is written at a time");
         platter.checkpoint = Some((sequence, snapshot, blob));
