@@ -366,8 +366,11 @@ impl Replica {
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        let view_due_ns =
-            if self.is_silent() { u64::MAX } else { self.synchroniser.deadline_ns(self.waiting_since_ns()) };
+        // Who promises nothing neither suspects nor gives up.
+        let view_due_ns = match self.is_silent() {
+            true => u64::MAX,
+            false => self.synchroniser.deadline_ns(self.waiting_since_ns()),
+        };
         let dues = [
             self.pulse.due_ns,
             self.fetch_due_ns(),

@@ -292,6 +292,8 @@ impl Checks {
         }
         let told = |kind| witnessed.told.get(&((kind, sequence, view), digest)).copied().unwrap_or(ReplicaSet::EMPTY);
         let proposed = told("pre-prepare").contains(primary) || self.carried.contains(&(view, sequence, digest));
+        // Or in a former life, and it kept the proposal.
+        let proposed = proposed || witnessed.durable.contains(&Promise::Claim(("pre-prepare", sequence, view), digest));
         if !proposed && witnessed.said_now.contains(&claim) {
             self.violations.push(format!("{by} sent a {kind} for s{sequence} that the primary has not proposed"));
         }
