@@ -237,7 +237,11 @@ impl Cluster {
                 self.turn(agent, &[])?;
             }
         }
-        let due = self.replicas.iter().filter(|host| host.deadline_ns() <= self.now_ns).map(|host| name_of(Principal::Replica(host.id)));
+        let due = self
+            .replicas
+            .iter()
+            .filter(|host| host.deadline_ns() <= self.now_ns)
+            .map(|host| name_of(Principal::Replica(host.id)));
         let due: Vec<String> = due.collect();
         Err(format!("an agent that had its turn is due again at once, for ever: {}", due.join(",")))
     }
