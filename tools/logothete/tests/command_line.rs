@@ -152,7 +152,7 @@ fn wrong_usage_has_status_2_and_names_what_is_wrong() {
     let new = place.path().join("new");
     let new = new.to_str().unwrap();
     for (arguments, part) in [
-        (&["init", new, "--journal", "none"][..], "there is no journal"),
+        (&["init", new, "--journal", "none"][..], "use one of: sync, async, off"),
         (&["init", new, "--active", "3f"], "\"3f\" is not built yet; use one of: all"),
         (&["init", new, "--active", "2f+1"], "\"2f+1\" is not built yet; use one of: all"),
         (
