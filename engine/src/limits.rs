@@ -78,9 +78,9 @@ pub const PRE_PREPARED_MAX: usize = 8;
 /// The bytes of the longest view change: its fixed part, the checkpoints, and sets P and Q of the widest window.
 pub const STATEMENT_BYTES_MAX: usize = 1024 + WINDOW_MAX as usize * 48 * (1 + 2 * PRE_PREPARED_MAX);
 
-/// A primary that says nothing for this long while a request waits is suspected, at the least: some ten time slices of a busy host, so
+/// A primary that says nothing for this long while a request waits is suspected, at the least: some fifteen time slices of a busy host, so
 /// that a primary that merely lost its core to others is not.
-pub const SILENCE_MIN_NS: u64 = 40_000_000;
+pub const SILENCE_MIN_NS: u64 = 60_000_000;
 
 /// The longest silence of a primary that is borne while a request waits.
 pub const SILENCE_MAX_NS: u64 = 2_000_000_000;
@@ -190,6 +190,13 @@ pub const STATE_ANSWER_BYTES: usize = 400 * 1024;
 
 /// How often a peer's allowance of state is renewed.
 pub const STATE_REFILL_NS: u64 = 1_000_000;
+
+/// A replica that recovers asks the others this often.
+pub const RECOVERY_QUERY_NS: u64 = 20_000_000;
+
+/// While a replica recovers and no request waits, the primary orders one null batch in this time: so an idle cluster comes to the next
+/// checkpoints in a fraction of a second.
+pub const NULL_BATCH_NS: u64 = 500_000;
 
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;

@@ -3,11 +3,15 @@
 
 use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
+use super::keeper::MemoryError;
+use super::memory::Memory;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::state_transfer::StateTransfer;
 use super::{Core, ReplicaFacts};
 use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
+use crate::journal::birth::DataDirectory;
+use crate::journal::{Record, Trouble};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, RESULT_HEADER_BYTES, Results, Service};
@@ -15,9 +19,13 @@ use crate::state::transfer::CheckpointName;
 use crate::state::{Snapshot, State};
 use crate::wire::packet::body_bytes_max;
 use crate::wire::{Audience, Kind, Message};
+use logothete_crypto::Digest;
 
 /// Events kept for whoever asks; older ones are dropped.
 const EVENTS_MAX: usize = 256;
+
+/// How a memory is made that begins with a checkpoint.
+type MakeMemory = dyn FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send;
 
 /// A replica with its service.
 pub struct Orderer {
@@ -30,11 +38,16 @@ pub struct Orderer {
     doing: Output,
     events: Vec<Event>,
     counters: OrdererCounters,
+    /// Journal and checkpoints, where promises are kept.
+    memory: Option<Memory>,
+    /// How to make them once the replica has recovered.
+    plan: Option<Box<MakeMemory>>,
+    /// Held locked where there is nothing to remember.
+    _directory: Option<DataDirectory>,
 }
 
 impl Orderer {
     /// In the initial state. `reply_bytes_max`: the room for the results of one request; `datagram_bytes_max`: the longest datagram.
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
     pub fn new(
         config: ReplicaConfig,
         signatures: Signatures,
@@ -56,7 +69,74 @@ impl Orderer {
             doing: Output::new(),
             events: Vec::with_capacity(EVENTS_MAX),
             counters,
+            memory: None,
+            plan: None,
+            _directory: None,
         }
+    }
+
+    /// With a memory that is empty yet.
+    pub fn with_memory(self, memory: Memory) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// With a data directory that stays locked, and nothing in it to remember.
+    pub fn with_directory(self, directory: DataDirectory) -> Self {
+        Self { _directory: Some(directory), ..self }
+    }
+
+    /// How many pages the state has room for.
+    pub fn state_pages(&self) -> u64 {
+        self.executor.service.state().pages()
+    }
+
+    /// With a way to make a memory, from the checkpoint that it begins with, once the replica has recovered.
+    pub fn with_plan(
+        self,
+        plan: impl FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send + 'static,
+    ) -> Self {
+        Self { plan: Some(Box::new(plan)), ..self }
+    }
+
+    /// Goes back to a durable checkpoint of a former life.
+    ///
+    /// # Errors
+    /// The pages are not this version's.
+    pub fn recall_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        digest: Digest,
+        state: &State,
+    ) -> Result<(), MemoryError> {
+        let snapshot = state.snapshot();
+        self.executor.service.state_mut().restore(&snapshot);
+        self.executor.service.restored()?;
+        self.checkpoints.replace(sequence, digest, snapshot);
+        self.replica.recall_checkpoint(digest, self.executor.service.state(), &mut self.output)?;
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Takes a record of a former life. Nobody is told anything.
+    pub fn recall(&mut self, now: Now, record: &Record<'_>, outbox: &mut Outbox) {
+        self.replica.recall(now, record, &mut self.output);
+        loop {
+            self.output.forget_messages();
+            if self.output.actions().is_empty() {
+                break;
+            }
+            self.do_actions(now, outbox);
+        }
+        if let Record::Stable { sequence, digest } = *record {
+            self.checkpoints.note_digest(sequence, digest);
+        }
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
+    }
+
+    /// All records were taken: the replica goes on, with this memory.
+    pub fn on_recalled(&mut self, now: Now, memory: Memory) {
+        self.memory = Some(memory);
+        self.replica.on_recalled(now, &mut self.output);
     }
 
     /// The replica.
@@ -87,6 +167,47 @@ impl Orderer {
         self.replica
             .on_state_fetched(now, name, state, &mut self.output)
             .expect("f+1 replicas vouch for the state: it is of another version, or more than f are faulty");
+        if let Some(memory) = &mut self.memory {
+            // The records have a gap now, which only a checkpoint closes.
+            memory.hurry_checkpoint();
+        }
+    }
+
+    /// Counts what became durable, and writes a checkpoint where one is due.
+    fn drive_memory(&mut self, now: Now, outbox: &mut Outbox) {
+        if self.replica.awaits_memory() {
+            self.make_memory(now);
+        }
+        let Some(memory) = &mut self.memory else { return };
+        if memory.wants_checkpoint()
+            && let Some((sequence, snapshot)) = self.checkpoints.stable()
+        {
+            let record = self.replica.records_needed_from(sequence);
+            self.replica.persist_standing(&mut self.output);
+            memory.plan_checkpoint(sequence, snapshot, record, self.replica.records());
+        }
+        if let Some(record) = memory.poll(now.monotonic_ns, outbox) {
+            self.replica.on_persisted(now, record, &mut self.output);
+        }
+        if let Some(trouble) = memory.trouble_that_is_news() {
+            self.events.push(Event::MemoryTrouble(trouble));
+        }
+    }
+
+    /// Makes a journal, now that the replica has recovered: its first record comes after a checkpoint that is durable.
+    fn make_memory(&mut self, now: Now) {
+        // What failed once is not tried again: it stays silent.
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
+        let Some((sequence, snapshot)) = self.checkpoints.stable() else { return };
+        assert_eq!(sequence, self.replica.stable(), "the journal begins where the window does");
+        let Some(plan) = self.plan.take() else { return };
+        match plan(sequence, snapshot) {
+            Ok(memory) => {
+                self.memory = Some(memory);
+                self.replica.begin_voting(now, &mut self.output);
+            }
+            Err(_) => self.events.push(Event::MemoryTrouble(Trouble::Unmade)),
+        }
     }
 
     /// Does what the replica asked for; what follows from that waits in `output`.
@@ -94,11 +215,18 @@ impl Orderer {
         std::mem::swap(&mut self.output, &mut self.doing);
         for action in self.doing.actions() {
             match action {
-                Action::Send { audience, bytes } => outbox.add(*audience, self.doing.message(bytes.clone())),
-                Action::Relay { to, body } => {
-                    outbox.relay(*to, self.replica.request_packet(*body));
-                    self.replica.on_relay_done(*body);
+                Action::Send { audience, bytes, promise } => {
+                    let message = self.doing.message(bytes.clone());
+                    match &mut self.memory {
+                        Some(memory) if *promise => memory.hold(*audience, message, outbox),
+                        _ => outbox.add(*audience, message),
+                    }
                 }
+                Action::Persist { bytes } => {
+                    let memory = self.memory.as_mut().expect("records are made where there is a journal");
+                    memory.persist(self.doing.message(bytes.clone()));
+                }
+                Action::Relay { to, bytes } => outbox.relay(*to, self.doing.message(bytes.clone())),
                 Action::Execute { sequence, timestamp_ns, requests } => {
                     for request in self.doing.requests(requests.clone()) {
                         let message = request.body.map(|body| self.replica.request_message(body));
@@ -106,6 +234,8 @@ impl Orderer {
                         self.replica.on_executed(*sequence, request, results, &mut self.output);
                     }
                 }
+                // One that was undone meanwhile is not taken.
+                Action::Checkpoint { sequence } if !self.replica.is_taking(*sequence) => {}
                 Action::Checkpoint { sequence } => {
                     let snapshot = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
                     self.checkpoints.take(*sequence, snapshot);
@@ -153,11 +283,15 @@ impl Core for Orderer {
         if let Some((sequence, digest)) = self.checkpoints.hash() {
             self.replica.on_state_digest(sequence, digest, &mut self.output);
         }
-        self.drive_transfer(now);
         loop {
             self.replica.on_duty_end(now, &mut self.output);
             if self.output.actions().is_empty() {
-                break;
+                // Nothing waits to be done, so the state is where the core takes it to be.
+                self.drive_memory(now, outbox);
+                self.drive_transfer(now);
+                if self.output.actions().is_empty() {
+                    break;
+                }
             }
             self.do_actions(now, outbox);
         }
@@ -179,7 +313,18 @@ impl Core for Orderer {
     }
 
     fn deadline_ns(&self) -> u64 {
-        if self.checkpoints.has_work() { 0 } else { self.replica.deadline_ns().min(self.transfer.deadline_ns()) }
+        if self.checkpoints.has_work() {
+            return 0;
+        }
+        let memory_ns = self.memory.as_ref().map_or(u64::MAX, Memory::deadline_ns);
+        self.replica.deadline_ns().min(self.transfer.deadline_ns()).min(memory_ns)
+    }
+
+    fn on_stop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            // What could not be written was not promised either.
+            let _ = memory.close();
+        }
     }
 
     fn take_events(&mut self, take: &mut dyn FnMut(Event)) {

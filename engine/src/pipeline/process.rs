@@ -5,14 +5,18 @@ use super::clock::Clock;
 use super::counters::{EvidenceCounters, NetworkCounters, OrdererCounters};
 use super::evidence_log::EvidenceLog;
 use super::idle::{Idler, Pause};
+use super::keeper::{MemoryError, MemoryPlan};
+use super::memory::Memory;
 use super::network::Network;
-use super::opening::{Opened, ProcessError, StartReport, open_network};
+use super::opening::{ProcessError, StartReport, open_network};
 use super::orderer::Orderer;
 use super::outbox::Outbox;
 use super::split;
 use super::unreplicated::Unreplicated;
 use crate::authentication::Signatures;
-use crate::cluster::{Arrangement, Cluster, Idle, ReplicaLocal};
+use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
+use crate::journal::Record;
+use crate::journal::birth::{DataDirectory, Opened};
 use crate::limits::BODIES_BYTES_MAX;
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::replica::{Event, Quorum, ReplicaConfig};
@@ -23,23 +27,42 @@ use crate::wire::request::request_bytes_max;
 use crate::wire::view_change::statement_piece_bytes;
 use crate::wire::{Audience, packet};
 use logothete_crypto::Identity;
-use logothete_transport::cores;
+use logothete_transport::{HostError, cores};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs one replica until `stop`. `announce` is called once, when it receives; `event` for each thing worth a line in a log.
 ///
+/// With `rejoin` it recovers from the others, whatever its data directory remembers.
+///
 /// # Errors
-/// The host refuses what the replica needs.
+/// The host refuses what the replica needs, or the replica does not remember what it promised.
+#[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
 pub fn run_replica(
     cluster: &Cluster,
     local: &ReplicaLocal,
     id: ReplicaId,
     identity: Identity,
+    rejoin: bool,
     stop: &AtomicBool,
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
+    std::fs::create_dir_all(&local.data_directory).map_err(|error| {
+        MemoryError::Host(HostError::from_io("mkdir", &error, local.data_directory.display().to_string()))
+    })?;
+    let keeps = cluster.journal != Journal::Off;
+    let (directory, found) = DataDirectory::open(&local.data_directory, keeps).map_err(MemoryError::from)?;
+    let found = match found {
+        Opened::Resumed if rejoin => {
+            directory.disown_journal()?;
+            Opened::Lost
+        }
+        Opened::Lost if keeps && !rejoin => {
+            return Err(MemoryError::Lost { path: local.data_directory.clone() }.into());
+        }
+        found => found,
+    };
     let signing = Identity::from_secret_bytes(*identity.secret_bytes());
     let public: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
     let signatures = Signatures::new(signing, public, cluster.digest());
@@ -60,12 +83,29 @@ pub fn run_replica(
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
-        tentative: false,
+        tentative: cluster.service.reads(),
+        keeps_journal: keeps && found == Opened::FirstStart,
+        makes_journal: keeps,
+        forgot: found == Opened::Lost,
         epoch: opened.network.epoch(),
         statement_piece_bytes: statement_piece_bytes(cluster.datagram_bytes_max, cluster.replica_count()),
     };
     let (replies, datagrams) = (reply_bytes_max(cluster), cluster.datagram_bytes_max);
     let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
+    let pages = core.state_pages();
+    let core = match found {
+        Opened::FirstStart if keeps => core.with_memory(Memory::create(directory, cluster, id, pages)?),
+        Opened::FirstStart => {
+            directory.begin()?;
+            core.with_directory(directory)
+        }
+        Opened::Lost if keeps => {
+            let plan = MemoryPlan::new(directory, cluster, id, pages);
+            core.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot))
+        }
+        Opened::Lost => core.with_directory(directory),
+        Opened::Resumed => resume(core, directory, cluster, id, pages, &opened)?,
+    };
     let mut on_event = move |happened: Event| {
         if let Event::Contradiction(evidence) = &happened {
             // A disk that is full must not stop a correct replica; what is lost is counted.
@@ -74,6 +114,36 @@ pub fn run_replica(
         event(happened);
     };
     run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
+}
+
+/// Puts a replica where it was when its former process ended.
+fn resume(
+    core: Orderer,
+    directory: DataDirectory,
+    cluster: &Cluster,
+    id: ReplicaId,
+    pages: u64,
+    opened: &super::opening::Opened,
+) -> Result<Orderer, ProcessError> {
+    let now = Clock::start().now();
+    let mut outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
+    let begin = |checkpoint| {
+        let mut core = core;
+        let outcome = match checkpoint {
+            Some((sequence, digest, state)) => core.recall_checkpoint(sequence, digest, &state),
+            None => Ok(()),
+        };
+        (core, outcome)
+    };
+    let mut visit = |(core, outcome): &mut (Orderer, Result<(), MemoryError>), record: Record<'_>| {
+        if outcome.is_ok() {
+            core.recall(now, &record, &mut outbox);
+        }
+    };
+    let (memory, (mut core, outcome)) = Memory::open(directory, cluster, id, pages, begin, &mut visit)?;
+    outcome?;
+    core.on_recalled(now, memory);
+    Ok(core)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.
@@ -105,7 +175,7 @@ pub fn run_unreplicated(
 fn run<C: Core + Send>(
     cluster: &Cluster,
     local: &ReplicaLocal,
-    mut opened: Opened,
+    mut opened: super::opening::Opened,
     core: C,
     counters: NetworkCounters,
     stop: &AtomicBool,
@@ -167,6 +237,7 @@ fn run_shared<C: Core>(
             network.wait(timeout)?;
         }
     }
+    core.on_stop();
     Ok(())
 }
 

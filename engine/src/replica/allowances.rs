@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | status | votes, proposals, claims | 24 KiB a millisecond while it makes progress, else at doubling distances to 64 ms |
 //! | status | view changes, new views | once in 10 ms, and 32 MB/s |
+//! | query of a replica that recovers | what it may have promised: 40 bytes | once a millisecond |
 //! | fetch | clients' packets, contents of batches | 128 KiB in 2 ms |
 //! | query of the state | nodes, pages | 400 KiB a millisecond, each named in the query (`state/transfer/answer.rs`) |
 
@@ -38,6 +39,7 @@ impl Standpoint {
 /// What may still be sent to one peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowances {
+    recovery_answered_ns: Option<u64>,
     answered_ns: Option<u64>,
     /// The furthest that it ever said it was.
     furthest: Standpoint,
@@ -65,6 +67,20 @@ impl Allowances {
         if may {
             self.answered_ns = Some(now_ns);
             self.in_vain = self.in_vain.saturating_add(1);
+        }
+        may
+    }
+
+    /// It started anew: what it said before was said by its former self.
+    pub(super) fn begin_epoch(&mut self) {
+        (self.furthest, self.in_vain) = (Standpoint::default(), 0);
+    }
+
+    /// Whether a query of its recovery may be answered now; counts as answered if so.
+    pub(super) fn may_answer_recovery(&mut self, now_ns: u64) -> bool {
+        let may = self.recovery_answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= STATUS_ANSWER_NS);
+        if may {
+            self.recovery_answered_ns = Some(now_ns);
         }
         may
     }

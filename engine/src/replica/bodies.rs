@@ -6,6 +6,7 @@
 //! its own size, and some of the largest size are made ready at start: so memory stays as it is while loads change, and in the steady
 //! state nothing is allocated.
 
+use crate::numbers::{SequenceNumber, View};
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, RequestName};
 use logothete_crypto::Digest;
 use std::ops::Range;
@@ -30,6 +31,8 @@ struct Body {
     digest: Digest,
     authentic: bool,
     arrived_ns: u64,
+    /// It is in the journal since this view and stable checkpoint.
+    persisted: Option<(View, SequenceNumber)>,
     references: u32,
 }
 
@@ -59,6 +62,7 @@ impl Body {
             digest: Digest::default(),
             authentic: false,
             arrived_ns: 0,
+            persisted: None,
             references: 0,
         }
     }
@@ -115,6 +119,7 @@ impl Bodies {
         body.digest = digest;
         body.authentic = authentic;
         body.arrived_ns = now_ns;
+        body.persisted = None;
         body.references = 1;
         self.bytes_held += counted;
         Some(BodyRef { class: class as u8, index })
@@ -162,6 +167,17 @@ impl Bodies {
     /// Whether its tag for this replica verified.
     pub fn is_authentic(&self, reference: BodyRef) -> bool {
         self.body(reference).authentic
+    }
+
+    /// Whether a body has more than one reference.
+    pub fn is_shared(&self, reference: BodyRef) -> bool {
+        self.body(reference).references > 1
+    }
+
+    /// Notes that a body is in the journal since a view and a stable checkpoint; whether that is new. What is proposed again later is recorded
+    /// anew, since the journal lets go of what is older than its checkpoints need.
+    pub fn note_persisted(&mut self, reference: BodyRef, since: (View, SequenceNumber)) -> bool {
+        self.body_mut(reference).persisted.replace(since) != Some(since)
     }
 
     /// When it arrived.

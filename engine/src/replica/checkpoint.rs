@@ -5,6 +5,7 @@ use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
+use crate::journal::Record;
 use crate::limits::{STALLED_NS, STATE_RETARGET_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::state::State;
@@ -54,6 +55,12 @@ impl Checkpoints {
     /// Whether the host is to take a checkpoint before anything more is executed.
     pub(super) fn is_taking(&self) -> bool {
         self.taking.is_some()
+    }
+
+    /// The state after a number is known to have this digest.
+    pub(super) fn note_own(&mut self, sequence: SequenceNumber, digest: Digest) {
+        let index = self.index(sequence);
+        self.own[index] = (sequence, digest);
     }
 
     pub(super) fn take(&mut self, sequence: SequenceNumber) {
@@ -112,6 +119,11 @@ impl Replica {
         self.clients.write_to(state, header);
     }
 
+    /// Whether a checkpoint is still to be taken: what was executed tentatively may have been undone.
+    pub fn is_taking(&self, sequence: SequenceNumber) -> bool {
+        self.checkpoints.taking == Some(sequence)
+    }
+
     /// The host took a checkpoint for [`super::Action::Checkpoint`]; execution goes on.
     ///
     /// # Panics
@@ -127,6 +139,9 @@ impl Replica {
     pub fn on_state_digest(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let Some(at) = self.checkpoints.awaited.iter().position(|awaited| *awaited == sequence) else { return };
         self.checkpoints.awaited.remove(at);
+        if sequence <= self.stable() {
+            return;
+        }
         // No vote on what may be undone (`EX-2`).
         if self.tentative.is_some_and(|tentative| tentative.0 == sequence) {
             self.checkpoints.withheld = Some((sequence, digest));
@@ -143,12 +158,13 @@ impl Replica {
     }
 
     fn vote_on_state(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
-        let index = self.checkpoints.index(sequence);
-        self.checkpoints.own[index] = (sequence, digest);
+        self.checkpoints.note_own(sequence, digest);
         let id = self.config.id;
         self.checkpoints.ballot(sequence).votes.record(id, digest);
-        let vote = CheckpointVote::new(sequence, digest);
-        output.send(self.others(), |bytes| vote.append(bytes));
+        if !self.is_silent() {
+            let vote = CheckpointVote::new(sequence, digest);
+            output.promise(self.others(), |bytes| vote.append(bytes));
+        }
         self.stabilise(sequence, output);
     }
 
@@ -179,7 +195,7 @@ impl Replica {
         Ok(())
     }
 
-    fn read_engine_pages(&mut self, state: &State) -> Result<(), EnginePagesError> {
+    pub(super) fn read_engine_pages(&mut self, state: &State) -> Result<(), EnginePagesError> {
         let header = self.clients.read_from(state, &mut self.bodies)?;
         (self.executed, self.executed_timestamp_ns) = (header.sequence, header.timestamp_ns);
         Ok(())
@@ -190,8 +206,10 @@ impl Replica {
         let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
         // Whoever has what is lacking may have got it with a state, and cannot say what committed.
         let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
-        let out_of_reach = target.0.0 > self.stable().0 + self.log.window()
+        let reach = self.stable().0 + self.log.window();
+        let out_of_reach = target.0.0 > reach
             || self.fell_behind
+            || self.lacks_state()
             || self.pulse.stuck_since_ns.is_some_and(stalled);
         if target.0 > self.executed && out_of_reach {
             self.fetch_state(now, target, sources, output);
@@ -238,7 +256,10 @@ impl Replica {
         self.fetching = None;
         self.fell_behind = false;
         self.checkpoints.forget_above(SequenceNumber(0));
-        self.make_stable(target.0, output);
+        self.checkpoints.note_own(target.0, target.1);
+        if target.0 > self.stable() {
+            self.make_stable(target.0, output);
+        }
         self.highest_seen = self.highest_seen.max(target.0);
         output.event(Event::StateFetched(target.0));
         self.vote_on_state(target.0, target.1, output);
@@ -300,7 +321,11 @@ impl Replica {
         }
     }
 
-    fn make_stable(&mut self, sequence: SequenceNumber, output: &mut Output) {
+    pub(super) fn make_stable(&mut self, sequence: SequenceNumber, output: &mut Output) {
+        let digest = self.checkpoints.own(sequence).expect("only a checkpoint that is here becomes stable");
+        self.promises.record(&Record::Stable { sequence, digest }, output);
+        self.promises.note_stable(sequence);
+        self.checkpoints.awaited.retain(|awaited| *awaited > sequence);
         self.log.truncate(sequence, &mut self.bodies);
         let log = &self.log;
         self.incomplete.retain(|(sequence, _)| log.in_window(*sequence));
@@ -318,6 +343,16 @@ impl Replica {
         holders: ReplicaSet,
         output: &mut Output,
     ) -> bool {
+        if let Some((sequence, digest)) = self.checkpoints.withheld.filter(|withheld| withheld.0 == checkpoint.0) {
+            // f+1 hold it, so what was executed tentatively up to it committed, or something else did.
+            if digest == checkpoint.1 {
+                self.tentative.take_if(|tentative| tentative.0 == sequence);
+                self.release_checkpoint(output);
+            } else {
+                self.undo_tentative(output);
+                return false;
+            }
+        }
         match self.checkpoints.own(checkpoint.0) {
             Some(own) if own == checkpoint.1 => {
                 self.make_stable(checkpoint.0, output);

@@ -4,8 +4,7 @@
 //! It helps where a client's packet reached everybody but the primary, and where its tag is bad at the primary alone, be it by mistake or to have
 //! the primary suspected. What a backup forwards it has verified itself, so that of `f+1` that forward the same one is correct.
 
-use super::bodies::BodyRef;
-use super::clients::Admission;
+use super::clients::{Admission, Waiting};
 use super::output::Output;
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
@@ -56,35 +55,29 @@ impl Forwarding {
 }
 
 impl Replica {
-    /// When a request is to be forwarded.
-    pub(super) fn forward_due_ns(&self) -> u64 {
-        self.forward_due().map_or(u64::MAX, |(due_ns, _)| due_ns)
-    }
-
-    /// Which request, and when.
-    fn forward_due(&self) -> Option<(u64, BodyRef)> {
-        if !self.active || self.is_primary() || self.restoring {
-            return None;
-        }
-        let (since, body) = self.clients.oldest(&self.bodies)?;
-        let due_ns = self.synchroniser.half_time_ns(since.max(self.entered_ns));
-        let again_ns = match self.forwarding.sent {
-            Some((name, at)) if name == self.bodies.name(body) => at + FORWARD_RETRY_NS,
-            _ => 0,
+    /// When the oldest request that waits is to be forwarded. Who promises nothing vouches for nothing either.
+    pub(super) fn forward_due_ns(&self, oldest: Option<Waiting>) -> u64 {
+        let Some(oldest) = oldest.filter(|_| !self.is_primary() && !self.restoring && !self.is_silent()) else {
+            return u64::MAX;
         };
-        Some((due_ns.max(again_ns), body))
+        let due_ns = self.synchroniser.half_time_ns(oldest.since_ns);
+        match self.forwarding.sent {
+            Some((name, at)) if name == self.bodies.name(oldest.body) => due_ns.max(at + FORWARD_RETRY_NS),
+            _ => due_ns,
+        }
     }
 
     /// Forwards the oldest request that waits here, and no other: what waits behind it waits for it.
-    pub(super) fn forward_oldest(&mut self, now: Now, output: &mut Output) {
-        let Some((_, body)) = self.forward_due().filter(|(due_ns, _)| *due_ns <= now.monotonic_ns) else { return };
+    pub(super) fn forward_oldest(&mut self, now: Now, oldest: Option<Waiting>, output: &mut Output) {
+        let Some(Waiting { body, .. }) = oldest.filter(|_| self.forward_due_ns(oldest) <= now.monotonic_ns) else {
+            return;
+        };
         let (name, primary) = (self.bodies.name(body), self.primary());
         self.forwarding.sent = Some((name, now.monotonic_ns));
         self.goodput.on_forwarded(name, now.monotonic_ns);
         let forward = Forward::new(name, self.bodies.digest(body));
         output.send(Self::only(primary), |bytes| forward.append(bytes));
-        self.bodies.retain(body);
-        output.relay(primary, body);
+        output.relay(primary, self.bodies.packet(body));
     }
 
     /// A backup says that it verified a request; the packet follows.

@@ -197,12 +197,12 @@ impl Goodput {
 }
 
 impl Replica {
-    /// Looks at what the primary achieves; whether this replica complains of it.
-    pub(super) fn judge_primary(&mut self, now: Now) -> bool {
-        if self.is_primary() || !self.active {
+    /// Looks at what the primary achieves, now that a request waits here or none does; whether this replica complains of it.
+    pub(super) fn judge_primary(&mut self, now: Now, waits: bool) -> bool {
+        if self.is_primary() || !self.active || self.is_silent() {
             return false;
         }
-        let look = self.look_at_work(now);
+        let look = self.look_at_work(now, waits);
         self.goodput.look(now.monotonic_ns, look);
         self.goodput.watched.take_if(|held| {
             let admission = self.clients.admission(held.name, &self.bodies);
@@ -222,11 +222,11 @@ impl Replica {
         if self.is_primary() || !self.active { u64::MAX } else { self.goodput.deadline_ns() }
     }
 
-    fn look_at_work(&self, now: Now) -> Look {
+    fn look_at_work(&self, now: Now, waits: bool) -> Look {
         if self.highest_seen > self.executed {
             return Look::Works;
         }
-        if self.clients.oldest(&self.bodies).is_none() {
+        if !waits {
             return Look::Rests;
         }
         let next = self.executed.next();
@@ -240,6 +240,10 @@ impl Replica {
 
     /// A batch goes to execution: what it serves counts.
     pub(super) fn note_served(&mut self, sequence: SequenceNumber, digest: &Digest) {
+        if self.recalling {
+            // No primary of now did that.
+            return;
+        }
         let batch = self.log.slot(sequence).and_then(|slot| slot.batch(digest)).expect("it is executed");
         for (entry, body) in batch.entries.iter().zip(&batch.bodies) {
             let Some(body) = *body else { continue };

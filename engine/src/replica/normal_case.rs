@@ -4,6 +4,7 @@ use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{Batch, Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
+use crate::journal::Record;
 use crate::limits::HELD_RETRY_NS;
 use crate::numbers::{Principal, ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
@@ -125,7 +126,7 @@ impl Replica {
                     return;
                 }
             }
-            self.pre_prepare(sequence, digest, output);
+            self.pre_prepare(now, sequence, digest, output);
             self.advance(now, sequence, output);
         }
     }
@@ -139,13 +140,15 @@ impl Replica {
     }
 
     /// Takes the proposal of a number for pre-prepared: a backup votes for it.
-    fn pre_prepare(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+    fn pre_prepare(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let primary = self.is_primary();
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window are pre-prepared");
         slot.stage = Stage::PrePrepared;
         slot.note_pre_prepared(self.view, digest);
         self.accepted = sequence;
+        self.persist_proposal(sequence, digest, output);
         if primary {
+            let slot = self.log.slot(sequence).expect("it was just accepted");
             // Carried over: its requests are not to be proposed again. Of what is executed the client table tells better: it knows what was
             // void.
             let batch = slot.proposed_batch().expect("it was just accepted");
@@ -155,9 +158,7 @@ impl Replica {
             self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(batch.timestamp_ns);
             return;
         }
-        slot.prepares.record(self.config.id, digest);
-        let vote = Vote::new(self.view, sequence, digest);
-        output.send(self.others(), |bytes| vote.append_prepare(bytes));
+        self.vote(now, sequence, digest, false, output);
     }
 
     pub(super) fn on_prepare(
@@ -219,15 +220,12 @@ impl Replica {
     /// Takes a number as far as its votes carry it: prepared, then committed (`NC-5`). The one place where votes are compared with quorums.
     pub(super) fn advance(&mut self, now: Now, sequence: SequenceNumber, output: &mut Output) {
         let quorum = self.config.quorum;
-        let others = self.others();
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
         let Some(digest) = slot.proposal else { return };
         if slot.stage == Stage::PrePrepared && slot.prepares.matching(&digest) >= quorum.prepares() {
             slot.stage = Stage::Prepared;
             slot.prepared = Some((self.view, digest));
-            slot.commits.record(self.config.id, digest);
-            let vote = Vote::new(self.view, sequence, digest);
-            output.send(others, |bytes| vote.append_commit(bytes));
+            self.vote(now, sequence, digest, true, output);
             self.execute_committed(now, output);
         }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
@@ -255,7 +253,8 @@ impl Replica {
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
             VoteOutcome::Contradicts(held) => {
                 let (kind, other, proof) = (EvidenceKind::Claim, claim.digest, Proof::Mac);
-                self.evidence.record(Evidence { replica: from, kind, view: None, sequence, held, other, proof }, output);
+                self.evidence
+                    .record(Evidence { replica: from, kind, view: None, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }
@@ -268,10 +267,13 @@ impl Replica {
     }
 
     /// A number is decided.
-    fn commit(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+    pub(super) fn commit(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window are decided");
         match slot.committed {
-            None => slot.committed = Some(digest),
+            None => {
+                slot.committed = Some(digest);
+                self.promises.record(&Record::Committed { sequence, digest }, output);
+            }
             Some(committed) if committed == digest => return,
             Some(_) => {
                 // More than f replicas are faulty.
@@ -280,6 +282,7 @@ impl Replica {
                 return;
             }
         }
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window are decided");
         let batch = slot.batch_or_new(digest);
         batch.known |= digest == null_batch();
         if !batch.is_complete() && !self.incomplete.contains(&(sequence, digest)) {
@@ -305,7 +308,7 @@ impl Replica {
         }
         let sequence = self.executed.next();
         let slot = self.log.slot(sequence)?;
-        let prepared = self.config.tentative && self.active && slot.stage >= Stage::Prepared;
+        let prepared = self.config.tentative && self.active && !self.recalling && slot.stage >= Stage::Prepared;
         // Nothing is executed on top of what may be undone.
         let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
         slot.batch(&digest).filter(|batch| batch.is_complete())?;
@@ -316,6 +319,7 @@ impl Replica {
     /// exactly that number.
     pub(super) fn execute_committed(&mut self, now: Now, output: &mut Output) {
         while let Some((sequence, digest)) = self.next_to_execute() {
+            self.persist_committed(sequence, digest, output);
             let slot = self.log.slot(sequence).expect("it was just looked at");
             let batch = slot.batch(&digest).expect("it was just looked at");
             if slot.committed.is_none() {

@@ -16,8 +16,16 @@ struct Peer {
     heard_ns: Option<u64>,
     executed: SequenceNumber,
     progress_ns: u64,
+    /// It was given time to make progress when it came back, and reported none since.
+    came_back: bool,
     stable: SequenceNumber,
     allowances: Allowances,
+    /// It recovers.
+    recovers: bool,
+    /// It has forgotten what it signed before this epoch.
+    epoch_acknowledged: Option<u64>,
+    /// The epoch of its last packet.
+    epoch_present: u64,
     /// It goes along with no view below.
     supports_from: View,
     checks_until_ns: u64,
@@ -40,9 +48,10 @@ impl Peers {
     /// An authentic packet of a peer arrived.
     pub(super) fn heard(&mut self, id: ReplicaId, now_ns: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
-        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_QUIET_NS) {
-            // It is new, or back: its time to make progress begins now.
-            peer.progress_ns = now_ns;
+        let back = peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_QUIET_NS);
+        if back && !peer.came_back {
+            // It is new, or back: its time to make progress begins now. It does not begin again each time that it falls silent.
+            (peer.progress_ns, peer.came_back) = (now_ns, true);
         }
         peer.heard_ns = Some(now_ns);
     }
@@ -51,7 +60,7 @@ impl Peers {
     pub(super) fn progressed(&mut self, id: ReplicaId, executed: SequenceNumber, own: SequenceNumber, now_ns: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
         if executed > peer.executed || executed >= own {
-            peer.progress_ns = now_ns;
+            (peer.progress_ns, peer.came_back) = (now_ns, false);
         }
         peer.executed = peer.executed.max(executed);
     }
@@ -136,6 +145,41 @@ impl Peers {
         vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
     }
 
+    /// A peer recovers, or no longer does.
+    pub(super) fn recovers(&mut self, id: ReplicaId, recovers: bool) {
+        self.peers[usize::from(id.0)].recovers = recovers;
+    }
+
+    /// Whether a peer that is there recovers.
+    pub(super) fn is_recovering(&self, id: ReplicaId, now_ns: u64) -> bool {
+        self.peers[usize::from(id.0)].recovers && self.is_live(id, now_ns)
+    }
+
+    /// Whether any does.
+    pub(super) fn any_recovers(&self, now_ns: u64) -> bool {
+        self.ids().any(|id| self.is_recovering(id, now_ns))
+    }
+
+    /// A packet of an epoch came from a peer.
+    pub(super) fn heard_in_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        let peer = &mut self.peers[usize::from(id.0)];
+        if peer.epoch_present != epoch {
+            peer.epoch_present = epoch;
+            peer.allowances.begin_epoch();
+        }
+    }
+
+    /// A peer has forgotten all epochs before this one.
+    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch_acknowledged = Some(epoch);
+    }
+
+    /// Whether what a replica signed in an epoch counts: once it forgot, only what it signed since, in that epoch or its present one.
+    pub(super) fn counts_epoch(&self, id: ReplicaId, epoch: u64) -> bool {
+        let peer = &self.peers[usize::from(id.0)];
+        peer.epoch_acknowledged.is_none_or(|acknowledged| acknowledged == epoch || peer.epoch_present == epoch)
+    }
+
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.
     pub(super) fn stands(&mut self, id: ReplicaId, view: View, suspects: bool) {
         self.peers[usize::from(id.0)].supports_from = View(view.0.saturating_add(u64::from(suspects)));
@@ -187,7 +231,11 @@ mod tests {
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
-        assert_eq!(peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
+        assert_eq!(
+            peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2),
+            Some(SequenceNumber(100)),
+            "beyond help"
+        );
         // Quiet: not waited for.
         peers.heard(ReplicaId(1), PEER_QUIET_NS);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS), Some(SequenceNumber(100)));
@@ -206,6 +254,27 @@ mod tests {
         peers.progressed(ReplicaId(2), SequenceNumber(41), own, end);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, end), Some(SequenceNumber(41)));
         assert_eq!(peers.live(end).count(), 2);
+    }
+
+    /// `protocol.md BP-1`: to fall silent now and then, or to speak just often enough, is no progress.
+    #[test]
+    fn who_keeps_coming_back_without_progress_does_not_hold_back() {
+        let (mut peers, own) = (Peers::new(4), SequenceNumber(100));
+        peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
+        let mut held_back_ns = 0;
+        let step_ns = PEER_QUIET_NS / 20;
+        for now_ns in (0..100 * PEER_QUIET_NS).step_by(step_ns as usize) {
+            if now_ns % PEER_QUIET_NS == 0 {
+                peers.heard(ReplicaId(2), now_ns);
+            }
+            held_back_ns += step_ns * u64::from(peers.slowest(own, SequenceNumber(0), 0, now_ns).is_some());
+        }
+        assert_eq!(held_back_ns, PEER_STAGNANT_NS);
+        // Progress gives it its time again.
+        let now_ns = 200 * PEER_QUIET_NS;
+        peers.heard(ReplicaId(2), now_ns);
+        peers.progressed(ReplicaId(2), SequenceNumber(41), own, now_ns);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, now_ns), Some(SequenceNumber(41)));
     }
 
     /// `protocol.md VC-1`

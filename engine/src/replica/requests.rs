@@ -74,10 +74,17 @@ impl Replica {
     /// with their digest (`protocol.md CL-5`).
     pub(super) fn send_reply(&self, name: RequestName, full: bool, output: &mut Output) {
         let Some(held) = self.clients.reply(name) else { return };
-        let (view, mode) = (self.view, Mode::Committed);
+        let tentative = self.tentative.is_some_and(|(sequence, _)| sequence == held.sequence);
+        let (view, mode) = (self.view, if tentative { Mode::Tentative } else { Mode::Committed });
         abridged(held.results, full, |results| {
             let reply = held.reply(name, view, mode, results);
-            output.send(Audience::Client(name.client), |bytes| reply.append(bytes));
+            let to = Audience::Client(name.client);
+            // A tentative reply promises that the batch prepared here.
+            if tentative {
+                output.promise(to, |bytes| reply.append(bytes))
+            } else {
+                output.send(to, |bytes| reply.append(bytes))
+            }
         });
     }
 

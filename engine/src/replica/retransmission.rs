@@ -99,12 +99,16 @@ impl Replica {
     ) -> Result<(), Reject> {
         let standing = status.standing();
         self.peers.stands(from, standing.view, standing.suspects);
+        self.peers.recovers(from, standing.recovers);
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
         self.seek_state(now, output);
         // A peer is further on: there is work that this replica may know nothing of.
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
         self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
+        if self.is_silent() {
+            return Ok(());
+        }
         self.answer_standing(now, from, &standing, output);
         // What it says of views and numbers that this replica does not know is no progress here.
         let standpoint = Standpoint {
@@ -117,7 +121,7 @@ impl Replica {
         }
         let to = Self::only(from);
         for vote in self.checkpoints.own_from(SequenceNumber(status.stable().0.saturating_add(1))) {
-            output.send(to, |bytes| vote.append(bytes));
+            output.promise(to, |bytes| vote.append(bytes));
         }
         // Votes count in their view only; what committed counts in any.
         let votes = self.active && standing.view == self.view;
@@ -130,7 +134,8 @@ impl Replica {
             }
             let Some(slot) = self.log.slot(sequence) else { continue };
             let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
-                output.send(to, |bytes| {
+                // A vote that is said again is as much a promise as at first.
+                output.promise(to, |bytes| {
                     let before = bytes.len();
                     append(bytes);
                     bytes_left = bytes_left.saturating_sub(bytes.len() - before);
@@ -267,8 +272,7 @@ impl Replica {
                 return Err(Reject::RateLimited);
             }
             bytes_left -= bytes;
-            self.bodies.retain(body);
-            output.relay(from, body);
+            output.relay(from, self.bodies.packet(body));
             self.peers.allowances(from).fetch_spent(bytes);
         }
         Ok(())

@@ -105,6 +105,12 @@ pub enum Kind {
     Query = 23,
     /// [`super::query::QueryAnswer`]
     QueryAnswer = 24,
+    /// [`super::recovery::RecoveryQuery`]
+    RecoveryQuery = 25,
+    /// [`super::recovery::RecoveryAnswer`]
+    RecoveryAnswer = 26,
+    /// [`super::forward::Forward`]
+    Forward = 27,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -117,8 +123,6 @@ pub enum Kind {
     Probe = 35,
     /// [`super::probe::ProbeHeard`]
     ProbeHeard = 36,
-    /// [`super::forward::Forward`]
-    Forward = 37,
 }
 
 impl Kind {
@@ -147,13 +151,15 @@ impl Kind {
         Self::StatePages,
         Self::Query,
         Self::QueryAnswer,
+        Self::RecoveryQuery,
+        Self::RecoveryAnswer,
+        Self::Forward,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
         Self::RejectsReport,
         Self::Probe,
         Self::ProbeHeard,
-        Self::Forward,
     ];
 
     /// The kind of each byte.

@@ -70,7 +70,12 @@ fn run(table: &mut Clients, state: &mut State, steps: &[Step], sequence: &mut u6
         };
         if name.incarnation > Incarnation(0) {
             assert!(table.schedule(name, &mut bodies, 0));
-            table.keep_reply(name, Digest([*sequence as u8; 32]), SequenceNumber(*sequence), &vec![*sequence as u8 | 1; bytes]);
+            table.keep_reply(
+                name,
+                Digest([*sequence as u8; 32]),
+                SequenceNumber(*sequence),
+                &vec![*sequence as u8 | 1; bytes],
+            );
         }
     }
 }
