@@ -97,12 +97,7 @@ impl Reader {
     }
 
     /// Tells who asked whom this process rejects for what (`protocol.md EV-4`); `table` has its core's part, where it has one.
-    pub(super) fn answer_rejects(
-        &mut self,
-        outbox: &mut Outbox,
-        table: Option<&RejectTable>,
-        facts: &ReplicaFacts,
-    ) {
+    pub(super) fn answer_rejects(&mut self, outbox: &mut Outbox, table: Option<&RejectTable>, facts: &ReplicaFacts) {
         while let Some((client, nonce)) = self.reject_questions.pop() {
             self.reject_entries.clear();
             let omitted = list_rejects(table, facts, &mut self.reject_entries);

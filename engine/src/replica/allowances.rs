@@ -150,6 +150,11 @@ mod tests {
         let asks = (0..SECOND).step_by(100_000).filter(|now| now % 230_000_000 < 130_000_000);
         let answered = asks.filter(|now| pausing.may_answer(at(7), *now)).count();
         assert!(answered * STATUS_ANSWER_BYTES <= 1 << 20, "{answered} answers in a second");
+        // A restart is a new beginning: what the former self had executed is lacking again.
+        let mut restarted = Allowances::default();
+        answers(&mut restarted, |_| at(7));
+        restarted.begin_epoch();
+        assert!((1..8).all(|number| restarted.may_answer(at(number), SECOND + number * STATUS_ANSWER_NS)));
         // Nothing is lacking any more, and then something is: answered at once.
         assert!(allowances.may_answer(at(8), SECOND) && allowances.may_answer(at(8), SECOND + STATUS_ANSWER_NS));
         let progress = answers(&mut Allowances::default(), at);
@@ -172,6 +177,15 @@ mod tests {
         let mut small = Allowances::default();
         let sent = (0..SECOND).step_by(100_000).filter(|now| small.may_send_statements(*now)).count() as u64;
         assert_eq!(sent, SECOND / STATEMENTS_ANSWER_NS);
+    }
+
+    /// `protocol.md RB-9`: nor does what it asks as it recovers wait for what it was answered otherwise.
+    #[test]
+    fn queries_of_who_recovers_are_answered_once_a_millisecond() {
+        let mut allowances = Allowances::default();
+        assert!(allowances.may_answer(at(0), SECOND));
+        let answered = (SECOND..2 * SECOND).step_by(10_000).filter(|now| allowances.may_answer_recovery(*now)).count();
+        assert_eq!(answered as u64, SECOND / STATUS_ANSWER_NS);
     }
 
     /// `protocol.md RB-9`

@@ -6,9 +6,7 @@ use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
-use crate::limits::{
-    FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
-};
+use crate::limits::{FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS};
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
 use crate::wire::Message;
 use crate::wire::agreement::{Batch, CommitClaim, Vote, append_pre_prepare, batch_digest};

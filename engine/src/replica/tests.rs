@@ -278,7 +278,8 @@ fn a_number_with_too_many_batches_is_left_empty() {
     let body = primary.bodies.store(&[0; 100], 48..90, name, digest, true, 0).unwrap();
     primary.clients.hold(name, body, &mut primary.bodies);
     primary.propose(now(), &mut output);
-    let entries = |sequence| primary.log.slot(SequenceNumber(sequence)).unwrap().proposed_batch().unwrap().entries.len();
+    let entries =
+        |sequence| primary.log.slot(SequenceNumber(sequence)).unwrap().proposed_batch().unwrap().entries.len();
     assert_eq!((primary.proposed, entries(1), entries(2)), (SequenceNumber(2), 0, 1));
 }
 
