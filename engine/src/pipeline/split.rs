@@ -65,15 +65,22 @@ struct Shared {
     isolated: [AtomicU64; REPLICAS_MAX],
 }
 
+/// Stores what hardly ever changes: the other thread keeps the cache line, since nothing is written that is there already.
+fn store_new(shared: &AtomicU64, value: u64) {
+    if shared.load(Ordering::Relaxed) != value {
+        shared.store(value, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
     fn publish(&self, facts: ReplicaFacts) {
         self.datagrams_sent.store(facts.datagrams_sent, Ordering::Relaxed);
         self.datagrams_received.store(facts.datagrams_received, Ordering::Relaxed);
         for (shared, reason) in self.refused.iter().zip(Refused::ALL) {
-            shared.store(facts.refused.of(*reason), Ordering::Relaxed);
+            store_new(shared, facts.refused.of(*reason));
         }
         for (shared, count) in self.isolated.iter().zip(facts.isolated) {
-            shared.store(count, Ordering::Relaxed);
+            store_new(shared, count);
         }
     }
 

@@ -240,10 +240,6 @@ impl Replica {
 
     /// A batch goes to execution: what it serves counts.
     pub(super) fn note_served(&mut self, sequence: SequenceNumber, digest: &Digest) {
-        if self.recalling {
-            // No primary of now did that.
-            return;
-        }
         let batch = self.log.slot(sequence).and_then(|slot| slot.batch(digest)).expect("it is executed");
         for (entry, body) in batch.entries.iter().zip(&batch.bodies) {
             let Some(body) = *body else { continue };

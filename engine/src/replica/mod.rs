@@ -199,6 +199,7 @@ pub struct Replica {
     executed: SequenceNumber,
     /// The last number executed, and its batch, while that is prepared only.
     tentative: Option<(SequenceNumber, Digest)>,
+    tentative_since_ns: u64,
     /// The host goes back to a checkpoint: nothing is executed until it has.
     restoring: bool,
     /// The state that is being fetched, and since when.
@@ -274,6 +275,7 @@ impl Replica {
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
             tentative: None,
+            tentative_since_ns: 0,
             restoring: false,
             fetching: None,
             executed_timestamp_ns: 0,
@@ -298,8 +300,8 @@ impl Replica {
             self.peers.heard(from, now.monotonic_ns);
             self.peers.heard_in_epoch(from, packet.epoch());
             if from == self.primary() {
-                let waiting = self.oldest_waiting();
-                self.synchroniser.on_primary_heard(now.monotonic_ns, waiting.map(|waiting| waiting.since_ns));
+                let since = self.waiting_since_ns(self.oldest_waiting());
+                self.synchroniser.on_primary_heard(now.monotonic_ns, since);
             }
         }
         for message in packet.messages() {
@@ -381,7 +383,7 @@ impl Replica {
             true => u64::MAX,
             false => {
                 let oldest = self.oldest_waiting();
-                let suspicion_ns = self.synchroniser.deadline_ns(oldest.map(|oldest| oldest.since_ns));
+                let suspicion_ns = self.synchroniser.deadline_ns(self.waiting_since_ns(oldest));
                 suspicion_ns.min(self.forward_due_ns(oldest)).min(self.goodput_due_ns())
             }
         };

@@ -301,3 +301,27 @@ fn what_is_relayed_outlives_its_slot() {
     let [Action::Relay { to: ReplicaId(2), bytes }] = output.actions() else { panic!("{:?}", output.actions()) };
     assert_eq!(output.message(bytes.clone()), [7; 100]);
 }
+
+/// `protocol.md VC-1`: no request waits here, and the others need this replica to leave.
+#[test]
+fn what_is_tentative_makes_the_primary_suspect() {
+    let tentative = ReplicaConfig { tentative: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (mut held, mut output) = (replica(tentative), Output::new());
+    let sequence = SequenceNumber(1);
+    let null = PrePrepare { view: View(0), sequence, timestamp_ns: 0, entries: &[] };
+    held.on_pre_prepare(now(), ReplicaId(0), &null, &mut output).unwrap();
+    held.accept_in_order(now(), &mut output);
+    held.on_prepare(now(), ReplicaId(2), &Vote::new(View(0), sequence, null_batch()), &mut output).unwrap();
+    held.on_duty_end(now(), &mut output);
+    assert_eq!(held.tentative, Some((sequence, null_batch())));
+    let later = |ms: u64| Now { monotonic_ns: now().monotonic_ns + ms * 1_000_000, ..now() };
+    (1..10).for_each(|ms| held.on_duty_end(later(ms), &mut output));
+    assert!(!held.standing().suspects);
+    (1000..1010).for_each(|ms| held.on_duty_end(later(ms), &mut output));
+    assert!(held.standing().suspects);
+    for from in [0, 2] {
+        held.on_commit(later(1010), ReplicaId(from), &Vote::new(View(0), sequence, null_batch()), &mut output).unwrap();
+    }
+    held.on_duty_end(later(1010), &mut output);
+    assert!(held.tentative.is_none() && !held.standing().suspects);
+}

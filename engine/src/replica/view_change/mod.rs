@@ -160,6 +160,13 @@ impl Replica {
         Some(Waiting { since_ns: oldest.since_ns.max(self.entered_ns), ..oldest })
     }
 
+    /// Since when this replica waits for its primary: for that request, or for what it executed tentatively to commit. Who did that misses
+    /// no request, and is needed to leave by those who do.
+    pub(super) fn waiting_since_ns(&self, oldest: Option<Waiting>) -> Option<u64> {
+        let tentative = self.tentative.filter(|_| self.active).map(|_| self.tentative_since_ns.max(self.entered_ns));
+        oldest.map(|oldest| oldest.since_ns).into_iter().chain(tentative).min()
+    }
+
     /// Looks after the view: suspects its primary, or gives up waiting for its new view (`VC-1`, `VC-8`).
     pub(super) fn watch_view(&mut self, now: Now, output: &mut Output) {
         let now_ns = now.monotonic_ns;
@@ -175,13 +182,13 @@ impl Replica {
             self.synchroniser.on_primary_heard(now_ns, None);
         }
         let oldest = self.oldest_waiting();
+        let since = self.waiting_since_ns(oldest);
         self.forward_oldest(now, oldest, output);
         let complains = self.judge_primary(now, oldest.is_some());
         self.synchroniser.note_complaint(complains);
         // A primary that recovers orders nothing.
         let recovers = self.peers.is_recovering(self.primary(), now_ns);
-        let suspects =
-            (self.synchroniser.suspects(now_ns, oldest.map(|oldest| oldest.since_ns)) || recovers) && !self.is_silent();
+        let suspects = (self.synchroniser.suspects(now_ns, since) || recovers) && !self.is_silent();
         if std::mem::replace(&mut self.suspects, suspects) != suspects {
             // The others are told at once.
             self.pulse.hasten();
