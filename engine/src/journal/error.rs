@@ -1,13 +1,9 @@
 //! Why a journal cannot be read, or not be written.
 
 use super::Mark;
-use super::foreign::ForeignFile;
+use super::foreign::{ForeignFile, RECOVER};
 use logothete_transport::HostError;
 use std::path::PathBuf;
-
-/// The advice for whatever only the other replicas can mend.
-pub(super) const RECOVER: &str =
-    "move the data directory away and let the replica recover from the others with --rejoin";
 
 /// A journal that cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

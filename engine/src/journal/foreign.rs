@@ -1,9 +1,12 @@
 //! Files of a data directory that are whole, and not for this program or this replica (`protocol.md JR-5`).
 
-use super::error::RECOVER;
 use std::path::{Path, PathBuf};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
+
+/// The advice for whatever only the other replicas can mend.
+pub(super) const RECOVER: &str =
+    "move the data directory away and let the replica recover from the others with --rejoin";
 
 /// A file that is refused for what it says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
