@@ -6,6 +6,7 @@ use crate::output::{print_line, write_json};
 use logothete_crypto::Identity;
 use logothete_engine::cluster::{Cluster, init};
 use serde_json::Value;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub struct Question {
     pub config: PathBuf,
     /// How long to wait for answers
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
-    pub timeout: Duration,
+    timeout: Duration,
     /// Write the answers to FILE as JSON (- for standard output, instead of the lines)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -33,13 +34,18 @@ impl Question {
         Ok(Cluster::load(&self.config)?)
     }
 
-    /// Who asks.
+    /// Asks, with the operator's key, for as long as it may take.
     ///
     /// # Errors
     ///
-    /// When the operator's key cannot be read.
-    pub fn operator(&self, cluster: &Cluster) -> Result<Identity, Failure> {
-        Ok(init::operator_identity(&self.config, cluster)?)
+    /// When the key cannot be read, or nobody can be asked.
+    pub fn ask<A, E: Display>(
+        &self,
+        cluster: &Cluster,
+        ask: impl FnOnce(&Cluster, Identity, Duration) -> Result<A, E>,
+    ) -> Result<A, Failure> {
+        let operator = init::operator_identity(&self.config, cluster)?;
+        ask(cluster, operator, self.timeout).map_err(|error| Failure::Failed(error.to_string()))
     }
 
     /// Says what was answered: as JSON where that is wanted, and in lines unless the JSON takes their place.

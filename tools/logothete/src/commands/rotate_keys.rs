@@ -24,9 +24,7 @@ pub struct Arguments {
 /// When a replica does not answer.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let question = &arguments.question;
-    let cluster = question.cluster()?;
-    let answers = rotate_keys(&cluster, question.operator(&cluster)?, question.timeout)
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let answers = question.ask(&question.cluster()?, rotate_keys)?;
     question.say(|| to_json(&answers), answers.iter().enumerate().map(|(id, answer)| line(id, answer.as_ref())))?;
     let missing: Vec<String> =
         answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(id, _)| id.to_string()).collect();

@@ -45,15 +45,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let question = &arguments.question;
     let cluster = question.cluster()?;
-    let answers = query(&cluster, question.operator(&cluster)?, question.timeout)
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let answers = question.ask(&cluster, query)?;
     let finding = judge(&cluster, &answers);
-    let rejects = if arguments.rejects {
-        let told = query_rejects(&cluster, question.operator(&cluster)?, question.timeout);
-        Some(told.map_err(|error| Failure::Failed(error.to_string()))?)
-    } else {
-        None
-    };
+    let rejects = if arguments.rejects { Some(question.ask(&cluster, query_rejects)?) } else { None };
     let value = || {
         let mut value = to_json(&cluster, &answers, &finding);
         if let Some(rejects) = &rejects {
