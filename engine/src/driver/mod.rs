@@ -432,7 +432,7 @@ mod tests {
         let sessions = |wall_ns| {
             let path = folder.path().join(format!("session-{wall_ns}"));
             let mut listener = Listener::bind(&path, listening(&cluster, Now { monotonic_ns: 5, wall_ns })).unwrap();
-            let numbers = [(); 2].map(|()| {
+            [(); 2].map(|()| {
                 let path = path.clone();
                 let client = std::thread::spawn(move || ClientSession::connect(path, &ConnectOptions::default()));
                 let until = Instant::now() + LIMIT;
@@ -444,8 +444,7 @@ mod tests {
                     assert!(Instant::now() < until, "the application never came");
                     listener.wait(Duration::from_millis(20));
                 }
-            });
-            numbers
+            })
         };
         assert_eq!(sessions(1_700_000_000), [1_700_000_000, 1_700_000_001]);
         assert_eq!(sessions(1_700_000_002), [1_700_000_002, 1_700_000_003]);
