@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX};
-use crate::limits::{QUERIES_MAX, RESULT_FULL_BYTES};
+use crate::limits::{FETCH_ANSWER_BYTES, FETCH_REFILL_NS, QUERIES_MAX, RESULT_FULL_BYTES};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
 use crate::wire::Messages;
 use crate::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, PrePrepare, Vote, batch_digest};
@@ -114,6 +114,36 @@ fn a_contradiction_leaves_evidence_of_both_messages() {
         assert_eq!((piece.replica, piece.held, piece.other, piece.proof.word()), (liar, one, other, "mac"));
     }
     assert_eq!(replica.evidence().omitted(liar), 0);
+}
+
+/// `protocol.md RT-5`: who asks for the same body again and again is sent it as often as its allowance goes.
+#[test]
+fn a_greedy_peer_is_sent_bodies_up_to_its_allowance() {
+    let (mut replica, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let packet = vec![7; DATAGRAM_BYTES_LOOPBACK];
+    let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(0) };
+    let digest = Digest([9; 32]);
+    let body = replica.bodies.store(&packet, 48..packet.len(), name, digest, true, 0).unwrap();
+    replica.clients.hold(name, body, &mut replica.bodies);
+    let entries = [BatchEntry::new(name, digest)];
+    let proposal = PrePrepare { view: View(0), sequence: SequenceNumber(1), timestamp_ns: 7, entries: &entries };
+    replica.on_pre_prepare(now(), ReplicaId(0), &proposal, &mut output).unwrap();
+    replica.accept_in_order(now(), &mut output);
+    let mut fetch = Fetch::new(SequenceNumber(1), batch_digest(7, &entries));
+    fetch.set(0);
+    let mut ask = |from: u8, after_ns: u64| {
+        output.clear();
+        let now = Now { monotonic_ns: now().monotonic_ns + after_ns, ..now() };
+        let outcome = replica.on_fetch(now, ReplicaId(from), &fetch, &mut output);
+        let relayed = output.actions().iter().any(|action| matches!(action, Action::Relay { .. }));
+        assert_eq!(relayed, outcome.is_ok());
+        outcome
+    };
+    let most = FETCH_ANSWER_BYTES / packet.len();
+    (0..most).for_each(|_| assert_eq!(ask(3, 0), Ok(())));
+    assert_eq!(ask(3, FETCH_REFILL_NS - 1), Err(Reject::RateLimited));
+    assert_eq!(ask(2, 0), Ok(()), "each peer has its own");
+    assert_eq!(ask(3, FETCH_REFILL_NS), Ok(()));
 }
 
 /// What a request may be at most is what its run of the log may be: one packet to a subscriber.
