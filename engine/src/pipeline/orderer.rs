@@ -95,7 +95,7 @@ impl Orderer {
         for action in self.doing.actions() {
             match action {
                 Action::Send { audience, bytes } => outbox.add(*audience, self.doing.message(bytes.clone())),
-                Action::Relay { to, body } => outbox.relay(*to, self.replica.request_packet(*body)),
+                Action::Relay { to, body, packet } => outbox.relay(*to, &self.replica.request_packet(*body, *packet)),
                 Action::Execute { sequence, timestamp_ns, requests } => {
                     for request in self.doing.requests(requests.clone()) {
                         let message = request.body.map(|body| self.replica.request_message(body));

@@ -24,6 +24,8 @@ pub enum Action {
         to: ReplicaId,
         /// Whose packet.
         body: BodyRef,
+        /// Which of the body's packets.
+        packet: usize,
     },
     /// Execute a batch; [`Output::requests`] has its requests.
     Execute {
@@ -164,8 +166,8 @@ impl Output {
         self.actions.push(Action::Send { audience, bytes: start..self.bytes.len() });
     }
 
-    pub(super) fn relay(&mut self, to: ReplicaId, body: BodyRef) {
-        self.actions.push(Action::Relay { to, body });
+    pub(super) fn relay(&mut self, to: ReplicaId, body: BodyRef, packet: usize) {
+        self.actions.push(Action::Relay { to, body, packet });
     }
 
     pub(super) fn execute(

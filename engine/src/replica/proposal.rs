@@ -41,9 +41,10 @@ impl Replica {
         assert!(slot.proposal.is_none(), "a primary proposes once for a number");
         self.entries.clear();
         self.proposing.clear();
-        let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
+        let mut bytes = 0;
         while self.entries.len() < self.config.batch_requests_max {
-            let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
+            let (count, config) = (self.entries.len() + 1, &self.config);
+            let fits = |body| config.is_batch_size(count, bytes + self.bodies.message(body).len());
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
             bytes += self.bodies.message(body).len();
             self.bodies.retain(body);

@@ -105,6 +105,10 @@ pub enum Kind {
     Query = 23,
     /// [`super::query::QueryAnswer`]
     QueryAnswer = 24,
+    /// [`super::parts::RequestPart`]
+    RequestPart = 28,
+    /// [`super::parts::ReplyPart`]
+    ReplyPart = 29,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -117,6 +121,10 @@ pub enum Kind {
     Probe = 35,
     /// [`super::probe::ProbeHeard`]
     ProbeHeard = 36,
+    /// [`super::parts::FetchParts`]
+    FetchParts = 37,
+    /// [`super::parts::RunPart`]
+    RunPart = 38,
 }
 
 impl Kind {
@@ -145,12 +153,16 @@ impl Kind {
         Self::StatePages,
         Self::Query,
         Self::QueryAnswer,
+        Self::RequestPart,
+        Self::ReplyPart,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
         Self::RejectsReport,
         Self::Probe,
         Self::ProbeHeard,
+        Self::FetchParts,
+        Self::RunPart,
     ];
 
     /// The kind of each byte.
@@ -174,6 +186,7 @@ impl Kind {
         match self {
             Self::Probe | Self::ProbeHeard => true,
             Self::Request
+            | Self::RequestPart
             | Self::ReportQuery
             | Self::Follow
             | Self::ChainQuery
