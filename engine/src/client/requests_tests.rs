@@ -21,6 +21,11 @@ fn client_of(reads: bool) -> Client {
         reads,
         window: WINDOW,
         incarnation: INCARNATION,
+        request_packet_bytes_max: 1500,
+        request_piece_bytes: 1000,
+        large_bytes_max: 10_000,
+        reply_piece_bytes: 1000,
+        reply_bytes_max: 10_000,
     })
 }
 
@@ -83,7 +88,10 @@ fn opened_of(reads: bool) -> Client {
 fn submit(client: &mut Client, now: Now, bytes: &[u8]) -> Vec<u8> {
     let mut writer = OperationsWriter::new(1000);
     assert!(writer.try_push(1, 1, bytes));
-    client.submit(now, writer.operations()).to_vec()
+    let mut sent = Vec::new();
+    client.submit(now, writer.operations(), |message| sent.push(message.to_vec()));
+    assert_eq!(sent.len(), 1);
+    sent.remove(0)
 }
 
 fn due(client: &mut Client, now: Now) -> Vec<Vec<u8>> {

@@ -364,13 +364,13 @@ mod tests {
         (Session::new(server), client.join().unwrap(), listener)
     }
 
-    fn queries() -> Queries {
+    fn no_queries() -> Queries {
         Queries::new(4, 2, 3, 0, 1000, 4000)
     }
 
     fn take_requests(session: &mut Session, log: bool) -> bool {
         let service = if log { ServiceKind::Log } else { ServiceKind::KeyValue };
-        let mut queries = queries();
+        let mut queries = no_queries();
         let taken = take_into(session, service, &mut queries);
         assert_eq!(queries.asked(), 0);
         taken
@@ -399,7 +399,7 @@ mod tests {
             Request::Query { number, bytes }.push(&mut client.requests).unwrap();
         }
         client.publish();
-        let mut queries = queries();
+        let mut queries = no_queries();
         assert!(take_into(&mut session, ServiceKind::KeyValue, &mut queries));
         assert_eq!(queries.asked(), 1);
         session.finish(2, Some(b"value"));
@@ -423,7 +423,7 @@ mod tests {
     fn queries_beyond_their_places_wait_in_the_ring() {
         let (mut session, mut client, _listener) = open(false);
         let get = Command::Get { key: b"k" }.encode_to_vec();
-        let mut queries = queries();
+        let mut queries = no_queries();
         while queries.may_ask() {
             queries.ask(9, 1, &get);
         }
@@ -432,7 +432,7 @@ mod tests {
         client.publish();
         assert!(take_into(&mut session, ServiceKind::KeyValue, &mut queries));
         assert_eq!(queries.asked(), asked);
-        let mut fresh = queries();
+        let mut fresh = no_queries();
         assert!(take_into(&mut session, ServiceKind::KeyValue, &mut fresh));
         assert_eq!(fresh.asked(), 1);
     }

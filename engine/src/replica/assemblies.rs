@@ -224,3 +224,6 @@ impl Assemblies {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,7 @@ impl Interpreter {
                 Some(("batch", value)) => settings.batch_requests_max = number(value)?,
                 Some(("window", value)) => settings.client_window = number(value)?,
                 Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
+                Some(("operation", value)) => settings.operation_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
                 Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
                 Some(("seed", value)) => settings.seed = number(value)?,
@@ -307,6 +308,7 @@ fn filter(text: &str) -> Result<Filter, String> {
             Some(("to", list)) => filter.to = Some(principals(list)?),
             Some(("kind", list)) => filter.kinds = Some(list.split(',').map(str::to_owned).collect()),
             Some(("s", sequence)) => filter.sequence = Some(number(sequence)?),
+            Some(("part", list)) => filter.parts = Some(list.split(',').map(number).collect::<Result<_, _>>()?),
             _ => return Err(format!("`{word}` is no part of a filter")),
         }
     }

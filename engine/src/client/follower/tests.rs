@@ -28,7 +28,7 @@ impl Desk {
         let mut log = OrderedLog::new(LogSettings { segment_bytes: 1 << 20, segments_max: 64 });
         (0..10).for_each(|at| execute(&mut log, 1000 + at, &request(at + 1, &[vec![1; 10], vec![2; 10]])));
         let mut desk =
-            Self { follower: Follower::new(STREAM, from, 4, 2), now_ns: 0, followed: None, asked: None, log };
+            Self { follower: Follower::new(STREAM, from, 4, 2, 1 << 16), now_ns: 0, followed: None, asked: None, log };
         desk.pass(0);
         desk
     }
