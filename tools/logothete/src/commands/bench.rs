@@ -256,7 +256,7 @@ impl Arguments {
     }
 
     fn load_plan(&self, cluster: &Cluster) -> Result<LoadPlan, Failure> {
-        let limit = cluster.operation_bytes_max();
+        let limit = cluster.operation_bytes_max;
         if self.payload > limit {
             return Err(Failure::Usage(format!(
                 "--payload {}: an operation has at most {limit} bytes in this cluster",
