@@ -209,7 +209,8 @@ fn counter(cluster: &LocalCluster, process: &str, set: &str, label: &str) -> u64
 
 /// `protocol.md KY-1` to `KY-5`: keys change on schedule and on demand under load, and nothing is lost or refused.
 fn traffic_outlives_its_keys(arrangement: Arrangement) {
-    let cluster = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, arrangement, |cluster| cluster.key_lifetime_s = 2);
+    let cluster =
+        LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, arrangement, |cluster| cluster.key_lifetime_s = 2);
     let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(40);
     let operator = || copy(cluster.generated.clients.last().unwrap());

@@ -190,13 +190,7 @@ impl Queries {
 
     /// Takes a part of a result that fits no packet (`protocol.md LR-5`): the whole counts as the answer whose digest the replica gave, or as
     /// its answer where that was lost.
-    fn on_part(
-        &mut self,
-        now: Now,
-        from: ReplicaId,
-        part: &ReplyPart<'_>,
-        finish: &mut impl FnMut(Finished<'_>),
-    ) {
+    fn on_part(&mut self, now: Now, from: ReplicaId, part: &ReplyPart<'_>, finish: &mut impl FnMut(Finished<'_>)) {
         let ResultOf::Query(nonce) = part.of else { return };
         if !(self.lowest..self.unsent).contains(&nonce) || self.at(nonce).stage != Stage::Asked {
             return;

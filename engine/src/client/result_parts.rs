@@ -42,9 +42,8 @@ impl ResultParts {
         if part.total_bytes > self.result_bytes_max || part.bytes.len() != expected {
             return None;
         }
-        let same = |held: &Assembly| {
-            (held.of, held.digest, held.bytes.len()) == (part.of, part.digest, part.total_bytes)
-        };
+        let same =
+            |held: &Assembly| (held.of, held.digest, held.bytes.len()) == (part.of, part.digest, part.total_bytes);
         let at = match unfinished.iter().position(same) {
             Some(at) => at,
             None => {

@@ -20,9 +20,7 @@ use crate::client::{Client, ClientConfig, ClientFault, Finished, Queries, Survey
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{BODIES_BYTES_MAX, LARGE_BYTES_IN_FLIGHT, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
-use crate::pipeline::{
-    Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network,
-};
+use crate::pipeline::{Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network};
 use crate::replica::Now;
 use crate::service::{ResultsView, ServiceKind};
 use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};

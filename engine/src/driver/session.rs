@@ -158,7 +158,9 @@ impl Session {
                 held.push_back(Held::failed(number, Status::Unsupported));
                 true
             }
-            Ok(Request::Query { number, bytes }) if bytes.len() > context.query_bytes_max => batch.add(id, number, bytes),
+            Ok(Request::Query { number, bytes }) if bytes.len() > context.query_bytes_max => {
+                batch.add(id, number, bytes)
+            }
             Ok(Request::Query { number, bytes }) => {
                 let free = queries.may_ask();
                 if free {

@@ -9,8 +9,8 @@ use crate::numbers::{ClientId, Principal};
 use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
 use crate::service::log::Run;
-use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
 use crate::wire::parts::{RUN_PART_OVERHEAD_BYTES, RunPart};
+use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
 use crate::wire::subscription::{
     ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
 };

@@ -15,8 +15,8 @@ use crate::replica::clients::{Admission, Clients};
 use crate::replica::engine_pages::EngineHeader;
 use crate::replica::{Event, Now, ScheduledRequest};
 use crate::service::Service;
-use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
 use crate::wire::parts::{REPLY_PART_OVERHEAD_BYTES, RequestPart, ResultOf, cut_result, reply_piece_bytes};
+use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
 use crate::wire::reply::{Answer, Mode, abridged};
 use crate::wire::request::RequestName;
 use crate::wire::{Audience, Message};
@@ -139,14 +139,7 @@ impl Unreplicated {
 }
 
 /// Sends a result that fits no packet.
-fn add_parts(
-    of: ResultOf,
-    whole: Digest,
-    result: &[u8],
-    piece_bytes: usize,
-    audience: Audience,
-    outbox: &mut Outbox,
-) {
+fn add_parts(of: ResultOf, whole: Digest, result: &[u8], piece_bytes: usize, audience: Audience, outbox: &mut Outbox) {
     let mut message = Vec::with_capacity(piece_bytes + REPLY_PART_OVERHEAD_BYTES);
     for part in cut_result(of, whole, result, piece_bytes) {
         message.clear();

@@ -82,7 +82,9 @@ impl Assemblies {
             return Err(Reject::PartsUnsound);
         }
         let shape = *bodies.shape();
-        if part.index >= shape.count(part.total_bytes) || part.bytes.len() != shape.piece(part.total_bytes, part.index).len() {
+        if part.index >= shape.count(part.total_bytes)
+            || part.bytes.len() != shape.piece(part.total_bytes, part.index).len()
+        {
             return Err(Reject::PartMisfit);
         }
         let same = |held: &Assembly| (bodies.name(held.body), bodies.digest(held.body)) == known;

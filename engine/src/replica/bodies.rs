@@ -92,8 +92,7 @@ impl Bodies {
     /// A store that holds at most so many bytes (`protocol.md BP-3`). An eighth of them, but of [`BODIES_BYTES_MAX`] at most, is made ready now,
     /// for packets of `packet_bytes` bytes. Longer requests are cut as `shape` says.
     pub fn new(bytes_max: usize, packet_bytes: usize, shape: PartShape) -> Self {
-        let mut bodies =
-            Self { classes: Default::default(), shape, bytes_held: 0, bytes_max, bytes_idle: 0 };
+        let mut bodies = Self { classes: Default::default(), shape, bytes_held: 0, bytes_max, bytes_idle: 0 };
         let class = Self::class_of(packet_bytes);
         let ready = bytes_max.min(BODIES_BYTES_MAX) / 8 / Self::slab_bytes(class);
         bodies.classes[class].bodies.extend((0..ready).map(|_| Body::with_slab(Self::slab_bytes(class))));

@@ -255,7 +255,8 @@ impl Replica {
             VoteOutcome::Repeated => return Err(Reject::Duplicate),
             VoteOutcome::Contradicts(held) => {
                 let (kind, other, proof) = (EvidenceKind::Claim, claim.digest, Proof::Mac);
-                self.evidence.record(Evidence { replica: from, kind, view: None, sequence, held, other, proof }, output);
+                self.evidence
+                    .record(Evidence { replica: from, kind, view: None, sequence, held, other, proof }, output);
                 return Err(Reject::VoteConflict);
             }
         }

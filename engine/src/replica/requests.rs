@@ -8,9 +8,9 @@ use super::{Now, Reject, Replica};
 use crate::authentication::AuthenticatedPacket;
 use crate::numbers::{ClientId, Principal};
 use crate::wire::parts::{RequestPart, ResultOf, cut_result};
-use crate::wire::{Audience, Message};
 use crate::wire::reply::{Mode, Refusal, RefusalReason, abridged};
 use crate::wire::request::{Request, RequestName};
+use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
 
 impl Replica {
@@ -94,7 +94,8 @@ impl Replica {
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
                 let (clients, bodies) = (&mut self.clients, &mut self.bodies);
-                let taken = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), Way::Direct, clients, bodies);
+                let taken =
+                    self.assemblies.take(now.monotonic_ns, part, packet.datagram(), Way::Direct, clients, bodies);
                 match taken {
                     Ok(None) => Ok(()),
                     Ok(Some(body)) => self.hold_whole(name, body),

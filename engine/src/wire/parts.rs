@@ -145,9 +145,7 @@ impl<'a> ReplyPart<'a> {
             return Err(Malformed::Field);
         }
         let of = match fields.of {
-            OF_REQUEST => {
-                ResultOf::Request(Incarnation(fields.incarnation.get()), RequestNumber(fields.number.get()))
-            }
+            OF_REQUEST => ResultOf::Request(Incarnation(fields.incarnation.get()), RequestNumber(fields.number.get())),
             OF_QUERY if fields.incarnation.get() == 0 => ResultOf::Query(fields.number.get()),
             _ => return Err(Malformed::Field),
         };
@@ -175,7 +173,12 @@ impl<'a> ReplyPart<'a> {
 }
 
 /// Cuts a result into its parts, of `piece_bytes` each.
-pub fn cut_result(of: ResultOf, whole: Digest, result: &[u8], piece_bytes: usize) -> impl Iterator<Item = ReplyPart<'_>> {
+pub fn cut_result(
+    of: ResultOf,
+    whole: Digest,
+    result: &[u8],
+    piece_bytes: usize,
+) -> impl Iterator<Item = ReplyPart<'_>> {
     let pieces = result.chunks(piece_bytes).enumerate();
     pieces.map(move |(index, bytes)| ReplyPart { of, digest: whole, total_bytes: result.len(), index, bytes })
 }

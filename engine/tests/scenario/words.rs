@@ -194,7 +194,8 @@ impl Words {
                     let seen = self.statements.get(&part.digest).expect("it was just completed");
                     self.spoken.entry((seen.kind, seen.view, seen.replica)).or_default().push(part.digest);
                     let selection = seen.new_view().into_iter().flat_map(|content| content.selection);
-                    let votes = seen.view_change().into_iter().flat_map(|content| [content.prepared, content.pre_prepared]);
+                    let votes =
+                        seen.view_change().into_iter().flat_map(|content| [content.prepared, content.pre_prepared]);
                     for digest in votes.flatten().map(|vote| &vote.digest).chain(selection) {
                         self.batches.name('D', *digest);
                     }
@@ -391,7 +392,8 @@ impl Words {
             StatementKind::ViewChange => "view change",
             StatementKind::NewView => "new view",
         };
-        let of = if sender == Principal::Replica(part.replica) { String::new() } else { format!(" of {}", part.replica) };
+        let of =
+            if sender == Principal::Replica(part.replica) { String::new() } else { format!(" of {}", part.replica) };
         let Some(seen) = self.statements.get(&part.digest).filter(|_| part.index == 0).cloned() else {
             return format!("part {} of {what} v{}{of}", part.index, part.view);
         };
@@ -462,7 +464,13 @@ impl Words {
     }
 
     /// The statement that a script calls by kind, view, signer and which.
-    pub fn statement(&self, kind: StatementKind, view: View, replica: ReplicaId, which: usize) -> Option<(Digest, Seen)> {
+    pub fn statement(
+        &self,
+        kind: StatementKind,
+        view: View,
+        replica: ReplicaId,
+        which: usize,
+    ) -> Option<(Digest, Seen)> {
         let digest = *self.spoken.get(&(kind, view, replica))?.get(which)?;
         Some((digest, self.statements.get(&digest)?.clone()))
     }

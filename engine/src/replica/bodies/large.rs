@@ -23,10 +23,7 @@ pub struct PartShape {
 impl PartShape {
     /// Of a cluster with so many replicas and datagrams of that size.
     pub const fn of(datagram_bytes_max: usize, replicas: usize) -> Self {
-        Self {
-            piece_bytes: request_piece_bytes(datagram_bytes_max, replicas),
-            vector_bytes: replicas * ENTRY_BYTES,
-        }
+        Self { piece_bytes: request_piece_bytes(datagram_bytes_max, replicas), vector_bytes: replicas * ENTRY_BYTES }
     }
 
     /// How many parts a message of so many bytes has.

@@ -71,7 +71,12 @@ fn run(table: &mut Clients, state: &mut State, steps: &[Step], sequence: &mut u6
         };
         if name.incarnation > Incarnation(0) {
             assert!(table.schedule(name, &mut bodies, 0));
-            table.keep_reply(name, Digest([*sequence as u8; 32]), SequenceNumber(*sequence), &vec![*sequence as u8 | 1; bytes]);
+            table.keep_reply(
+                name,
+                Digest([*sequence as u8; 32]),
+                SequenceNumber(*sequence),
+                &vec![*sequence as u8 | 1; bytes],
+            );
         }
     }
 }
@@ -176,7 +181,7 @@ fn pages_that_contradict_themselves_are_refused() {
     let wrong = |place| EnginePagesError::Reply { client: ClientId(1), place };
     let second = shape.reply_offset(1, 2);
     // Its number is of another place, or above the last; its sequence number above the state's; it is too long.
-    for (field, bytes) in [(0, [1, 0, 0]), (0, [6, 0, 0]), (8, [0, 0, 1]), (16, [1, 0x20, 0]), (20, [1, 0, 0])] {
+    for (field, bytes) in [(0, [1, 0, 0]), (0, [6, 0, 0]), (8, [0, 0, 1]), (48, [1, 0x20, 0]), (52, [1, 0, 0])] {
         assert_eq!(refusal(second + field, &bytes), wrong(2), "{bytes:?} at {field}");
     }
     assert_eq!(refusal(shape.client_offset(1), &[0; 8]), wrong(0));
