@@ -2,7 +2,7 @@
 
 use logothete_client::{ClientError, Options, Position, Session, Subscription};
 use logothete_engine::client::{rotation, status};
-use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, ReplicaLocal, Transport, init};
+use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, Journal, ReplicaLocal, Transport, init};
 use logothete_engine::driver::run_driver;
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::pipeline::{counters_path, run_replica};
@@ -56,7 +56,7 @@ impl LocalCluster {
         change: impl FnOnce(&mut Cluster),
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let plan = init::Plan { service, ..init::Plan::default() };
+        let plan = init::Plan { service, journal: Journal::Off, ..init::Plan::default() };
         let mut generated = init::generate(&plan, &mut logothete_crypto::os_entropy).unwrap();
         change(&mut generated.cluster);
         let (ready, started) = mpsc::channel();
@@ -88,7 +88,7 @@ impl LocalCluster {
         self.threads.push(std::thread::spawn(move || {
             let announce = &mut |_: &_| ready.send(()).unwrap();
             let id = ReplicaId(id as u8);
-            run_replica(&cluster, &local, id, identity, &stop, announce, &mut |_| {}).unwrap();
+            run_replica(&cluster, &local, id, identity, false, &stop, announce, &mut |_| {}).unwrap();
         }));
     }
 

@@ -153,7 +153,7 @@ impl Cluster {
             cluster_id: root.required("cluster_id", id)?.0,
             faults: root.required("faults", faults)?,
             active: active.unwrap_or(Active::All),
-            journal: journal.unwrap_or(Journal::Off),
+            journal: journal.unwrap_or(Journal::Sync),
             service: service.unwrap_or(ServiceKind::Log),
             null_reply_bytes: null_reply_bytes.unwrap_or(0),
             mac: mac.unwrap_or_default(),

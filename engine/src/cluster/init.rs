@@ -62,7 +62,7 @@ impl Default for Plan {
             hosts: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             drivers: 1,
             active: Active::All,
-            journal: Journal::Off,
+            journal: Journal::Sync,
             service: ServiceKind::Log,
             null_reply_bytes: 0,
             retention_bytes: Cluster::RETENTION_BYTES_DEFAULT,

@@ -91,10 +91,13 @@ named_setting! {
 named_setting! {
     /// Whether what a replica promised survives its restart.
     Journal {
-        /// Nothing is written; a restarted replica counts as faulty.
+        /// What a replica promises is on its disk before the promise leaves: a power cut of the whole cluster loses nothing acknowledged.
+        Sync = "sync",
+        /// Written in the background: a replica that was not stopped in order recovers from the others.
+        Async = "async",
+        /// Nothing is written: a restarted replica recovers from the others.
         Off = "off",
     }
-    not built: "sync", "async";
 }
 
 named_setting! {

@@ -59,6 +59,19 @@ impl fmt::Display for Mark {
     }
 }
 
+/// Why a replica's memory does not do what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The disk, or the bound on the journal, leaves no room: promises wait until there is some.
+    Full,
+    /// The disk failed, or there was no room for too long: nothing is promised until a restart.
+    Failed,
+    /// A checkpoint could not be written: the journal grows to its bound.
+    Checkpoint,
+    /// After a recovery no journal could be made: nothing is promised.
+    Unmade,
+}
+
 /// When a record counts as kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalMode {

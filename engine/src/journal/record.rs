@@ -68,10 +68,12 @@ pub enum Record<'a> {
         /// Which.
         view: View,
     },
-    /// Everything up to here committed. No promise: it may be lost.
+    /// A number is decided. No promise: it may be lost.
     Committed {
-        /// The highest number.
+        /// Which.
         sequence: SequenceNumber,
+        /// The batch.
+        digest: Digest,
     },
     /// A checkpoint became stable.
     Stable {
@@ -128,7 +130,7 @@ struct VoteLayout {
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct StableLayout {
+struct NumberLayout {
     sequence: U64,
     digest: Digest,
 }
@@ -155,8 +157,8 @@ impl<'a> Record<'a> {
                 Self::Proposal { entries, .. } => PROPOSAL_BYTES + size_of_val(*entries),
                 Self::Body { packet: bytes } | Self::ViewChange { bytes } | Self::NewView { bytes } => bytes.len(),
                 Self::Prepare { .. } | Self::Commit { .. } => size_of::<VoteLayout>(),
-                Self::ViewEntered { .. } | Self::Committed { .. } => size_of::<U64>(),
-                Self::Stable { .. } => size_of::<StableLayout>(),
+                Self::ViewEntered { .. } => size_of::<U64>(),
+                Self::Committed { .. } | Self::Stable { .. } => size_of::<NumberLayout>(),
             }
     }
 
@@ -175,6 +177,7 @@ impl<'a> Record<'a> {
             first.copy_from_slice(parts[0]);
             second.copy_from_slice(parts[1]);
         };
+        let number = |sequence: &SequenceNumber, digest: &Digest| NumberLayout { sequence: sequence.0.into(), digest: *digest };
         let vote = |view: &View, sequence: &SequenceNumber, digest: &Digest| VoteLayout {
             view: view.0.into(),
             sequence: sequence.0.into(),
@@ -198,11 +201,8 @@ impl<'a> Record<'a> {
             Self::ViewChange { bytes } => put(VIEW_CHANGE, [bytes, &[]]),
             Self::NewView { bytes } => put(NEW_VIEW, [bytes, &[]]),
             Self::ViewEntered { view } => put(VIEW_ENTERED, [&view.0.to_le_bytes(), &[]]),
-            Self::Committed { sequence } => put(COMMITTED, [&sequence.0.to_le_bytes(), &[]]),
-            Self::Stable { sequence, digest } => {
-                let fields = StableLayout { sequence: sequence.0.into(), digest: *digest };
-                put(STABLE, [fields.as_bytes(), &[]]);
-            }
+            Self::Committed { sequence, digest } => put(COMMITTED, [number(sequence, digest).as_bytes(), &[]]),
+            Self::Stable { sequence, digest } => put(STABLE, [number(sequence, digest).as_bytes(), &[]]),
         }
         length
     }
@@ -239,9 +239,12 @@ impl<'a> Record<'a> {
             VIEW_CHANGE => Self::ViewChange { bytes: layout },
             NEW_VIEW => Self::NewView { bytes: layout },
             VIEW_ENTERED => Self::ViewEntered { view: View(exact::<U64>(layout)?.get()) },
-            COMMITTED => Self::Committed { sequence: SequenceNumber(exact::<U64>(layout)?.get()) },
+            COMMITTED => {
+                let fields: &NumberLayout = exact(layout)?;
+                Self::Committed { sequence: SequenceNumber(fields.sequence.get()), digest: fields.digest }
+            }
             STABLE => {
-                let fields: &StableLayout = exact(layout)?;
+                let fields: &NumberLayout = exact(layout)?;
                 Self::Stable { sequence: SequenceNumber(fields.sequence.get()), digest: fields.digest }
             }
             _ => return Err(RecordError::Kind),
@@ -322,7 +325,7 @@ mod tests {
                 Record::ViewChange { bytes: &bytes },
                 Record::NewView { bytes: &bytes },
                 Record::ViewEntered { view },
-                Record::Committed { sequence },
+                Record::Committed { sequence, digest },
                 Record::Stable { sequence, digest },
             ];
             let all: Vec<u8> = records.iter().flat_map(encoded).collect();

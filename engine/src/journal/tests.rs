@@ -425,7 +425,7 @@ fn a_full_disk_refuses_records_until_there_is_room() {
     journal.poll();
     assert_eq!(journal.state(), &JournalState::Full(FullReason::Disk));
     assert_eq!(
-        journal.append(&Record::Committed { sequence: SequenceNumber(1) }),
+        journal.append(&Record::Committed { sequence: SequenceNumber(1), digest: Digest::default() }),
         Err(AppendError::Full(FullReason::Disk))
     );
     assert_eq!(journal.poll(), durable);

@@ -89,6 +89,12 @@ impl Checkpoints {
         known.or(self.held.front()).expect("the stable checkpoint is always held").snapshot.clone()
     }
 
+    /// The stable checkpoint; none while it is the state from the beginning.
+    pub(super) fn stable(&self) -> Option<(SequenceNumber, Snapshot)> {
+        let held = self.held.iter().find(|held| held.sequence == self.stable && held.digest.is_some())?;
+        Some((held.sequence, held.snapshot.clone()))
+    }
+
     /// The name of the stable checkpoint; none while it is the state from the beginning, which nobody needs to ask for.
     pub(super) fn stable_name(&self) -> Option<CheckpointName> {
         let held = self.held.iter().find(|held| held.sequence == self.stable)?;

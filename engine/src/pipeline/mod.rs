@@ -21,6 +21,7 @@ mod clock;
 mod counters;
 mod evidence_log;
 mod idle;
+mod memory;
 mod network;
 mod opening;
 mod orderer;
@@ -35,6 +36,7 @@ pub use clock::Clock;
 pub use counters::{NetworkCounters, OrdererCounters, counters_path};
 pub use evidence_log::evidence_path;
 pub use idle::{Idler, Pause};
+pub use memory::{Memory, MemoryError, MemoryPlan};
 pub use network::{AnnouncementCounts, Network, NetworkConfig, RotationPolicy};
 pub use opening::{Opened, ProcessError, StartReport, open_network};
 pub use orderer::Orderer;
@@ -66,6 +68,9 @@ pub trait Core {
 
     /// When [`Core::on_duty_end`] is to be called at the latest, by the monotonic clock.
     fn deadline_ns(&self) -> u64;
+
+    /// The process ends as it should.
+    fn on_stop(&mut self) {}
 
     /// Hands over what happened since the last call.
     fn take_events(&mut self, take: &mut dyn FnMut(Event));

@@ -1,5 +1,6 @@
 //! Opening a process's network as the configuration says, and telling what was decided.
 
+use super::memory::MemoryError;
 use super::network::{Network, NetworkConfig, RotationPolicy};
 use crate::cluster::{Arrangement, Cluster, FanOut, Transport};
 use crate::limits::POOL_FRAMES;
@@ -27,6 +28,9 @@ pub enum ProcessError {
         /// What was tried, and what came of it.
         reason: String,
     },
+    /// What the replica should remember of its former life.
+    #[error("{0}")]
+    Memory(Box<MemoryError>),
     /// More threads would spin than there are cores: each would wait for the others' time slices.
     #[error(
         "idle = \"spin\" needs {threads} cores to itself, and this process may use {cores}: use \"adaptive\" or \"yield\""
@@ -37,6 +41,12 @@ pub enum ProcessError {
         /// Cores that the process may use.
         cores: usize,
     },
+}
+
+impl From<MemoryError> for ProcessError {
+    fn from(error: MemoryError) -> Self {
+        Self::Memory(Box::new(error))
+    }
 }
 
 /// What was decided at start, for a person and for reports.

@@ -3,10 +3,13 @@
 
 use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
+use super::memory::{Memory, MemoryError, MemoryPlan};
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::state_transfer::StateTransfer;
 use super::{Core, ReplicaFacts};
+use crate::journal::birth::DataDirectory;
+use crate::journal::{Record, Trouble};
 use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
@@ -15,6 +18,7 @@ use crate::state::transfer::CheckpointName;
 use crate::state::{Snapshot, State};
 use crate::wire::packet::body_bytes_max;
 use crate::wire::{Audience, Kind, Message};
+use logothete_crypto::Digest;
 
 /// Events kept for whoever asks; older ones are dropped.
 const EVENTS_MAX: usize = 256;
@@ -30,6 +34,12 @@ pub struct Orderer {
     doing: Output,
     events: Vec<Event>,
     counters: OrdererCounters,
+    /// Journal and checkpoints, where promises are kept.
+    memory: Option<Memory>,
+    /// How to make them once the replica has recovered.
+    plan: Option<MemoryPlan>,
+    /// Held locked where there is nothing to remember.
+    _directory: Option<DataDirectory>,
 }
 
 impl Orderer {
@@ -56,7 +66,68 @@ impl Orderer {
             doing: Output::new(),
             events: Vec::with_capacity(EVENTS_MAX),
             counters,
+            memory: None,
+            plan: None,
+            _directory: None,
         }
+    }
+
+    /// With a memory that is empty yet.
+    pub fn with_memory(self, memory: Memory) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// With a data directory that stays locked, and nothing in it to remember.
+    pub fn with_directory(self, directory: DataDirectory) -> Self {
+        Self { _directory: Some(directory), ..self }
+    }
+
+    /// How many pages the state has room for.
+    pub fn state_pages(&self) -> u64 {
+        self.executor.service.state().pages()
+    }
+
+    /// With a way to make a memory once the replica has recovered.
+    pub fn with_plan(self, plan: MemoryPlan) -> Self {
+        Self { plan: Some(plan), ..self }
+    }
+
+    /// Goes back to a durable checkpoint of a former life.
+    ///
+    /// # Errors
+    /// The pages are not this version's.
+    pub fn recall_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        digest: Digest,
+        state: &State,
+    ) -> Result<(), MemoryError> {
+        let snapshot = state.snapshot();
+        self.executor.service.state_mut().restore(&snapshot);
+        self.executor.service.restored()?;
+        self.checkpoints.replace(sequence, digest, snapshot);
+        self.replica.recall_checkpoint(digest, self.executor.service.state(), &mut self.output)?;
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Takes a record of a former life. Nobody is told anything.
+    pub fn recall(&mut self, now: Now, record: &Record<'_>, outbox: &mut Outbox) {
+        self.replica.recall(now, record, &mut self.output);
+        loop {
+            self.output.forget_messages();
+            if self.output.actions().is_empty() {
+                break;
+            }
+            self.do_actions(now, outbox);
+        }
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
+    }
+
+    /// All records were taken: the replica goes on, with this memory.
+    pub fn on_recalled(&mut self, now: Now, memory: Memory) {
+        self.memory = Some(memory);
+        self.replica.on_recalled(now, &mut self.output);
     }
 
     /// The replica.
@@ -89,13 +160,58 @@ impl Orderer {
             .expect("f+1 replicas vouch for the state: it is of another version, or more than f are faulty");
     }
 
+    /// Counts what became durable, and writes a checkpoint where one is due.
+    fn drive_memory(&mut self, now: Now, outbox: &mut Outbox) {
+        if self.replica.awaits_memory() {
+            self.make_memory(now);
+        }
+        let Some(memory) = &mut self.memory else { return };
+        if memory.wants_checkpoint()
+            && let Some((sequence, snapshot)) = self.checkpoints.stable()
+        {
+            let record = self.replica.records_needed_from(sequence);
+            memory.write_checkpoint(sequence, snapshot, record);
+            self.replica.persist_standing(&mut self.output);
+        }
+        if let Some(record) = memory.poll(now.monotonic_ns, outbox) {
+            self.replica.on_persisted(now, record, &mut self.output);
+        }
+        if let Some(trouble) = memory.trouble_that_is_news() {
+            self.events.push(Event::MemoryTrouble(trouble));
+        }
+    }
+
+    /// Makes a journal, now that the replica has recovered: its first record comes after a checkpoint that is durable.
+    fn make_memory(&mut self, now: Now) {
+        // What failed once is not tried again: it stays silent.
+        let Some(plan) = self.plan.take() else { return };
+        let (sequence, snapshot) = self.checkpoints.stable().expect("it has recovered to a stable checkpoint");
+        match plan.make(sequence, snapshot) {
+            Ok(memory) => {
+                self.memory = Some(memory);
+                self.replica.begin_voting(now, &mut self.output);
+            }
+            Err(_) => self.events.push(Event::MemoryTrouble(Trouble::Unmade)),
+        }
+    }
+
     /// Does what the replica asked for; what follows from that waits in `output`.
     fn do_actions(&mut self, now: Now, outbox: &mut Outbox) {
         std::mem::swap(&mut self.output, &mut self.doing);
         for action in self.doing.actions() {
             match action {
-                Action::Send { audience, bytes } => outbox.add(*audience, self.doing.message(bytes.clone())),
-                Action::Relay { to, body, packet } => outbox.relay(*to, &self.replica.request_packet(*body, *packet)),
+                Action::Send { audience, bytes, promise } => {
+                    let message = self.doing.message(bytes.clone());
+                    match &mut self.memory {
+                        Some(memory) if *promise => memory.hold(*audience, message, outbox),
+                        _ => outbox.add(*audience, message),
+                    }
+                }
+                Action::Persist { bytes } => {
+                    let memory = self.memory.as_mut().expect("records are made where there is a journal");
+                    memory.persist(self.doing.message(bytes.clone()));
+                }
+                Action::Relay { to, bytes } => outbox.relay(*to, self.doing.message(bytes.clone())),
                 Action::Execute { sequence, timestamp_ns, requests } => {
                     for request in self.doing.requests(requests.clone()) {
                         let message = request.body.map(|body| self.replica.request_message(body));
@@ -150,11 +266,15 @@ impl Core for Orderer {
         if let Some((sequence, digest)) = self.checkpoints.hash() {
             self.replica.on_state_digest(sequence, digest, &mut self.output);
         }
-        self.drive_transfer(now);
         loop {
             self.replica.on_duty_end(now, &mut self.output);
             if self.output.actions().is_empty() {
-                break;
+                // Nothing waits to be done, so the state is where the core takes it to be.
+                self.drive_memory(now, outbox);
+                self.drive_transfer(now);
+                if self.output.actions().is_empty() {
+                    break;
+                }
             }
             self.do_actions(now, outbox);
         }
@@ -176,7 +296,18 @@ impl Core for Orderer {
     }
 
     fn deadline_ns(&self) -> u64 {
-        if self.checkpoints.has_work() { 0 } else { self.replica.deadline_ns().min(self.transfer.deadline_ns()) }
+        if self.checkpoints.has_work() {
+            return 0;
+        }
+        let memory_ns = self.memory.as_ref().map_or(u64::MAX, Memory::deadline_ns);
+        self.replica.deadline_ns().min(self.transfer.deadline_ns()).min(memory_ns)
+    }
+
+    fn on_stop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            // What could not be written was not promised either.
+            let _ = memory.close();
+        }
     }
 
     fn take_events(&mut self, take: &mut dyn FnMut(Event)) {

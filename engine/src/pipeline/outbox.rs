@@ -95,10 +95,10 @@ impl Outbox {
         body_bytes_max(self.datagram_bytes_max, audience)
     }
 
-    /// Passes a client's packet on to a replica, as it is; it may be kept in pieces.
-    pub fn relay(&mut self, to: ReplicaId, datagram: &[&[u8]]) {
+    /// Passes a client's packet on to a replica, as it is.
+    pub fn relay(&mut self, to: ReplicaId, datagram: &[u8]) {
         if let Some(mut frame) = self.pool.take() {
-            frame.fill_vectored(datagram);
+            frame.fill(datagram);
             self.relays.push((to, frame));
         }
     }

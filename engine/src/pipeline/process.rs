@@ -6,13 +6,16 @@ use super::counters::{EvidenceCounters, NetworkCounters, OrdererCounters};
 use super::evidence_log::EvidenceLog;
 use super::idle::{Idler, Pause};
 use super::network::Network;
-use super::opening::{Opened, ProcessError, StartReport, open_network};
+use super::opening::{ProcessError, StartReport, open_network};
 use super::orderer::Orderer;
+use super::memory::{Memory, MemoryError, MemoryPlan};
 use super::outbox::Outbox;
 use super::split;
 use super::unreplicated::Unreplicated;
 use crate::authentication::Signatures;
-use crate::cluster::{Arrangement, Cluster, Idle, ReplicaLocal};
+use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
+use crate::journal::Record;
+use crate::journal::birth::{DataDirectory, Opened};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet};
 use crate::replica::{Event, Quorum, ReplicaConfig};
 use crate::service::{Service, ServiceSettings, built_in};
@@ -34,10 +37,23 @@ pub fn run_replica(
     local: &ReplicaLocal,
     id: ReplicaId,
     identity: Identity,
+    rejoin: bool,
     stop: &AtomicBool,
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
+    let keeps = cluster.journal != Journal::Off;
+    let (directory, found) = DataDirectory::open(&local.data_directory, keeps).map_err(MemoryError::from)?;
+    let found = match found {
+        Opened::Resumed if rejoin => {
+            directory.disown_journal()?;
+            Opened::Lost
+        }
+        Opened::Lost if keeps && !rejoin => {
+            return Err(MemoryError::Lost { path: local.data_directory.clone() }.into());
+        }
+        found => found,
+    };
     let signing = Identity::from_secret_bytes(*identity.secret_bytes());
     let public: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
     let signatures = Signatures::new(signing, public, cluster.digest());
@@ -62,12 +78,26 @@ pub fn run_replica(
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: cluster.bodies_bytes_max(),
-        tentative: false,
+        tentative: cluster.service.reads(),
+        keeps_journal: keeps && found == Opened::FirstStart,
+        makes_journal: keeps,
+        forgot: found == Opened::Lost,
         epoch: opened.network.epoch(),
         statement_piece_bytes: statement_piece_bytes(cluster.datagram_bytes_max, cluster.replica_count()),
     };
     let (replies, datagrams) = (cluster.reply_bytes_max(), cluster.datagram_bytes_max);
     let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
+    let pages = core.state_pages();
+    let core = match found {
+        Opened::FirstStart if keeps => core.with_memory(Memory::create(directory, cluster, id, pages)?),
+        Opened::FirstStart => {
+            directory.begin()?;
+            core.with_directory(directory)
+        }
+        Opened::Lost if keeps => core.with_plan(MemoryPlan::new(directory, cluster, id, pages)),
+        Opened::Lost => core.with_directory(directory),
+        Opened::Resumed => resume(core, directory, cluster, id, pages, &opened)?,
+    };
     let mut on_event = move |happened: Event| {
         if let Event::Contradiction(evidence) = &happened {
             // A disk that is full must not stop a correct replica; what is lost is counted.
@@ -76,6 +106,36 @@ pub fn run_replica(
         event(happened);
     };
     run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
+}
+
+/// Puts a replica where it was when its former process ended.
+fn resume(
+    core: Orderer,
+    directory: DataDirectory,
+    cluster: &Cluster,
+    id: ReplicaId,
+    pages: u64,
+    opened: &super::opening::Opened,
+) -> Result<Orderer, ProcessError> {
+    let now = Clock::start().now();
+    let mut outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
+    let begin = |checkpoint| {
+        let mut core = core;
+        let outcome = match checkpoint {
+            Some((sequence, digest, state)) => core.recall_checkpoint(sequence, digest, &state),
+            None => Ok(()),
+        };
+        (core, outcome)
+    };
+    let mut visit = |(core, outcome): &mut (Orderer, Result<(), MemoryError>), record: Record<'_>| {
+        if outcome.is_ok() {
+            core.recall(now, &record, &mut outbox);
+        }
+    };
+    let (memory, (mut core, outcome)) = Memory::open(directory, cluster, id, pages, begin, &mut visit)?;
+    outcome?;
+    core.on_recalled(now, memory);
+    Ok(core)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.
@@ -100,7 +160,7 @@ pub fn run_unreplicated(
 fn run<C: Core + Send>(
     cluster: &Cluster,
     local: &ReplicaLocal,
-    mut opened: Opened,
+    mut opened: super::opening::Opened,
     core: C,
     counters: NetworkCounters,
     stop: &AtomicBool,
@@ -162,6 +222,7 @@ fn run_shared<C: Core>(
             network.wait(timeout)?;
         }
     }
+    core.on_stop();
     Ok(())
 }
 

@@ -234,6 +234,7 @@ impl<C: Core> OrderingThread<'_, C> {
                 std::thread::park_timeout(timeout);
             }
         }
+        self.core.on_stop();
     }
 
     /// Wakes the network's thread if it sleeps.

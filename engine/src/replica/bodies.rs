@@ -21,6 +21,7 @@ mod large;
 pub use large::{PartOutcome, PartShape, bodies_bytes_max};
 
 use crate::limits::BODIES_BYTES_MAX;
+use crate::numbers::View;
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, RequestName};
 use large::Parts;
 use logothete_crypto::Digest;
@@ -48,6 +49,8 @@ struct Body {
     digest: Digest,
     authentic: bool,
     arrived_ns: u64,
+    /// It is in the journal since this view.
+    persisted: Option<View>,
     references: u32,
     /// Of a body with many packets.
     parts: Option<Box<Parts>>,
@@ -82,6 +85,7 @@ impl Body {
             digest: Digest::default(),
             authentic: false,
             arrived_ns: 0,
+            persisted: None,
             references: 0,
             parts: None,
         }
@@ -139,6 +143,7 @@ impl Bodies {
         body.digest = digest;
         body.authentic = authentic;
         body.arrived_ns = now_ns;
+        body.persisted = None;
         body.references = 1;
         self.bytes_held += counted;
         Some(BodyRef { class: class as u8, index })
@@ -196,6 +201,17 @@ impl Bodies {
     /// Whether its tag for this replica verified.
     pub fn is_authentic(&self, reference: BodyRef) -> bool {
         self.body(reference).authentic
+    }
+
+    /// Whether a body has more than one reference.
+    pub fn is_shared(&self, reference: BodyRef) -> bool {
+        self.body(reference).references > 1
+    }
+
+    /// Notes that a body is in the journal since a view; whether that is new. A later view records it anew, since the journal lets go of what
+    /// is older than its checkpoints need.
+    pub fn note_persisted(&mut self, reference: BodyRef, view: View) -> bool {
+        self.body_mut(reference).persisted.replace(view) != Some(view)
     }
 
     /// When it arrived.

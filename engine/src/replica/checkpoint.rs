@@ -5,6 +5,7 @@ use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
+use crate::journal::Record;
 use crate::limits::STATE_RETARGET_NS;
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::state::State;
@@ -54,6 +55,12 @@ impl Checkpoints {
     /// Whether the host is to take a checkpoint before anything more is executed.
     pub(super) fn is_taking(&self) -> bool {
         self.taking.is_some()
+    }
+
+    /// The state after a number is known to have this digest.
+    pub(super) fn note_own(&mut self, sequence: SequenceNumber, digest: Digest) {
+        let index = self.index(sequence);
+        self.own[index] = (sequence, digest);
     }
 
     pub(super) fn take(&mut self, sequence: SequenceNumber) {
@@ -127,6 +134,10 @@ impl Replica {
     pub fn on_state_digest(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let Some(at) = self.checkpoints.awaited.iter().position(|awaited| *awaited == sequence) else { return };
         self.checkpoints.awaited.remove(at);
+        if sequence <= self.stable() {
+            return;
+        }
+        // No vote on what may be undone (`EX-2`).
         if self.tentative.is_some_and(|tentative| tentative.0 == sequence) {
             self.checkpoints.withheld = Some((sequence, digest));
         } else {
@@ -142,12 +153,13 @@ impl Replica {
     }
 
     fn vote_on_state(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
-        let index = self.checkpoints.index(sequence);
-        self.checkpoints.own[index] = (sequence, digest);
+        self.checkpoints.note_own(sequence, digest);
         let id = self.config.id;
         self.checkpoints.ballot(sequence).votes.record(id, digest);
-        let vote = CheckpointVote::new(sequence, digest);
-        output.send(self.others(), |bytes| vote.append(bytes));
+        if !self.is_silent() {
+            let vote = CheckpointVote::new(sequence, digest);
+            output.send(self.others(), |bytes| vote.append(bytes));
+        }
         self.stabilise(sequence, output);
     }
 
@@ -178,7 +190,7 @@ impl Replica {
         Ok(())
     }
 
-    fn read_engine_pages(&mut self, state: &State) -> Result<(), EnginePagesError> {
+    pub(super) fn read_engine_pages(&mut self, state: &State) -> Result<(), EnginePagesError> {
         let header = self.clients.read_from(state, &mut self.bodies)?;
         (self.executed, self.executed_timestamp_ns) = (header.sequence, header.timestamp_ns);
         Ok(())
@@ -187,7 +199,8 @@ impl Replica {
     /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
         let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
-        let out_of_reach = target.0.0 > self.stable().0 + self.log.window() || self.fell_behind;
+        let reach = self.stable().0 + self.log.window();
+        let out_of_reach = target.0.0 > reach || self.fell_behind || self.lacks_state();
         if target.0 > self.executed && out_of_reach {
             self.fetch_state(now, target, sources, output);
         }
@@ -233,7 +246,10 @@ impl Replica {
         self.fetching = None;
         self.fell_behind = false;
         self.checkpoints.forget_above(SequenceNumber(0));
-        self.make_stable(target.0, output);
+        self.checkpoints.note_own(target.0, target.1);
+        if target.0 > self.stable() {
+            self.make_stable(target.0, output);
+        }
         self.highest_seen = self.highest_seen.max(target.0);
         output.event(Event::StateFetched(target.0));
         self.vote_on_state(target.0, target.1, output);
@@ -295,7 +311,10 @@ impl Replica {
         }
     }
 
-    fn make_stable(&mut self, sequence: SequenceNumber, output: &mut Output) {
+    pub(super) fn make_stable(&mut self, sequence: SequenceNumber, output: &mut Output) {
+        let digest = self.checkpoints.own(sequence).expect("only a checkpoint that is here becomes stable");
+        self.promises.record(&Record::Stable { sequence, digest }, output);
+        self.promises.note_stable(sequence);
         self.log.truncate(sequence, &mut self.bodies);
         let log = &self.log;
         self.incomplete.retain(|(sequence, _)| log.in_window(*sequence));

@@ -19,8 +19,11 @@ pub mod log;
 mod normal_case;
 pub mod output;
 mod peers;
+mod promises;
 mod proposal;
 pub mod quorum;
+mod recall;
+mod recovery;
 mod reads;
 pub mod reject;
 mod requests;
@@ -47,6 +50,9 @@ use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
+use promises::Promises;
+use recall::Recalled;
+use recovery::Recovery;
 use reads::Reads;
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
@@ -93,6 +99,12 @@ pub struct ReplicaConfig {
     pub clock_bound_ns: u64,
     /// The most bytes of request bodies held.
     pub bodies_bytes_max: usize,
+    /// Whether what it promises is recorded in a journal, from the start.
+    pub keeps_journal: bool,
+    /// Whether the host makes a journal once it has recovered.
+    pub makes_journal: bool,
+    /// It has been here before and does not remember: it recovers first.
+    pub forgot: bool,
     /// Whether a batch is executed when it has prepared, and undone should it not commit (`protocol.md EX-1`).
     pub tentative: bool,
     /// This replica's epoch, which what it signs names.
@@ -147,6 +159,8 @@ pub enum Progress {
     FellBehind = 2,
     /// It left a view and has not entered the next one yet.
     ViewChanging = 3,
+    /// It came back without memory, and promises nothing yet.
+    Recovering = 4,
 }
 
 impl Progress {
@@ -156,6 +170,7 @@ impl Progress {
             0 => Self::Normal,
             2 => Self::FellBehind,
             3 => Self::ViewChanging,
+            4 => Self::Recovering,
             _ => Self::Stalled,
         }
     }
@@ -169,9 +184,15 @@ pub struct Replica {
     view: View,
     /// The view is entered: this replica takes part in it.
     active: bool,
+    /// It suspects the view's primary.
+    suspects: bool,
     /// When it was entered.
     entered_ns: u64,
     view_changes: ViewChanges,
+    promises: Promises,
+    recalled: Recalled,
+    /// It came back without memory, and is not through with that.
+    recovery: Option<Recovery>,
     synchroniser: Synchroniser,
     log: Log,
     bodies: Bodies,
@@ -200,6 +221,9 @@ pub struct Replica {
     /// As primary: the last number proposed, and its timestamp.
     proposed: SequenceNumber,
     proposed_timestamp_ns: u64,
+    /// As primary: when the next null batch is due, and when it last looked.
+    null_due_ns: u64,
+    looked_ns: u64,
     /// The last number that the present view took over.
     carried_last: SequenceNumber,
     /// As primary: the batch that is being put together.
@@ -240,8 +264,12 @@ impl Replica {
             signatures,
             view: View(0),
             active: true,
+            suspects: false,
             entered_ns: 0,
             view_changes: ViewChanges::new(config.quorum.replicas(), config.statement_piece_bytes),
+            promises: Promises::new(config.keeps_journal),
+            recalled: Recalled::default(),
+            recovery: config.forgot.then(Recovery::new),
             synchroniser: Synchroniser::default(),
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max(), config.parts),
@@ -268,6 +296,8 @@ impl Replica {
             highest_seen: SequenceNumber(0),
             proposed: SequenceNumber(0),
             proposed_timestamp_ns: 0,
+            null_due_ns: 0,
+            looked_ns: 0,
             carried_last: SequenceNumber(0),
             entries: Vec::new(),
             proposing: Vec::new(),
@@ -334,6 +364,10 @@ impl Replica {
             (Principal::Replica(from), Message::FetchParts(fetch)) => self.on_fetch_parts(now, from, fetch, output),
             (Principal::Replica(from), Message::FetchBatch(fetch)) => self.on_fetch_batch(now, from, fetch, output),
             (Principal::Replica(_), Message::Batch(batch)) => self.on_batch(now, &batch),
+            (Principal::Replica(from), Message::RecoveryQuery(query)) => {
+                self.on_recovery_query(now, from, query, output)
+            }
+            (Principal::Replica(from), Message::RecoveryAnswer(answer)) => self.on_recovery_answer(from, answer),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
             // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
             (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
@@ -346,6 +380,8 @@ impl Replica {
     /// Ends a duty cycle: proposes what has come together, asks for what is missing, and does what is due. To be called after the
     /// packets of a cycle, and when [`Replica::deadline_ns`] has come.
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
+        self.looked_ns = now.monotonic_ns;
+        self.recover(now, output);
         self.watch_view(now, output);
         self.enter_view(now, output);
         self.accept_in_order(now, output);
@@ -360,7 +396,15 @@ impl Replica {
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
         let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns());
-        self.pulse.due_ns.min(self.fetch_due_ns()).min(self.held_until_ns.unwrap_or(u64::MAX)).min(view_due_ns)
+        let dues = [
+            self.pulse.due_ns,
+            self.fetch_due_ns(),
+            self.held_until_ns.unwrap_or(u64::MAX),
+            view_due_ns,
+            self.recovery_due_ns(),
+            self.null_deadline_ns(self.looked_ns),
+        ];
+        dues.into_iter().min().expect("there are some")
     }
 
     /// A request that was scheduled for execution has been executed.
@@ -431,7 +475,9 @@ impl Replica {
         let known = self.accepted > self.executed
             || self.clients.work_waits(&self.bodies)
             || self.peers.executed_of_weak_quorum(weak) > self.executed;
-        if self.fell_behind {
+        if self.is_silent() {
+            Progress::Recovering
+        } else if self.fell_behind {
             Progress::FellBehind
         } else if !self.active {
             Progress::ViewChanging
@@ -445,16 +491,6 @@ impl Replica {
     /// The request message of a scheduled request.
     pub fn request_message(&self, body: BodyRef) -> &[u8] {
         self.bodies.message(body)
-    }
-
-    /// The client's packet that an [`Action::Relay`] names, in pieces.
-    pub fn request_packet(&self, body: BodyRef, packet: usize) -> [&[u8]; 3] {
-        self.bodies.packet(body, packet)
-    }
-
-    /// How many packets the body of a request has: what a journal has to keep of it (`protocol.md JR-1`).
-    pub fn request_packet_count(&self, body: BodyRef) -> usize {
-        self.bodies.packet_count(body)
     }
 
     /// The digest of the batch that this replica committed at a number, while the log holds it.

@@ -4,6 +4,7 @@ use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{Batch, Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
 use super::{Now, Reject, Replica};
+use crate::journal::Record;
 use crate::limits::HELD_RETRY_NS;
 use crate::numbers::{Principal, ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
@@ -125,7 +126,7 @@ impl Replica {
                     return;
                 }
             }
-            self.pre_prepare(sequence, digest, output);
+            self.pre_prepare(now, sequence, digest, output);
             self.advance(now, sequence, output);
         }
     }
@@ -139,13 +140,15 @@ impl Replica {
     }
 
     /// Takes the proposal of a number for pre-prepared: a backup votes for it.
-    fn pre_prepare(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+    fn pre_prepare(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let primary = self.is_primary();
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window are pre-prepared");
         slot.stage = Stage::PrePrepared;
         slot.note_pre_prepared(self.view, digest);
         self.accepted = sequence;
+        self.persist_proposal(sequence, digest, output);
         if primary {
+            let slot = self.log.slot(sequence).expect("it was just accepted");
             // Carried over: its requests are not to be proposed again. Of what is executed the client table tells better: it knows what was
             // void.
             let batch = slot.proposed_batch().expect("it was just accepted");
@@ -155,9 +158,11 @@ impl Replica {
             self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(batch.timestamp_ns);
             return;
         }
-        slot.prepares.record(self.config.id, digest);
-        let vote = Vote::new(self.view, sequence, digest);
-        output.send(self.others(), |bytes| vote.append_prepare(bytes));
+        self.vote_own(now, sequence, digest, false, output);
+        if !self.is_silent() {
+            let vote = Vote::new(self.view, sequence, digest);
+            output.promise(self.others(), |bytes| vote.append_prepare(bytes));
+        }
     }
 
     pub(super) fn on_prepare(
@@ -225,9 +230,11 @@ impl Replica {
         if slot.stage == Stage::PrePrepared && slot.prepares.matching(&digest) >= quorum.prepares() {
             slot.stage = Stage::Prepared;
             slot.prepared = Some((self.view, digest));
-            slot.commits.record(self.config.id, digest);
-            let vote = Vote::new(self.view, sequence, digest);
-            output.send(others, |bytes| vote.append_commit(bytes));
+            self.vote_own(now, sequence, digest, true, output);
+            if !self.is_silent() {
+                let vote = Vote::new(self.view, sequence, digest);
+                output.promise(others, |bytes| vote.append_commit(bytes));
+            }
             self.execute_committed(now, output);
         }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
@@ -269,10 +276,13 @@ impl Replica {
     }
 
     /// A number is decided.
-    fn commit(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+    pub(super) fn commit(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window are decided");
         match slot.committed {
-            None => slot.committed = Some(digest),
+            None => {
+                slot.committed = Some(digest);
+                self.promises.record(&Record::Committed { sequence, digest }, output);
+            }
             Some(committed) if committed == digest => return,
             Some(_) => {
                 // More than f replicas are faulty.
@@ -281,6 +291,7 @@ impl Replica {
                 return;
             }
         }
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window are decided");
         let batch = slot.batch_or_new(digest);
         batch.known |= digest == null_batch();
         if !batch.is_complete() && !self.incomplete.contains(&(sequence, digest)) {

@@ -3,6 +3,7 @@
 use super::bodies::BodyRef;
 use super::evidence::Evidence;
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::journal::{Record, Trouble};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -17,15 +18,20 @@ pub enum Action {
         audience: Audience,
         /// Where its bytes are.
         bytes: Range<usize>,
+        /// It bears a promise: it leaves only when everything persisted so far is durable (`protocol.md JR-1`).
+        promise: bool,
+    },
+    /// Append a record to the journal; [`Output::message`] has its bytes.
+    Persist {
+        /// Where its bytes are.
+        bytes: Range<usize>,
     },
     /// Send a client's original packet, tags and all, to a replica that asked for it.
     Relay {
         /// Who asked.
         to: ReplicaId,
-        /// Whose packet.
-        body: BodyRef,
-        /// Which of the body's packets.
-        packet: usize,
+        /// Where its bytes are: a copy, since the replica may let go of the body before the action is done.
+        bytes: Range<usize>,
     },
     /// Execute a batch; [`Output::requests`] has its requests.
     Execute {
@@ -96,6 +102,12 @@ pub enum Event {
     },
     /// The state of a checkpoint was fetched from others.
     StateFetched(SequenceNumber),
+    /// A replica without memory knows from where on it may vote again.
+    RecoveryPoint(SequenceNumber),
+    /// It has recovered, and votes.
+    Recovered,
+    /// The journal or a checkpoint could not be written: nothing more is promised, or nothing that is older let go.
+    MemoryTrouble(Trouble),
     /// This replica left its view.
     ViewLeft {
         /// The view that it wants to enter.
@@ -159,15 +171,40 @@ impl Output {
         self.requests.clear();
     }
 
-    /// Adds a message, written by `append`.
-    pub fn send(&mut self, audience: Audience, append: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        append(&mut self.bytes);
-        self.actions.push(Action::Send { audience, bytes: start..self.bytes.len() });
+    /// Forgets what is to be said, asked or told; what is to be done with the state stays.
+    pub fn forget_messages(&mut self) {
+        self.actions.retain(|action| {
+            matches!(action, Action::Execute { .. } | Action::Checkpoint { .. } | Action::Restore { .. })
+        });
     }
 
-    pub(super) fn relay(&mut self, to: ReplicaId, body: BodyRef, packet: usize) {
-        self.actions.push(Action::Relay { to, body, packet });
+    /// Adds a message, written by `append`.
+    pub fn send(&mut self, audience: Audience, append: impl FnOnce(&mut Vec<u8>)) {
+        self.add(audience, false, append);
+    }
+
+    /// Adds a message that bears a promise.
+    pub(super) fn promise(&mut self, audience: Audience, append: impl FnOnce(&mut Vec<u8>)) {
+        self.add(audience, true, append);
+    }
+
+    fn add(&mut self, audience: Audience, promise: bool, append: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        append(&mut self.bytes);
+        self.actions.push(Action::Send { audience, bytes: start..self.bytes.len(), promise });
+    }
+
+    pub(super) fn persist(&mut self, record: &Record<'_>) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + record.encoded_bytes(), 0);
+        record.encode(&mut self.bytes[start..]);
+        self.actions.push(Action::Persist { bytes: start..self.bytes.len() });
+    }
+
+    pub(super) fn relay(&mut self, to: ReplicaId, packet: [&[u8]; 3]) {
+        let start = self.bytes.len();
+        packet.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
+        self.actions.push(Action::Relay { to, bytes: start..self.bytes.len() });
     }
 
     pub(super) fn execute(

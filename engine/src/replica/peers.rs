@@ -19,6 +19,10 @@ struct Peer {
     stable: SequenceNumber,
     fetched_since_ns: u64,
     fetched_bytes: usize,
+    /// It recovers.
+    recovers: bool,
+    /// What it signed in other epochs is refused.
+    epoch: Option<u64>,
     /// It goes along with no view below.
     supports_from: View,
     statements_ns: Option<u64>,
@@ -158,6 +162,31 @@ impl Peers {
         vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
     }
 
+    /// A peer recovers, or no longer does.
+    pub(super) fn recovers(&mut self, id: ReplicaId, recovers: bool) {
+        self.peers[usize::from(id.0)].recovers = recovers;
+    }
+
+    /// Whether a peer that is there recovers.
+    pub(super) fn is_recovering(&self, id: ReplicaId, now_ns: u64) -> bool {
+        self.peers[usize::from(id.0)].recovers && self.is_live(id, now_ns)
+    }
+
+    /// Whether any does.
+    pub(super) fn any_recovers(&self, now_ns: u64) -> bool {
+        self.ids().any(|id| self.is_recovering(id, now_ns))
+    }
+
+    /// A peer has forgotten all epochs before this one.
+    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch = Some(epoch);
+    }
+
+    /// Whether what a peer signed in an epoch counts.
+    pub(super) fn counts_epoch(&self, id: ReplicaId, epoch: u64) -> bool {
+        self.peers[usize::from(id.0)].epoch.is_none_or(|held| held == epoch)
+    }
+
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.
     pub(super) fn stands(&mut self, id: ReplicaId, view: View, suspects: bool) {
         self.peers[usize::from(id.0)].supports_from = View(view.0.saturating_add(u64::from(suspects)));
@@ -176,6 +205,11 @@ impl Peers {
             *sent = Some(now_ns);
         }
         may
+    }
+
+    /// All peers were just sent statements.
+    pub(super) fn sent_statements(&mut self, now_ns: u64) {
+        self.peers.iter_mut().for_each(|peer| peer.statements_ns = Some(now_ns));
     }
 
     /// Whether one more signature of what a peer sent may be checked now: some at once, and then one in each [`STATEMENT_CHECK_NS`].

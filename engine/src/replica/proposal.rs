@@ -4,6 +4,7 @@
 use super::log::Stage;
 use super::output::Output;
 use super::{Now, Replica};
+use crate::limits::NULL_BATCH_NS;
 use crate::numbers::SequenceNumber;
 use crate::wire::agreement::{BatchEntry, append_pre_prepare, batch_digest};
 
@@ -12,7 +13,7 @@ impl Replica {
     /// company; of everything that came together when it was.
     pub(super) fn propose(&mut self, now: Now, output: &mut Output) {
         // What the view took over comes first: then it is known which requests are proposed already.
-        if !self.is_primary() || !self.active || self.accepted < self.proposed {
+        if !self.is_primary() || !self.active || self.accepted < self.proposed || self.is_silent() {
             return;
         }
         while self.may_propose(self.proposed.next(), now) && self.propose_next(now, output) {}
@@ -37,8 +38,6 @@ impl Replica {
     /// Proposes one batch; `false` when no request waits.
     fn propose_next(&mut self, now: Now, output: &mut Output) -> bool {
         let sequence = self.proposed.next();
-        let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
-        assert!(slot.proposal.is_none(), "a primary proposes once for a number");
         self.entries.clear();
         self.proposing.clear();
         let mut bytes = 0;
@@ -51,11 +50,15 @@ impl Replica {
             self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
             self.proposing.push(Some(body));
         }
-        if self.entries.is_empty() {
+        let null = self.entries.is_empty();
+        if null && !self.is_null_due(now) {
             return false;
         }
-        let timestamp_ns = now.wall_ns.max(self.proposed_timestamp_ns + 1);
+        // A null batch has no time.
+        let timestamp_ns = if null { 0 } else { now.wall_ns.max(self.proposed_timestamp_ns + 1) };
         let digest = batch_digest(timestamp_ns, &self.entries);
+        let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
+        assert!(slot.proposal.is_none(), "a primary proposes once for a number");
         slot.proposal = Some(digest);
         slot.stage = Stage::PrePrepared;
         slot.note_pre_prepared(self.view, digest);
@@ -64,13 +67,30 @@ impl Replica {
         batch.timestamp_ns = timestamp_ns;
         std::mem::swap(&mut batch.entries, &mut self.entries);
         std::mem::swap(&mut batch.bodies, &mut self.proposing);
+        self.persist_proposal(sequence, digest, output);
+        let batch = self.log.slot(sequence).and_then(|slot| slot.batch(&digest)).expect("it was just put there");
         let audience = super::others(&self.config);
-        output.send(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
+        output.promise(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
         self.proposed = sequence;
-        self.proposed_timestamp_ns = timestamp_ns;
+        self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(timestamp_ns);
         self.accepted = sequence;
         self.highest_seen = self.highest_seen.max(sequence);
         self.advance(now, sequence, output);
         true
+    }
+
+    /// Whether to order nothing at all: an idle cluster comes to no checkpoint, and a replica that recovers waits for one (`RC-5`).
+    fn is_null_due(&mut self, now: Now) -> bool {
+        let due = self.peers.any_recovers(now.monotonic_ns) && self.null_due_ns <= now.monotonic_ns;
+        if due {
+            self.null_due_ns = now.monotonic_ns + NULL_BATCH_NS;
+        }
+        due
+    }
+
+    /// When the next null batch is due.
+    pub(super) fn null_deadline_ns(&self, now_ns: u64) -> u64 {
+        let orders = self.is_primary() && self.active && !self.is_silent() && self.peers.any_recovers(now_ns);
+        if orders { self.null_due_ns } else { u64::MAX }
     }
 }

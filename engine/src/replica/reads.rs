@@ -90,13 +90,15 @@ impl Replica {
         Err(Reject::QueryOverload)
     }
 
-    /// Whether the service's state is one that queries may be answered from (`protocol.md RD-2`): nothing in it may be undone.
-    ///
-    /// Execution is of committed batches only, and the view never changes, so today every state is such a state. What makes a state
-    /// unfit belongs here, and nowhere else: a batch executed tentatively, a view change that was sent and whose selected batches have
-    /// not all committed, a state that is being transferred.
+    /// Whether the service's state is one that queries may be answered from (`protocol.md RD-2`): nothing in it may be undone, and nothing that
+    /// was acknowledged elsewhere may be missing that this view has yet to commit.
     fn may_answer_queries(&self) -> bool {
-        true
+        self.active
+            && !self.is_silent()
+            && !self.lacks_state()
+            && !self.restoring
+            && self.tentative.is_none()
+            && self.executed >= self.carried_last
     }
 
     /// Hands the queries that wait to the host, if they may be answered from the state as it is after all actions so far.

@@ -65,6 +65,12 @@ reasons! {
     NewViewWrong => "new view wrong",
     /// A batch's content that nobody here asked for.
     BatchUnasked => "batch unasked",
+    /// A question that a replica which recovers itself cannot answer.
+    Recovering => "recovering",
+    /// An answer to no question of this epoch.
+    RecoveryUnasked => "recovery unasked",
+    /// A view change of an epoch that its replica has forgotten.
+    EpochForgotten => "epoch forgotten",
     /// A fetch of what is not here.
     FetchUnknown => "fetch unknown",
     /// A wish for new keys that is not the operator's, or not alone in its packet.

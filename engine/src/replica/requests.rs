@@ -174,15 +174,21 @@ impl Replica {
     /// with their digest (`protocol.md CL-5`).
     pub(super) fn send_reply(&self, name: RequestName, full: bool, output: &mut Output) {
         let Some(held) = self.clients.reply(name) else { return };
-        let (view, mode) = (self.view, Mode::Committed);
-        let audience = Audience::Client(name.client);
+        let tentative = self.tentative.is_some_and(|(sequence, _)| sequence == held.sequence);
+        let (view, mode) = (self.view, if tentative { Mode::Tentative } else { Mode::Committed });
+        let to = Audience::Client(name.client);
         let in_parts = held.results.len() > self.config.reply_packet_bytes_max;
         abridged(held.results, full && !in_parts, |results| {
             let reply = held.reply(name, view, mode, results);
-            output.send(audience, |bytes| reply.append(bytes));
+            // A tentative reply promises that the batch prepared here; the parts of its results promise nothing.
+            if tentative {
+                output.promise(to, |bytes| reply.append(bytes));
+            } else {
+                output.send(to, |bytes| reply.append(bytes));
+            }
             if full && in_parts {
                 let of = ResultOf::Request(name.incarnation, name.number);
-                self.send_result_parts(audience, of, results.digest(), held.results, output);
+                self.send_result_parts(to, of, results.digest(), held.results, output);
             }
         });
     }

@@ -60,7 +60,9 @@ impl Pulse {
 impl Replica {
     /// Multicasts a status message when one is due: soon when there is work and no progress, now and then otherwise.
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
-        let work = self.highest_seen > self.executed || self.clients.work_waits(&self.bodies) || !self.active;
+        // What was executed tentatively still lacks its commits.
+        let committed = self.tentative.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
+        let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || !self.active;
         self.pulse.update(now.monotonic_ns, work);
         if now.monotonic_ns < self.pulse.due_ns {
             return;
@@ -69,8 +71,8 @@ impl Replica {
         self.pulse.sent_ns = now.monotonic_ns;
         self.pulse.sent_while_stuck += u32::from(work);
         self.pulse.update(now.monotonic_ns, work);
-        let mut status = Status::new(self.standing(), self.stable(), self.executed, self.highest_seen);
-        for (offset, sequence) in (self.executed.0 + 1..=self.highest_seen.0).enumerate() {
+        let mut status = Status::new(self.standing(), self.stable(), committed, self.highest_seen);
+        for (offset, sequence) in (committed.0 + 1..=self.highest_seen.0).enumerate() {
             let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window())
             else {
                 break;
@@ -98,12 +100,16 @@ impl Replica {
     ) -> Result<(), Reject> {
         let standing = status.standing();
         self.peers.stands(from, standing.view, standing.suspects);
+        self.peers.recovers(from, standing.recovers);
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);
         self.seek_state(now, output);
         // A peer is further on: there is work that this replica may know nothing of.
         let reachable = SequenceNumber(self.stable().0 + self.log.window());
         self.highest_seen = self.highest_seen.max(status.executed().min(reachable));
+        if self.is_silent() {
+            return Ok(());
+        }
         self.answer_standing(now, from, &standing, output);
         if !self.peers.may_answer(from, now.monotonic_ns) {
             return Err(Reject::RateLimited);
@@ -123,7 +129,8 @@ impl Replica {
             }
             let Some(slot) = self.log.slot(sequence) else { continue };
             let mut send = |append: &dyn Fn(&mut Vec<u8>)| {
-                output.send(to, |bytes| {
+                // A vote that is said again is as much a promise as at first.
+                output.promise(to, |bytes| {
                     let before = bytes.len();
                     append(bytes);
                     bytes_left = bytes_left.saturating_sub(bytes.len() - before);
@@ -272,7 +279,7 @@ impl Replica {
                     return Err(Reject::RateLimited);
                 }
                 bytes_left -= bytes;
-                output.relay(from, body, packet);
+                output.relay(from, self.bodies.packet(body, packet));
                 self.peers.fetch_spent(from, bytes);
             }
         }
@@ -297,7 +304,7 @@ impl Replica {
                 return Err(Reject::RateLimited);
             }
             bytes_left -= bytes;
-            output.relay(from, body, packet);
+            output.relay(from, self.bodies.packet(body, packet));
             self.peers.fetch_spent(from, bytes);
         }
         Ok(())

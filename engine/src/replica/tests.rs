@@ -5,12 +5,13 @@ use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MA
 use crate::limits::{QUERIES_MAX, RESULT_FULL_BYTES};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
 use crate::wire::Messages;
-use crate::wire::agreement::{CheckpointVote, Vote};
+use crate::wire::agreement::{CheckpointVote, CommitClaim, Vote};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::query::{Query, QueryOutcome};
 use crate::wire::reply::{Answer, Mode};
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
 use crate::wire::retransmission::{Standing, Status};
+use crate::wire::view_change::null_batch;
 use logothete_crypto::Identity;
 
 fn config(datagram_bytes_max: usize) -> ReplicaConfig {
@@ -31,6 +32,9 @@ fn config(datagram_bytes_max: usize) -> ReplicaConfig {
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
         tentative: true,
+        keeps_journal: false,
+        makes_journal: false,
+        forgot: false,
         epoch: 1,
         statement_piece_bytes: 1024,
     }
@@ -64,12 +68,26 @@ fn a_peer_may_claim_any_number() {
     let mut replica = replica(config(DATAGRAM_BYTES_LOOPBACK));
     let mut output = Output::new();
     let everything = SequenceNumber(u64::MAX);
-    let standing = Standing { view: View(0), active: true, suspects: false, view_changes: ReplicaSet::EMPTY };
+    let standing = Standing { view: View(0), active: true, suspects: false, recovers: false, view_changes: ReplicaSet::EMPTY };
     let status = Status::new(standing, everything, everything, everything);
     replica.on_status(now(), ReplicaId(2), &status, &mut output).unwrap();
     replica.on_duty_end(now(), &mut output);
     assert_eq!(replica.executed(), SequenceNumber(0));
     assert_eq!(replica.progress(now()), Progress::Normal, "one replica's claim is no reason to despair");
+}
+
+/// `protocol.md NC-10`: a null batch has no content to fetch.
+#[test]
+fn a_null_batch_committed_on_claims_is_executed() {
+    let mut replica = replica(config(DATAGRAM_BYTES_LOOPBACK));
+    let mut output = Output::new();
+    let claim = CommitClaim::new(SequenceNumber(1), null_batch());
+    replica.on_commit_claim(now(), ReplicaId(1), &claim, &mut output).unwrap();
+    assert_eq!(replica.executed(), SequenceNumber(0), "one may lie");
+    assert_eq!(replica.on_commit_claim(now(), ReplicaId(1), &claim, &mut output), Err(Reject::Duplicate));
+    replica.on_commit_claim(now(), ReplicaId(2), &claim, &mut output).unwrap();
+    assert_eq!(replica.executed(), SequenceNumber(1));
+    assert_eq!(replica.fetch_due_ns(), u64::MAX);
 }
 
 /// `protocol.md EV-1`, `EV-2`: evidence has both sides of a contradiction, and each is told once.
@@ -122,7 +140,7 @@ fn a_request_longer_than_its_run_may_be_is_rejected() {
 /// What a replica says to clients, in the order in which it says it; `tell` puts it into words.
 fn said<R>(output: &Output, tell: impl Fn(&Message<'_>) -> R) -> Vec<R> {
     let sent = output.actions().iter().filter_map(|action| match action {
-        Action::Send { audience: Audience::Client(_), bytes } => Some(output.message(bytes.clone())),
+        Action::Send { audience: Audience::Client(_), bytes, .. } => Some(output.message(bytes.clone())),
         _ => None,
     });
     let own = Principal::Replica(ReplicaId(1));

@@ -105,6 +105,10 @@ pub enum Kind {
     Query = 23,
     /// [`super::query::QueryAnswer`]
     QueryAnswer = 24,
+    /// [`super::recovery::RecoveryQuery`]
+    RecoveryQuery = 25,
+    /// [`super::recovery::RecoveryAnswer`]
+    RecoveryAnswer = 26,
     /// [`super::parts::RequestPart`]
     RequestPart = 28,
     /// [`super::parts::ReplyPart`]
@@ -153,6 +157,8 @@ impl Kind {
         Self::StatePages,
         Self::Query,
         Self::QueryAnswer,
+        Self::RecoveryQuery,
+        Self::RecoveryAnswer,
         Self::RequestPart,
         Self::ReplyPart,
         Self::RotateKeys,

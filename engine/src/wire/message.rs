@@ -6,6 +6,7 @@ use super::keys::{KeyReport, RotateKeys};
 use super::parts::{FetchParts, ReplyPart, RequestPart, RunPart};
 use super::probe::{Probe, ProbeHeard};
 use super::query::{Query, QueryAnswer};
+use super::recovery::{RecoveryAnswer, RecoveryQuery};
 use super::reply::{Refusal, Reply};
 use super::report::{RejectsQuery, RejectsReport, ReportQuery, ReportReply};
 use super::request::Request;
@@ -63,6 +64,10 @@ pub enum Message<'a> {
     StateNodes(StateNodes<'a>),
     /// Pieces of its pages.
     StatePages(StatePages<'a>),
+    /// A replica does not remember what it promised.
+    RecoveryQuery(&'a RecoveryQuery),
+    /// How far another is.
+    RecoveryAnswer(&'a RecoveryAnswer),
     /// The operator wants new session keys.
     RotateKeys(&'a RotateKeys),
     /// Which generation of its key a replica uses.
@@ -123,6 +128,8 @@ impl<'a> Message<'a> {
             Kind::StateQuery => Self::StateQuery(StateQuery::decode(layout)?),
             Kind::StateNodes => Self::StateNodes(StateNodes::decode(layout)?),
             Kind::StatePages => Self::StatePages(StatePages::decode(layout)?),
+            Kind::RecoveryQuery => Self::RecoveryQuery(fixed(layout)?),
+            Kind::RecoveryAnswer => Self::RecoveryAnswer(fixed(layout)?),
             Kind::RotateKeys => Self::RotateKeys(fixed(layout)?),
             Kind::KeyReport => Self::KeyReport(fixed(layout)?),
             Kind::RejectsQuery => Self::RejectsQuery(fixed(layout)?),

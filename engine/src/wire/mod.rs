@@ -17,6 +17,7 @@ pub mod packet;
 pub mod parts;
 pub mod probe;
 pub mod query;
+pub mod recovery;
 pub mod reply;
 pub mod report;
 pub mod request;

@@ -34,6 +34,8 @@ impl WindowBits {
 const FLAG_ACTIVE: u8 = 1;
 /// In [`Status`]: the sender suspects its view's primary.
 const FLAG_SUSPECTS: u8 = 2;
+/// In [`Status`]: the sender recovers, and promises nothing.
+const FLAG_RECOVERS: u8 = 4;
 
 /// How a replica stands to its view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Standing {
     pub active: bool,
     /// It suspects the primary of it.
     pub suspects: bool,
+    /// It does not remember what it promised, and recovers.
+    pub recovers: bool,
     /// Whose view changes for it are here; of those that the new view names where that is here.
     pub view_changes: ReplicaSet,
 }
@@ -74,7 +78,9 @@ impl Status {
         let flag = |set, flag| if set { flag } else { 0 };
         Self {
             view: standing.view.0.into(),
-            flags: flag(standing.active, FLAG_ACTIVE) | flag(standing.suspects, FLAG_SUSPECTS),
+            flags: flag(standing.active, FLAG_ACTIVE)
+                | flag(standing.suspects, FLAG_SUSPECTS)
+                | flag(standing.recovers, FLAG_RECOVERS),
             reserved: [0; 5],
             view_changes: standing.view_changes.0.into(),
             stable: stable.0.into(),
@@ -92,6 +98,7 @@ impl Status {
             view: View(self.view.get()),
             active: self.flags & FLAG_ACTIVE != 0,
             suspects: self.flags & FLAG_SUSPECTS != 0,
+            recovers: self.flags & FLAG_RECOVERS != 0,
             view_changes: ReplicaSet(self.view_changes.get()),
         }
     }

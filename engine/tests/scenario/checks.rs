@@ -4,7 +4,7 @@
 use super::hosts::Settings;
 use super::judge::judge;
 use super::statements::Statements;
-use super::witness::{Appended, Executed};
+use super::witness::{Appended, Executed, Happened};
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::agreement::{Vote, batch_digest};
@@ -24,7 +24,9 @@ struct Witnessed {
     told: BTreeMap<(Claim, Digest), ReplicaSet>,
     /// Who claims to have committed what.
     claims: BTreeMap<(u64, Digest), ReplicaSet>,
+    /// Up to here everything that it executed is committed; above stands what it executed tentatively.
     executed: u64,
+    tentative: Vec<Executed>,
     operations: BTreeSet<(u64, u64)>,
     /// The highest view that it voted in or asked for, before this duty cycle and with it.
     view: u64,
@@ -52,6 +54,8 @@ pub struct Checks {
     requests: BTreeMap<u64, Ordered>,
     states: BTreeMap<u64, (Digest, ReplicaId)>,
     log: Vec<Appended>,
+    /// What clients accepted before anybody had committed it.
+    accepted_early: Vec<(Appended, u64)>,
     /// Signed statements, whoever sent them.
     statements: Statements,
     /// What correct replicas' new views, and those that named a quorum, carry over: which batch for a number of a view.
@@ -71,6 +75,7 @@ impl Checks {
             requests: BTreeMap::new(),
             states: BTreeMap::new(),
             log: Vec::new(),
+            accepted_early: Vec::new(),
             statements: Statements::default(),
             carried: BTreeSet::new(),
             requested: BTreeSet::new(),
@@ -231,25 +236,55 @@ impl Checks {
         &mut self,
         by: ReplicaId,
         upto: u64,
-        executed: &[Executed],
+        happened: &Happened,
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
         let witnessed = &mut self.replicas[usize::from(by.0)];
-        let from = witnessed.executed + 1;
+        let mut executed = std::mem::take(&mut witnessed.tentative);
+        if happened.restored {
+            // It was undone, or is part of the state that was fetched.
+            executed.clear();
+        }
+        executed.extend_from_slice(&happened.executed);
+        // One batch may be ahead of what committed.
+        let ahead = self.settings.tentative && upto > 0 && !happened.restored && batch_of(upto).is_none();
+        // What was fetched need not have committed here.
+        let ahead = ahead && upto > witnessed.executed;
+        let upto = if ahead { upto - 1 } else { upto };
+        witnessed.tentative = executed.iter().filter(|request| request.sequence > upto).cloned().collect();
+        executed.retain(|request| request.sequence <= upto);
+        let mut from = witnessed.executed + 1;
         witnessed.executed = upto;
+        if happened.restored {
+            // Which state it has now its digest tells, which is compared with the others'. What it executed from there on is looked at.
+            witnessed.operations.clear();
+            from = executed
+                .iter()
+                .map(|request| request.sequence)
+                .filter(|sequence| *sequence <= upto)
+                .min()
+                .unwrap_or(upto + 1);
+        }
         if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
             self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
         }
         for operation in executed.iter().flat_map(|request| &request.operations) {
-            if !witnessed.operations.insert((operation.session, operation.number)) {
+            if !witnessed.operations.insert((operation.session, operation.number)) && !happened.restored {
                 let name = format!("operation {} of session {}", operation.number, operation.session);
                 self.violations.push(format!("{by} executed {name} twice"));
             }
         }
         for sequence in from..=upto {
-            self.on_batch(by, sequence, batch_of(sequence));
+            let batch = batch_of(sequence);
+            if happened.restored && batch.is_none() {
+                // Below the state that it fetched.
+                continue;
+            }
+            self.on_batch(by, sequence, batch);
             let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
             match self.requests.get(&sequence) {
+                // In the cycle in which pages were replaced a number may have been executed before and after, or be part of the state.
+                Some(_) if happened.restored => {}
                 Some(held) if held.requests != requests => {
                     self.violations.push(format!("{} and {by} executed different requests at s{sequence}", held.by));
                 }
@@ -261,8 +296,11 @@ impl Checks {
                 }
             }
         }
-        if executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
+        if !happened.restored && executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
             self.violations.push(format!("{by} executed something outside s{from}..s{upto}"));
+        }
+        for (operation, position) in std::mem::take(&mut self.accepted_early) {
+            self.on_accepted(&operation, position);
         }
     }
 
@@ -288,7 +326,11 @@ impl Checks {
     /// How a correct replica says that it fares, after a duty cycle.
     pub fn on_report(&mut self, by: ReplicaId, report: &ReportReply) {
         let (executed, stable) = (report.executed.get(), report.checkpoint_stable.get());
-        self.on_state(by, executed, report.state_digest);
+        // What may be undone need not be what others have.
+        let settled = executed == self.replicas[usize::from(by.0)].executed;
+        if settled {
+            self.on_state(by, executed, report.state_digest);
+        }
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let before = std::mem::replace(&mut witnessed.view_reported, report.view.get());
         if before > report.view.get() {
@@ -299,7 +341,7 @@ impl Checks {
             self.violations.push(format!("{by} has executed s{executed} with a stable checkpoint at s{stable}"));
         }
         let end = self.requests.get(&executed).map_or(0, |ordered| ordered.log_end);
-        if report.log_end.get() != end {
+        if settled && report.log_end.get() != end {
             self.violations.push(format!("{by} has {} log entries after s{executed}, not {end}", report.log_end));
         }
     }
@@ -316,10 +358,19 @@ impl Checks {
         self.states.get(&sequence).map(|(digest, _)| *digest)
     }
 
+    /// The end of a run: what a client accepted has committed.
+    pub fn on_end(&mut self) {
+        for (operation, position) in std::mem::take(&mut self.accepted_early) {
+            self.violations.push(format!("a client was told {operation:?} at {position}, and nobody committed it"));
+        }
+    }
+
     /// A client accepted a position as the result of an operation.
     pub fn on_accepted(&mut self, operation: &Appended, position: u64) {
         match self.log.get(position as usize) {
             Some(entry) if entry == operation => {}
+            // On 2f+1 tentative replies, before anybody committed: it must turn out so.
+            None if self.settings.tentative => self.accepted_early.push((operation.clone(), position)),
             entry => self.violations.push(format!("a client was told {operation:?} at {position}: there is {entry:?}")),
         }
     }

@@ -367,7 +367,7 @@ impl Cluster {
         for sequence in host.executed + 1..=executed {
             let batch = batch_of(sequence).unwrap_or_default();
             let entries = words.entries_of(&batch).to_vec();
-            let mut done = record.iter().filter(|request| request.sequence == sequence).peekable();
+            let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
                 let opens = entry.name().number == RequestNumber::OPEN;
                 let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
@@ -384,6 +384,9 @@ impl Cluster {
                 Event::RolledBack { from, to } => {
                     outcomes.push(format!("undoes s{from}: back to the checkpoint s{to}"));
                 }
+                Event::RecoveryPoint(sequence) => outcomes.push(format!("may vote again after s{sequence}")),
+                Event::Recovered => outcomes.push("has recovered".to_owned()),
+                Event::MemoryTrouble(_) => unreachable!("the replicas of a scenario keep no journal"),
                 Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
                 Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {
                     let kind = kind.word();
@@ -392,7 +395,9 @@ impl Cluster {
                 Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
                 Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),
                 Event::NewViewWrong { replica, view } => {
-                    outcomes.push(format!("refuses the new view v{view} of {replica}: it does not follow from what it names"));
+                    outcomes.push(format!(
+                        "refuses the new view v{view} of {replica}: it does not follow from what it names"
+                    ));
                 }
                 Event::Diverged(sequence) => {
                     self.checks.on_diverged(host.id, sequence.0);

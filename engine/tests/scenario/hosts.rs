@@ -199,6 +199,9 @@ impl ReplicaHost {
             clock_bound_ns: 500_000_000,
             bodies_bytes_max: settings.bodies_bytes_max(),
             tentative: settings.tentative,
+            keeps_journal: false,
+            makes_journal: false,
+            forgot: false,
             epoch: epoch_of(id),
             statement_piece_bytes: settings.piece_bytes(),
         };

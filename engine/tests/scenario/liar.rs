@@ -142,10 +142,8 @@ fn new_view(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random)
     } else if random.percent(20) {
         selection.pop();
     }
-    let mut named: Vec<Named> = by_replica
-        .iter()
-        .map(|seen| Named::new(seen.replica, logothete_crypto::digest(&seen.bytes)))
-        .collect();
+    let mut named: Vec<Named> =
+        by_replica.iter().map(|seen| Named::new(seen.replica, logothete_crypto::digest(&seen.bytes))).collect();
     for replica in 0..cluster.settings.replicas as u8 {
         if named.len() < quorum && named.iter().all(|named| named.replica() != ReplicaId(replica)) {
             named.push(Named::new(ReplicaId(replica), made_up("a view change that nobody sent")));

@@ -4,6 +4,7 @@ use super::cluster::Cluster;
 use super::command::{number, numbered, principal, principals, quoted, replicas, request_name, signed_duration};
 use super::hosts::epoch_of;
 use super::statements::Seen;
+use super::words::made_up;
 use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
 use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
@@ -168,6 +169,10 @@ fn new_view(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result<(View,
     let view = View(numbered('v', view)?);
     let mut named = Vec::new();
     for of in of.split(',') {
+        if let Some(unseen) = of.strip_suffix('?') {
+            named.push(Named::new(ReplicaId(number(unseen)?), made_up("a view change that nobody sent")));
+            continue;
+        }
         let (signer, which) = which(of)?;
         named.push(Named::new(signer, seen(cluster, StatementKind::ViewChange, view, signer, which)?.0));
     }
@@ -249,6 +254,7 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
             let sequence = |text| numbered('s', text).map(SequenceNumber);
             let (stable, executed) = (sequence(stable)?, sequence(executed)?);
             let standing = Standing {
+                recovers: false,
                 view: View(numbered('v', view)?),
                 active: true,
                 suspects: *suspects == ["suspects"],

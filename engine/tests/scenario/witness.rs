@@ -23,8 +23,16 @@ pub struct Executed {
     pub operations: Vec<Appended>,
 }
 
-/// What was executed since it was last looked at.
-pub type Record = Arc<Mutex<Vec<Executed>>>;
+/// What happened to the service since it was last looked at.
+#[derive(Debug, Default)]
+pub struct Happened {
+    pub executed: Vec<Executed>,
+    /// Its pages were replaced: the replica fetched a state, or went back to one.
+    pub restored: bool,
+}
+
+/// What happened, shared with whoever looks.
+pub type Record = Arc<Mutex<Happened>>;
 
 pub struct Witness {
     service: Box<dyn Service>,
@@ -45,7 +53,7 @@ impl Service for Witness {
             number: operation.number,
             bytes: operation.bytes.to_vec(),
         };
-        self.record.lock().expect("one thread").push(Executed {
+        self.record.lock().expect("one thread").executed.push(Executed {
             sequence: request.sequence,
             timestamp_ns: request.timestamp_ns,
             client: request.client,
@@ -64,6 +72,7 @@ impl Service for Witness {
     }
 
     fn restored(&mut self) -> Result<(), RestoreError> {
+        self.record.lock().expect("one thread").restored = true;
         self.service.restored()
     }
 

@@ -143,6 +143,8 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::CommitClaim(_) => "claim",
         Message::FetchBatch(_) => "fetch-batch",
         Message::Batch(_) => "batch",
+        Message::RecoveryQuery(_) => "recovery-query",
+        Message::RecoveryAnswer(_) => "recovery-answer",
         Message::Query(_) => "query",
         Message::QueryAnswer(_) => "query-answer",
         Message::RequestPart(_) => "request-part",
@@ -270,6 +272,10 @@ impl Words {
             | Message::RejectsReport(_)
             | Message::Probe(_)
             | Message::ProbeHeard(_) => kind(message).to_owned(),
+            Message::RecoveryQuery(_) => kind(message).to_owned(),
+            Message::RecoveryAnswer(answer) => {
+                format!("recovery-answer stable s{} prepared s{} v{}", answer.stable(), answer.prepared(), answer.view())
+            }
             Message::Query(query) => format!("query {}", quote(query.operation)),
             Message::Follow(follow) if follow.offset.get() > 0 => {
                 format!("follow from {}, byte {}", follow.from, follow.offset)

@@ -267,21 +267,6 @@ impl Frame {
         self.copy_from_slice(bytes);
     }
 
-    /// Replaces what is filled by copies of `parts`, one behind the other.
-    ///
-    /// # Panics
-    ///
-    /// When the frame does not hold them all.
-    pub fn fill_vectored(&mut self, parts: &[&[u8]]) {
-        self.set_len(parts.iter().map(|part| part.len()).sum());
-        let mut rest = &mut self[..];
-        for part in parts {
-            let (place, behind) = rest.split_at_mut(part.len());
-            place.copy_from_slice(part);
-            rest = behind;
-        }
-    }
-
     /// Turns the frame into a plain number that a ring can carry. The slot stays taken until [`Pool::from_raw`] turns
     /// it back; a descriptor that is lost keeps its slot, and the pool's memory, for ever.
     #[inline]

@@ -172,6 +172,13 @@ impl Network {
             }
             // Not a forgery: the ends have other keys in mind (`protocol.md PK-5`).
             Err((Refused::NoSession | Refused::KeyStale, Some(sender))) => {
+                // A client that does not know that this process is a new one announces itself to nobody: it is told where its packet came
+                // from, should that be a forgery at most an announcement goes astray (`protocol.md AN-7`).
+                if let Principal::Client(id) = sender
+                    && self.keys.established(sender.code()).is_none()
+                {
+                    self.clients_announced[usize::from(id.0)] = Some(datagram.from);
+                }
                 if let Some(peer) = self.peer_index(sender.code()) {
                     self.introductions.want(peer, now_ns);
                 }

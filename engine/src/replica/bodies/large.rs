@@ -133,6 +133,7 @@ impl Bodies {
         body.digest = whole;
         body.authentic = false;
         body.arrived_ns = now_ns;
+        body.persisted = None;
         body.references = 1;
         let parts = body.parts.get_or_insert_default();
         parts.states.clear();

@@ -19,6 +19,7 @@ mod synchroniser;
 use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
+use crate::journal::Record;
 use crate::limits::{PRE_PREPARED_MAX, STATEMENTS_ANSWER_NS};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::{CheckpointVote, Vote};
@@ -139,7 +140,8 @@ impl Replica {
         Standing {
             view: self.view,
             active: self.active,
-            suspects: self.synchroniser.is_suspecting(),
+            suspects: self.suspects,
+            recovers: self.is_silent(),
             view_changes: self.view_changes.held_for(self.view, self.primary()),
         }
     }
@@ -157,7 +159,8 @@ impl Replica {
     pub(super) fn watch_view(&mut self, now: Now, output: &mut Output) {
         let now_ns = now.monotonic_ns;
         if !self.active {
-            if self.synchroniser.gives_up(now_ns) {
+            // Who promises nothing goes where the others are, and nowhere ahead of them.
+            if !self.is_silent() && self.synchroniser.gives_up(now_ns) {
                 self.start_view_change(now, View(self.view.0 + 1), output);
             }
             return;
@@ -166,10 +169,11 @@ impl Replica {
             // It hears itself: only what waits for long speaks against it.
             self.synchroniser.on_primary_heard(now_ns, None);
         }
-        let before = self.synchroniser.is_suspecting();
         let since = self.waiting_since_ns();
-        let suspects = self.synchroniser.suspects(now_ns, since);
-        if suspects != before {
+        // A primary that recovers orders nothing.
+        let recovers = self.peers.is_recovering(self.primary(), now_ns);
+        let suspects = (self.synchroniser.suspects(now_ns, since) || recovers) && !self.is_silent();
+        if std::mem::replace(&mut self.suspects, suspects) != suspects {
             // The others are told at once.
             self.pulse.hasten();
         }
@@ -182,6 +186,14 @@ impl Replica {
     fn start_view_change(&mut self, now: Now, target: View, output: &mut Output) {
         self.leave_for(target);
         output.event(Event::ViewLeft { wanted: target });
+        if !self.is_silent() {
+            self.say_view_change(now, output);
+        }
+    }
+
+    /// Says what this replica did in the views that it left.
+    pub(super) fn say_view_change(&mut self, now: Now, output: &mut Output) {
+        let target = self.view;
         let stable = self.stable();
         let checkpoints: Vec<CheckpointVote> = self.checkpoints.own_from(stable).collect();
         let (mut prepared, mut pre_prepared) = (Vec::new(), Vec::new());
@@ -204,17 +216,21 @@ impl Replica {
         };
         let bytes = view_change.encode(|body| self.signatures.sign(StatementKind::ViewChange, body));
         let own = Statement::new(target, self.config.id, bytes);
+        self.view_changes.latest[usize::from(self.config.id.0)] = Some(own.clone());
+        self.persist_view_change(output);
         self.send_statement(self.others(), StatementKind::ViewChange, &own, output);
-        self.view_changes.latest[usize::from(self.config.id.0)] = Some(own);
+        // What is on its way is not sent again at once.
+        self.peers.sent_statements(now.monotonic_ns);
         self.pulse.hasten();
         self.on_view_changes(now, output);
     }
 
     /// Stops taking part in the present view.
-    fn leave_for(&mut self, target: View) {
+    pub(super) fn leave_for(&mut self, target: View) {
         assert!(target > self.view, "views only go up");
         self.view = target;
         self.active = false;
+        self.suspects = false;
         self.held_until_ns = None;
         for slot in self.log.slots_mut() {
             slot.leave_view();
@@ -283,6 +299,9 @@ impl Replica {
         if (content.replica, content.view) != (replica, part.view) || !self.is_sound(&content) {
             return Err(Reject::StatementUnsound);
         }
+        if !self.peers.counts_epoch(replica, content.epoch) {
+            return Err(Reject::EpochForgotten);
+        }
         if !self.signatures.verify(replica, StatementKind::ViewChange, body, signature) {
             return Err(Reject::SignatureBad);
         }
@@ -346,14 +365,14 @@ impl Replica {
             if wanting >= quorum.strong() {
                 self.synchroniser.on_view_wanted(now.monotonic_ns);
             }
-            self.decide_new_view(output);
+            self.decide_new_view(now, output);
         }
         self.compare_new_views(now, output);
         self.enter_view(now, output);
     }
 
     /// As the primary of the wanted view: decides as soon as the view changes that are here allow it (`VC-5`).
-    fn decide_new_view(&mut self, output: &mut Output) {
+    fn decide_new_view(&mut self, now: Now, output: &mut Output) {
         if !self.is_primary() || self.view_changes.new_view.is_some() {
             return;
         }
@@ -372,9 +391,11 @@ impl Replica {
         };
         let bytes = new_view.encode(|body| self.signatures.sign(StatementKind::NewView, body));
         let statement = Statement::new(self.view, self.config.id, bytes);
-        self.send_statement(self.others(), StatementKind::NewView, &statement, output);
-        self.view_changes.new_view = Some(statement);
+        self.view_changes.new_view = Some(statement.clone());
         self.view_changes.named = used;
+        self.persist_new_view(output);
+        self.send_statement(self.others(), StatementKind::NewView, &statement, output);
+        self.peers.sent_statements(now.monotonic_ns);
         self.view_changes.selection = Some(selection);
     }
 
@@ -427,6 +448,7 @@ impl Replica {
                 self.view_changes.named = held.clone();
                 self.view_changes.new_view = Some(claimed.clone());
                 self.view_changes.selection = Some(selection);
+                self.persist_new_view(output);
             }
             _ => {
                 self.rejects.count(Some(Principal::Replica(claimed.replica)), Reject::NewViewWrong);
@@ -459,6 +481,7 @@ impl Replica {
         self.active = true;
         self.entered_ns = now.monotonic_ns;
         self.synchroniser.on_view_entered(now.monotonic_ns);
+        self.promises.record(&Record::ViewEntered { view: self.view }, output);
         for (sequence, digest) in (first..).map(SequenceNumber).zip(&selection.batches) {
             if self.log.in_window(sequence) {
                 self.take_over(now, sequence, *digest);
@@ -528,7 +551,68 @@ impl Replica {
     ) {
         let parts = &self.view_changes.parts;
         for part in parts.cut(kind, statement.replica, statement.view, statement.digest, &statement.bytes) {
-            output.send(audience, |bytes| part.append(bytes));
+            output.promise(audience, |bytes| part.append(bytes));
         }
+    }
+
+    /// Records this replica's own view change.
+    pub(super) fn persist_view_change(&mut self, output: &mut Output) {
+        if let Some(own) = &self.view_changes.latest[usize::from(self.config.id.0)] {
+            self.promises.record(&Record::ViewChange { bytes: &own.bytes }, output);
+        }
+    }
+
+    /// Records the new view of the present view, with the view changes that it is made of, so that others can be shown it after a restart.
+    pub(super) fn persist_new_view(&mut self, output: &mut Output) {
+        let Some(new_view) = &self.view_changes.new_view else { return };
+        self.promises.record(&Record::NewView { bytes: &new_view.bytes }, output);
+        for named in &self.view_changes.named {
+            self.promises.record(&Record::ViewChange { bytes: &named.bytes }, output);
+        }
+    }
+
+    /// A view change of the journal: one that the new view names, or this replica's own, which left its view by it.
+    pub(super) fn recall_view_change(&mut self, bytes: &[u8]) {
+        let (content, ..) = ViewChange::decode(bytes).expect("the journal has statements that were sound");
+        let statement = Statement::new(content.view, content.replica, bytes.to_vec());
+        let named = Named::new(statement.replica, statement.digest);
+        let of_new_view = self.view_changes.new_view.as_ref().filter(|new_view| new_view.view == statement.view);
+        if of_new_view.is_some_and(|new_view| new_view.new_view().named.contains(&named)) {
+            if !self.view_changes.named.iter().any(|held| held.digest == statement.digest) {
+                self.view_changes.named.push(statement);
+            }
+        } else if content.replica == self.config.id && content.view > self.view {
+            self.leave_for(content.view);
+        }
+    }
+
+    /// A new view of the journal.
+    pub(super) fn recall_new_view(&mut self, bytes: &[u8]) {
+        let (content, ..) = NewView::decode(bytes).expect("the journal has statements that were sound");
+        let statement = Statement::new(content.view, content.replica, bytes.to_vec());
+        if statement.view > self.view {
+            self.leave_for(statement.view);
+        }
+        if self.view_changes.new_view.as_ref().is_none_or(|held| held.digest != statement.digest) {
+            self.view_changes.named.clear();
+            self.view_changes.new_view = Some(statement);
+        }
+    }
+
+    /// The view was entered: its selection was proposed by it. Recorded anew later, it changes nothing.
+    pub(super) fn recall_entry(&mut self, now: Now) {
+        let Some(new_view) = self.view_changes.new_view.clone().filter(|new_view| new_view.view == self.view) else { return };
+        let content = new_view.new_view();
+        let first = content.checkpoint.0.0 + 1;
+        let last = SequenceNumber(content.checkpoint.0.0 + content.selection.len() as u64);
+        self.carried_last = last;
+        for (sequence, digest) in (first..).map(SequenceNumber).zip(content.selection) {
+            let slot = self.log.slot(sequence).filter(|slot| self.log.in_window(slot.sequence()) && slot.proposal.is_none());
+            if slot.is_some() {
+                self.take_over(now, sequence, *digest);
+            }
+        }
+        self.proposed = self.proposed.max(last).max(self.stable());
+        self.highest_seen = self.highest_seen.max(last.min(SequenceNumber(self.stable().0 + self.log.window())));
     }
 }

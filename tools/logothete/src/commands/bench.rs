@@ -161,7 +161,7 @@ impl StartOptions {
         Ok(Plan {
             faults: faults(self.replicas, self.faults)?,
             active: self.active.unwrap_or(plan.active),
-            journal: self.journal.unwrap_or(plan.journal),
+            journal: self.journal.unwrap_or(Journal::Off),
             retention_bytes: self.retention,
             mac: self.mac.unwrap_or(plan.mac),
             transport: self.transport.unwrap_or(plan.transport),

@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "all", default_value_t = Active::All)]
     active: Active,
     /// Whether what a replica promised survives its restart
-    #[arg(long, value_name = "off", default_value_t = Journal::Off)]
+    #[arg(long, value_name = "sync|async|off", default_value_t = Journal::Sync)]
     journal: Journal,
     /// What is replicated
     #[arg(long, value_name = "log|kv|null", default_value_t = ServiceKind::Log)]

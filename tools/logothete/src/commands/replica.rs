@@ -6,6 +6,7 @@ use crate::signals::stop_flag;
 use logothete_engine::cluster::{Cluster, ReplicaLocal};
 use logothete_engine::numbers::ReplicaId;
 use logothete_engine::pipeline::run_replica;
+use logothete_engine::journal::Trouble;
 use logothete_engine::replica::Event;
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ pub struct Arguments {
     network: NetworkOverrides,
     #[command(flatten)]
     threads: ArrangementOverride,
-    /// Recover from the other replicas; not built yet
+    /// Recover from the other replicas: for a replica whose journal was lost or is damaged
     #[arg(long, hide = true)]
     rejoin: bool,
     #[command(flatten)]
@@ -39,10 +40,6 @@ pub struct Arguments {
 /// When the configuration is refused, or the host refuses what the replica needs.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.parent.bind()?;
-    if arguments.rejoin {
-        let mend = "a replica that was restarted counts as faulty; make a new cluster once more than f were";
-        return Err(Failure::Usage(format!("--rejoin is not built yet: {mend}")));
-    }
     let stop = stop_flag()?;
     let cluster = Cluster::load(&arguments.config)?;
     let mut local = ReplicaLocal::load(&ReplicaLocal::file(&arguments.config, arguments.id))?;
@@ -56,7 +53,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             eprintln!("{line}");
         }
     };
-    run_replica(&cluster, &local, ReplicaId(id), identity, &stop, &mut |report| announce(&name, report), &mut on_event)
+    let mut announce = |report: &_| announce(&name, report);
+    run_replica(&cluster, &local, ReplicaId(id), identity, arguments.rejoin, &stop, &mut announce, &mut on_event)
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
@@ -69,6 +67,23 @@ fn text(event: Event) -> Option<String> {
             evidence.replica, evidence.sequence
         )),
         Event::RolledBack { .. } => None,
+        Event::RecoveryPoint(sequence) => Some(format!(
+            "does not remember what it promised: it follows the others, and votes again after sequence number {}",
+            sequence.0
+        )),
+        Event::Recovered => Some("has recovered, and votes again".to_owned()),
+        Event::MemoryTrouble(Trouble::Full) => {
+            Some("the disk has no room for the journal: promises wait until there is some".to_owned())
+        }
+        Event::MemoryTrouble(Trouble::Failed) => {
+            Some("the journal failed: this replica promises nothing until it is started again".to_owned())
+        }
+        Event::MemoryTrouble(Trouble::Checkpoint) => {
+            Some("a checkpoint could not be written: the journal grows to its bound; look at the disk".to_owned())
+        }
+        Event::MemoryTrouble(Trouble::Unmade) => {
+            Some("no journal could be made after the recovery: this replica promises nothing; look at the disk".to_owned())
+        }
         Event::StateFetched(sequence) => {
             Some(format!("fetched the state after sequence number {} from other replicas", sequence.0))
         }

@@ -220,6 +220,7 @@ fn state(progress: Progress) -> &'static str {
         Progress::Stalled => "stalled",
         Progress::FellBehind => "fell behind",
         Progress::ViewChanging => "changing view",
+        Progress::Recovering => "recovering",
     }
 }
 

@@ -116,7 +116,6 @@ fn describe(record: &Record<'_>) -> String {
             format!("{name}\tview {view} sequence {sequence} digest {digest:?}")
         }
         Record::ViewEntered { view } => format!("{name}\tview {view}"),
-        Record::Committed { sequence } => format!("{name}\tsequence {sequence}"),
-        Record::Stable { sequence, digest } => format!("{name}\tsequence {sequence} digest {digest:?}"),
+        Record::Committed { sequence, digest } | Record::Stable { sequence, digest } => format!("{name}\tsequence {sequence} digest {digest:?}"),
     }
 }

@@ -1,0 +1,138 @@
+//! Promises and the journal: what this replica said that binds it is a record before it leaves, and its own votes count only when they
+//! are durable (`protocol.md JR-1`). Without a journal a promise counts at once.
+
+use super::output::Output;
+use super::{Now, Replica};
+use crate::journal::Record;
+use crate::numbers::{SequenceNumber, View};
+use logothete_crypto::Digest;
+use std::collections::VecDeque;
+
+/// An own vote that is not durable yet.
+#[derive(Debug)]
+struct OwnVote {
+    record: u64,
+    view: View,
+    sequence: SequenceNumber,
+    digest: Digest,
+    commit: bool,
+}
+
+/// What was promised, and how much of it is durable.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    /// There is a journal.
+    keeps: bool,
+    /// Records handed to the host so far.
+    records: u64,
+    votes: VecDeque<OwnVote>,
+    /// Which record says that a checkpoint is stable: oldest first.
+    stable: VecDeque<(SequenceNumber, u64)>,
+}
+
+impl Promises {
+    pub(super) fn new(keeps: bool) -> Self {
+        Self { keeps, ..Self::default() }
+    }
+
+    /// Begins, or stops, to write records.
+    pub(super) fn keep(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
+    pub(super) fn record(&mut self, record: &Record<'_>, output: &mut Output) {
+        if self.keeps {
+            self.records += 1;
+            output.persist(record);
+        }
+    }
+
+    /// Notes where the journal says that a checkpoint is stable.
+    pub(super) fn note_stable(&mut self, sequence: SequenceNumber) {
+        self.stable.push_back((sequence, self.records));
+    }
+
+    /// The first record that a start from a checkpoint needs, counted from the first one handed over; all numbers above the checkpoint
+    /// are in records from there on, since none is accepted before the window reaches it.
+    fn needed_from(&mut self, checkpoint: SequenceNumber, window: u64) -> u64 {
+        let reaches = |stable: SequenceNumber| stable.0 + window > checkpoint.0;
+        while self.stable.len() > 1 && !reaches(self.stable[0].0) {
+            self.stable.pop_front();
+        }
+        self.stable.front().filter(|(stable, _)| reaches(*stable)).map_or(0, |(_, record)| *record)
+    }
+}
+
+impl Replica {
+    /// This replica votes for a batch: the vote counts as soon as it is durable.
+    pub(super) fn vote_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
+        if self.is_silent() {
+            return;
+        }
+        let view = self.view;
+        if self.promises.keeps {
+            let record = match commit {
+                false => Record::Prepare { view, sequence, digest },
+                true => Record::Commit { view, sequence, digest },
+            };
+            self.promises.record(&record, output);
+            let record = self.promises.records;
+            self.promises.votes.push_back(OwnVote { record, view, sequence, digest, commit });
+        } else {
+            self.count_own(now, sequence, digest, commit, output);
+        }
+    }
+
+    fn count_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
+        let id = self.config.id;
+        let Some(slot) = self.log.slot_mut(sequence).filter(|slot| slot.proposal == Some(digest)) else { return };
+        if commit { slot.commits.record(id, digest) } else { slot.prepares.record(id, digest) };
+        self.advance(now, sequence, output);
+    }
+
+    /// Everything handed over up to a record, counted from the first one, is durable.
+    pub fn on_persisted(&mut self, now: Now, record: u64, output: &mut Output) {
+        while let Some(vote) = self.promises.votes.pop_front_if(|vote| vote.record <= record) {
+            // One of a view that was left meanwhile counts for nothing; it stays a promise.
+            if vote.view == self.view && self.log.in_window(vote.sequence) {
+                self.count_own(now, vote.sequence, vote.digest, vote.commit, output);
+            }
+        }
+    }
+
+    /// The first record, counted from the first one handed over, that a start from a checkpoint needs.
+    pub fn records_needed_from(&mut self, checkpoint: SequenceNumber) -> u64 {
+        self.promises.needed_from(checkpoint, self.config.window())
+    }
+
+    /// Records how this replica stands to its view, so that the records before are not needed for it.
+    pub fn persist_standing(&mut self, output: &mut Output) {
+        self.persist_new_view(output);
+        match self.active {
+            true => self.promises.record(&Record::ViewEntered { view: self.view }, output),
+            false => self.persist_view_change(output),
+        }
+    }
+
+    /// Records the content of a batch that is accepted, with the bodies that are not in the journal yet.
+    pub(super) fn persist_proposal(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        if !self.promises.keeps {
+            return;
+        }
+        let slot = self.log.slot(sequence).expect("only numbers of the window are accepted");
+        let batch = slot.batch(&digest).expect("what is accepted is here");
+        for body in batch.bodies.iter().flatten() {
+            if self.bodies.note_persisted(*body, self.view) {
+                // Each packet of a longer request is a record (`protocol.md LR-2`).
+                for packet in 0..self.bodies.packet_count(*body) {
+                    match self.bodies.packet(*body, packet) {
+                        [packet, &[], _] => self.promises.record(&Record::Body { packet }, output),
+                        pieces => self.promises.record(&Record::Body { packet: &pieces.concat() }, output),
+                    }
+                }
+            }
+        }
+        let (view, timestamp_ns, entries) = (self.view, batch.timestamp_ns, &batch.entries[..]);
+        self.promises.record(&Record::Proposal { view, sequence, timestamp_ns, entries }, output);
+    }
+}
