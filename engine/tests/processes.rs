@@ -4,6 +4,7 @@ use logothete_client::{ClientError, Options, Position, Session, Subscription};
 use logothete_engine::client::{rotation, status};
 use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, Journal, ReplicaLocal, Transport, init};
 use logothete_engine::driver::run_driver;
+use logothete_engine::journal::birth::{BIRTH_TEXT, DataDirectory};
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::pipeline::{counters_path, run_replica};
 use logothete_engine::service::ServiceKind;
@@ -59,19 +60,41 @@ impl LocalCluster {
         let plan = init::Plan { service, journal: Journal::Off, ..init::Plan::default() };
         let mut generated = init::generate(&plan, &mut logothete_crypto::os_entropy).unwrap();
         change(&mut generated.cluster);
-        let (ready, started) = mpsc::channel();
         let replicas = generated.replicas.len();
         let session = DriverLocal::standard(directory.path(), 0).session;
         let mut cluster =
             Self { directory, generated, stops: Vec::new(), threads: Vec::new(), session, transport, arrangement };
-        for id in (0..replicas).filter(|id| Some(*id) != late) {
-            cluster.start_replica_with(id, ready.clone());
+        for id in 0..replicas {
+            // As `init` leaves it: nothing was promised yet.
+            let local = ReplicaLocal::standard(cluster.directory.path(), id as u8).data_directory;
+            std::fs::create_dir_all(&local).unwrap();
+            std::fs::write(DataDirectory::birth_marker(&local), BIRTH_TEXT).unwrap();
         }
-        cluster.start_driver(ready);
+        cluster.start_without_one(late);
+        cluster
+    }
+
+    /// Starts all processes.
+    fn start_all(&mut self) {
+        self.start_without_one(None);
+    }
+
+    fn start_without_one(&mut self, late: Option<usize>) {
+        let (ready, started) = mpsc::channel();
+        let replicas = self.generated.replicas.len();
+        for id in (0..replicas).filter(|id| Some(*id) != late) {
+            self.start_replica_with(id, ready.clone());
+        }
+        self.start_driver(ready);
         for _ in 0..=replicas - usize::from(late.is_some()) {
             started.recv_timeout(Duration::from_secs(10)).unwrap();
         }
-        cluster
+    }
+
+    /// Ends all processes.
+    fn stop(&mut self) {
+        self.stops.drain(..).for_each(|stop| stop.store(true, Ordering::Relaxed));
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
     }
 
     fn start_replica_with(&mut self, id: usize, ready: mpsc::Sender<()>) {
@@ -131,8 +154,7 @@ impl LocalCluster {
 
 impl Drop for LocalCluster {
     fn drop(&mut self) {
-        self.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
-        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+        self.stop();
         assert!(self.directory.path().exists());
     }
 }
@@ -414,6 +436,36 @@ fn large_entries_travel_in_small_datagrams() {
         subscription
             .poll(|entry| {
                 assert_eq!(entry.bytes, entries[read], "entry {read}");
+                read += 1;
+            })
+            .unwrap();
+        subscription.wait(Duration::from_millis(10)).unwrap();
+        assert!(Instant::now() < deadline, "{read} entries");
+    }
+    assert!(cluster.states_agree());
+}
+
+/// `protocol.md JR-1`, `LR-2`: a journal keeps every packet of a large request, so that a power cut of the whole cluster loses none of it.
+#[test]
+fn large_entries_outlive_a_power_cut() {
+    let journal = |cluster: &mut Cluster| cluster.journal = Journal::Sync;
+    let mut cluster = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared, journal);
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let sizes = [5, 1 << 20, 70_000, 9];
+    for (number, bytes) in sizes.into_iter().enumerate() {
+        assert_eq!(session.append(&patterned(number, bytes)).unwrap(), Position(number as u64));
+    }
+    drop(session);
+    cluster.stop();
+    cluster.start_all();
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    assert_eq!(session.append(&patterned(4, 200_000)).unwrap(), Position(4));
+    let mut subscription = Subscription::connect(&cluster.session, Position(0), LocalCluster::options()).unwrap();
+    let (sizes, mut read, deadline) = ([5, 1 << 20, 70_000, 9, 200_000], 0, Instant::now() + Duration::from_secs(40));
+    while read < sizes.len() {
+        subscription
+            .poll(|entry| {
+                assert_eq!(entry.bytes, patterned(read, sizes[read]), "entry {read}");
                 read += 1;
             })
             .unwrap();
