@@ -113,9 +113,9 @@ pub const PRE_PREPARED_MAX: usize = 8;
 /// The bytes of the longest view change: its fixed part, the checkpoints, and sets P and Q of the widest window.
 pub const STATEMENT_BYTES_MAX: usize = 1024 + WINDOW_MAX as usize * 48 * (1 + 2 * PRE_PREPARED_MAX);
 
-/// A primary that says nothing for this long while a request waits is suspected, at the least: some ten time slices of a busy host, so
+/// A primary that says nothing for this long while a request waits is suspected, at the least: some fifteen time slices of a busy host, so
 /// that a primary that merely lost its core to others is not.
-pub const SILENCE_MIN_NS: u64 = 40_000_000;
+pub const SILENCE_MIN_NS: u64 = 60_000_000;
 
 /// The longest silence of a primary that is borne while a request waits.
 pub const SILENCE_MAX_NS: u64 = 2_000_000_000;

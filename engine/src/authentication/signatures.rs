@@ -27,13 +27,7 @@ impl Signatures {
     }
 
     /// Whether a replica signed the body of a statement.
-    pub fn verify(
-        &self,
-        by: ReplicaId,
-        kind: StatementKind,
-        body: &[u8],
-        signature: &[u8; SIGNATURE_BYTES],
-    ) -> bool {
+    pub fn verify(&self, by: ReplicaId, kind: StatementKind, body: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
         let signer = self.replicas.get(usize::from(by.0));
         signer.is_some_and(|signer| signer.verify(kind.domain(), &self.signed(body), signature))
     }

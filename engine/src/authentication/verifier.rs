@@ -5,11 +5,12 @@ use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::Principal;
 use crate::reasons::reasons;
-use crate::wire::packet::{HEADER_BYTES, PacketParts};
 use crate::wire::framing::kinds;
+use crate::wire::packet::{HEADER_BYTES, PacketHeader, PacketParts};
 use crate::wire::{Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
 use std::ops::Range;
+use zerocopy::FromBytes;
 
 /// A packet whose sender is proven: what the replica and the client take.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +113,12 @@ impl<'a> AuthenticatedPacket<'a> {
     /// Whose key verified.
     pub fn sender(&self) -> Principal {
         self.facts.sender
+    }
+
+    /// The sender's epoch.
+    pub fn epoch(&self) -> u64 {
+        let (header, _) = PacketHeader::ref_from_prefix(self.datagram).expect("it was cut into its parts before");
+        header.epoch.get()
     }
 
     /// The whole datagram, vector included.

@@ -178,8 +178,6 @@ mod tests {
         for (error, text) in [
             ("3f".parse::<Active>().unwrap_err(), "\"3f\" is not built yet; use one of: all"),
             ("2f+1".parse::<Active>().unwrap_err(), "\"2f+1\" is not built yet; use one of: all"),
-            ("sync".parse::<Journal>().unwrap_err(), "\"sync\" is not built yet; use one of: off"),
-            ("async".parse::<Journal>().unwrap_err(), "\"async\" is not built yet; use one of: off"),
             (
                 "dedicated".parse::<Arrangement>().unwrap_err(),
                 "\"dedicated\" is not built yet; use one of: auto, shared, split",

@@ -30,6 +30,15 @@ pub enum Record<'a> {
         /// Its requests, at most [`limits::BATCH_REQUESTS_MAX`].
         entries: &'a [BatchEntry],
     },
+    /// The content of a batch that committed without being accepted here.
+    Batch {
+        /// Its place.
+        sequence: SequenceNumber,
+        /// Its time.
+        timestamp_ns: u64,
+        /// Its requests.
+        entries: &'a [BatchEntry],
+    },
     /// A client's whole packet, written once before the first proposal that names it.
     Body {
         /// The packet, tags and all.
@@ -148,13 +157,27 @@ const NEW_VIEW: u8 = 6;
 const VIEW_ENTERED: u8 = 7;
 const COMMITTED: u8 = 8;
 const STABLE: u8 = 9;
+const BATCH: u8 = 10;
+
+impl ProposalLayout {
+    fn of(view: View, sequence: SequenceNumber, timestamp_ns: u64, entries: &[BatchEntry]) -> Self {
+        assert!(entries.len() <= limits::BATCH_REQUESTS_MAX, "a batch of {} requests", entries.len());
+        Self {
+            view: view.0.into(),
+            sequence: sequence.0.into(),
+            timestamp_ns: timestamp_ns.into(),
+            count: (entries.len() as u32).into(),
+            reserved: 0.into(),
+        }
+    }
+}
 
 impl<'a> Record<'a> {
     /// How many bytes it takes.
     pub fn encoded_bytes(&self) -> usize {
         HEADER_BYTES
             + match self {
-                Self::Proposal { entries, .. } => PROPOSAL_BYTES + size_of_val(*entries),
+                Self::Proposal { entries, .. } | Self::Batch { entries, .. } => PROPOSAL_BYTES + size_of_val(*entries),
                 Self::Body { packet: bytes } | Self::ViewChange { bytes } | Self::NewView { bytes } => bytes.len(),
                 Self::Prepare { .. } | Self::Commit { .. } => size_of::<VoteLayout>(),
                 Self::ViewEntered { .. } => size_of::<U64>(),
@@ -177,7 +200,8 @@ impl<'a> Record<'a> {
             first.copy_from_slice(parts[0]);
             second.copy_from_slice(parts[1]);
         };
-        let number = |sequence: &SequenceNumber, digest: &Digest| NumberLayout { sequence: sequence.0.into(), digest: *digest };
+        let number =
+            |sequence: &SequenceNumber, digest: &Digest| NumberLayout { sequence: sequence.0.into(), digest: *digest };
         let vote = |view: &View, sequence: &SequenceNumber, digest: &Digest| VoteLayout {
             view: view.0.into(),
             sequence: sequence.0.into(),
@@ -185,15 +209,12 @@ impl<'a> Record<'a> {
         };
         match self {
             Self::Proposal { view, sequence, timestamp_ns, entries } => {
-                assert!(entries.len() <= limits::BATCH_REQUESTS_MAX, "a proposal of {} requests", entries.len());
-                let fields = ProposalLayout {
-                    view: view.0.into(),
-                    sequence: sequence.0.into(),
-                    timestamp_ns: (*timestamp_ns).into(),
-                    count: (entries.len() as u32).into(),
-                    reserved: 0.into(),
-                };
+                let fields = ProposalLayout::of(*view, *sequence, *timestamp_ns, entries);
                 put(PROPOSAL, [fields.as_bytes(), entries.as_bytes()]);
+            }
+            Self::Batch { sequence, timestamp_ns, entries } => {
+                let fields = ProposalLayout::of(View(0), *sequence, *timestamp_ns, entries);
+                put(BATCH, [fields.as_bytes(), entries.as_bytes()]);
             }
             Self::Body { packet } => put(BODY, [packet, &[]]),
             Self::Prepare { view, sequence, digest } => put(PREPARE, [vote(view, sequence, digest).as_bytes(), &[]]),
@@ -225,6 +246,12 @@ impl<'a> Record<'a> {
         let layout = &record[HEADER_BYTES..];
         let record = match header.kind {
             PROPOSAL => Self::decode_proposal(layout)?,
+            BATCH => match Self::decode_proposal(layout)? {
+                Self::Proposal { view: View(0), sequence, timestamp_ns, entries } => {
+                    Self::Batch { sequence, timestamp_ns, entries }
+                }
+                _ => return Err(RecordError::Field),
+            },
             BODY => Self::Body { packet: layout },
             PREPARE | COMMIT => {
                 let fields: &VoteLayout = exact(layout)?;
@@ -274,6 +301,7 @@ impl<'a> Record<'a> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Proposal { .. } => "proposal",
+            Self::Batch { .. } => "batch",
             Self::Body { .. } => "body",
             Self::Prepare { .. } => "prepare",
             Self::Commit { .. } => "commit",
@@ -319,6 +347,7 @@ mod tests {
             let entries = entries(count);
             let records = [
                 Record::Proposal { view, sequence, timestamp_ns: time, entries: &entries },
+                Record::Batch { sequence, timestamp_ns: time, entries: &entries },
                 Record::Body { packet: &bytes },
                 Record::Prepare { view, sequence, digest },
                 Record::Commit { view, sequence, digest },
@@ -367,7 +396,7 @@ mod tests {
             Record::decode(&bytes).map(|_| ())
         };
         assert_eq!(change(0, 0), Err(RecordError::Kind));
-        assert_eq!(change(0, 10), Err(RecordError::Kind));
+        assert_eq!(change(0, 77), Err(RecordError::Kind));
         assert_eq!(change(1, 1), Err(RecordError::Field));
         assert_eq!(change(4, 7), Err(RecordError::Length));
         assert_eq!(change(4, 255), Err(RecordError::Short));

@@ -51,6 +51,15 @@ impl Checkpoints {
         next.digest.map(|digest| (next.sequence, digest))
     }
 
+    /// The digest of a checkpoint is known otherwise: a former life agreed on it.
+    pub(super) fn note_digest(&mut self, sequence: SequenceNumber, digest: Digest) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.sequence == sequence) {
+            // The nodes' digests are computed when somebody asks for them first.
+            assert_eq!(held.snapshot.digest(), digest, "executing the journal again leads to the same state");
+            held.digest = Some(digest);
+        }
+    }
+
     /// Whether there is something to hash.
     pub(super) fn has_work(&self) -> bool {
         self.held.iter().any(|held| held.digest.is_none() && held.sequence > self.stable)
@@ -77,10 +86,12 @@ impl Checkpoints {
     /// Lets go of what nobody needs: what is below the stable checkpoint and no peer asks for.
     pub(super) fn release(&mut self, stable: SequenceNumber, now_ns: u64) {
         self.stable = stable;
-        let wanted = |asked_ns: Option<u64>| {
-            asked_ns.is_some_and(|asked| now_ns.saturating_sub(asked) < KEPT_FOR_PEER_NS)
-        };
-        self.held.retain(|held| held.sequence >= stable || wanted(held.asked_ns));
+        // Where the log is ahead of the state, the newest state below is what there is.
+        let below = self.held.iter().map(|held| held.sequence).filter(|held| *held <= stable).max();
+        let kept_from = below.unwrap_or(stable);
+        let wanted =
+            |asked_ns: Option<u64>| asked_ns.is_some_and(|asked| now_ns.saturating_sub(asked) < KEPT_FOR_PEER_NS);
+        self.held.retain(|held| held.sequence >= kept_from || wanted(held.asked_ns));
     }
 
     /// The newest checkpoint whose digest is known, else the oldest held: what a transfer starts from.

@@ -4,27 +4,20 @@
 //! The core hands over records and messages in order. Records go to the journal; a message that bears a promise waits until the records
 //! before it are durable. Every so often the newest stable checkpoint is written in the background, and lets segments of the journal go.
 
+use super::keeper::Keeper;
 use super::outbox::Outbox;
-use crate::cluster::{Cluster, Journal as Keeping};
-use crate::journal::birth::{DataDirectory, DataDirectoryError};
-use crate::journal::checkpoint_store::{BeginError, CheckpointConfig, CheckpointError, CheckpointStore};
-use crate::journal::{AppendError, Journal, JournalConfig, JournalError, JournalMode, JournalState, Mark, Record, Trouble};
-use crate::numbers::{ReplicaId, SequenceNumber};
-use crate::state::{Snapshot, State};
+use crate::journal::{AppendError, JournalError, JournalState, Mark, Record, Trouble};
+use crate::numbers::SequenceNumber;
+use crate::state::Snapshot;
 use crate::wire::Audience;
-use crate::replica::engine_pages::EnginePagesError;
-use crate::service::RestoreError;
-use logothete_crypto::{Digest, os_entropy};
-use logothete_transport::HostError;
-use std::path::PathBuf;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// A checkpoint is written when so many bytes of records came after the last one: two segments of the usual size.
-const CHECKPOINT_EVERY_BYTES: u64 = 128 << 20;
-
 /// While a write is under way its end is looked for this often.
 const POLL_NS: u64 = 50_000;
+
+/// Messages that wait for the disk; beyond that they are dropped.
+const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// Records that wait because the disk has no room; with more of them the replica gives up.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
@@ -37,12 +30,20 @@ struct Held {
     messages: Vec<(Audience, Range<usize>)>,
 }
 
+/// A checkpoint that is to be written when everything up to a record is durable.
+#[derive(Debug)]
+struct Planned {
+    sequence: SequenceNumber,
+    snapshot: Snapshot,
+    needed: Mark,
+    after: u64,
+}
+
 /// The journal and the checkpoints of one replica.
 pub struct Memory {
-    /// Keeps the directory locked.
-    _directory: DataDirectory,
-    journal: Journal,
-    store: CheckpointStore,
+    keeper: Box<dyn Keeper>,
+    /// A checkpoint is written when so many bytes of records came after the last one.
+    checkpoint_every_bytes: u64,
     /// The mark of the last record of a former life.
     base: Mark,
     /// The first record that the last durable checkpoint needs.
@@ -57,146 +58,20 @@ pub struct Memory {
     bytes_since_checkpoint: u64,
     /// The checkpoint that is being written, and the first record that it needs.
     writing: Option<(SequenceNumber, Mark)>,
+    planned: Option<Planned>,
+    held_bytes: usize,
     poll_due_ns: u64,
     backlog_bytes: usize,
     trouble: Option<Trouble>,
     trouble_told: Option<Trouble>,
 }
 
-/// A replica's memory that cannot be used, or made.
-#[derive(Debug, thiserror::Error)]
-pub enum MemoryError {
-    /// The data directory.
-    #[error(transparent)]
-    Directory(#[from] DataDirectoryError),
-    /// The journal.
-    #[error("{0}; to recover from the other replicas instead, start with --rejoin")]
-    Journal(#[from] JournalError),
-    /// A checkpoint.
-    #[error("{0}; to recover from the other replicas instead, start with --rejoin")]
-    Checkpoint(#[from] CheckpointError),
-    /// A checkpoint could not be begun.
-    #[error(transparent)]
-    Begin(#[from] BeginError),
-    /// The host refused something.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The pages of a checkpoint are not this version's.
-    #[error(transparent)]
-    EnginePages(#[from] EnginePagesError),
-    /// The pages of a checkpoint are not this service's.
-    #[error(transparent)]
-    Service(#[from] RestoreError),
-    /// What stands beside a checkpoint is not this version's.
-    #[error("the checkpoint does not say which records it needs; to recover from the other replicas, start with --rejoin")]
-    Blob,
-    /// A journal that was kept in the background, and not closed.
-    #[error("the journal was kept in the background and not closed: promises may be missing; start with --rejoin")]
-    Incomplete,
-    /// The directory does not say what the replica promised.
-    #[error(
-        "{path} has neither a journal nor the birth marker: this replica does not remember what it promised; \
-         start it with --rejoin, and it recovers from the others"
-    )]
-    Lost {
-        /// The data directory.
-        path: PathBuf,
-    },
-}
-
-/// How a replica that recovers is to make its memory when it has.
-#[derive(Debug)]
-pub struct MemoryPlan {
-    directory: DataDirectory,
-    journal: JournalConfig,
-    checkpoints: CheckpointConfig,
-}
-
-impl MemoryPlan {
-    /// In a data directory.
-    pub fn new(directory: DataDirectory, cluster: &Cluster, id: ReplicaId, pages: u64) -> Self {
-        Self { directory, journal: journal_config(cluster, id), checkpoints: checkpoint_config(cluster, id, pages) }
-    }
-
-    /// Makes it, with a checkpoint from which it begins. Waits for the disk: the replica has nothing to say meanwhile.
-    ///
-    /// # Errors
-    /// The host refuses.
-    pub(super) fn make(self, sequence: SequenceNumber, snapshot: Snapshot) -> Result<Memory, MemoryError> {
-        let mut store = CheckpointStore::open(&self.directory.checkpoints(), &self.checkpoints)?.store;
-        store.begin(sequence, snapshot, Mark(1).0.to_le_bytes().to_vec())?;
-        store.wait()?;
-        let journal = Journal::create(&self.directory.journal(), &self.journal, &mut os_entropy)?;
-        Ok(Memory::start(self.directory, journal, store, Mark(0), Mark(1)))
-    }
-}
-
-fn journal_config(cluster: &Cluster, id: ReplicaId) -> JournalConfig {
-    let mode = match cluster.journal {
-        Keeping::Async => JournalMode::Async,
-        _ => JournalMode::Sync,
-    };
-    JournalConfig::new(mode, cluster.digest(), id)
-}
-
-fn checkpoint_config(cluster: &Cluster, id: ReplicaId, pages: u64) -> CheckpointConfig {
-    CheckpointConfig { context: cluster.digest(), replica: id, pages }
-}
-
 impl Memory {
-    /// The memory of a replica that has nothing to remember yet; its state has so many pages.
-    ///
-    /// # Errors
-    /// The host refuses, or there is a journal already.
-    pub fn create(directory: DataDirectory, cluster: &Cluster, id: ReplicaId, pages: u64) -> Result<Self, MemoryError> {
-        let journal = Journal::create(&directory.journal(), &journal_config(cluster, id), &mut os_entropy)?;
-        let store = CheckpointStore::open(&directory.checkpoints(), &checkpoint_config(cluster, id, pages))?.store;
-        directory.begin()?;
-        Ok(Self::start(directory, journal, store, Mark(0), Mark(1)))
-    }
-
-    /// Opens the memory of a former life. `begin` is called with its checkpoint, then `visit` with each record that came after; both before
-    /// this returns.
-    ///
-    /// # Errors
-    /// The memory is damaged, incomplete, or another's: what `begin` and `visit` were given is then worth nothing.
-    pub fn open<T>(
-        directory: DataDirectory,
-        cluster: &Cluster,
-        id: ReplicaId,
-        pages: u64,
-        begin: impl FnOnce(Option<(SequenceNumber, Digest, State)>) -> T,
-        visit: &mut dyn FnMut(&mut T, Record<'_>),
-    ) -> Result<(Self, T), MemoryError> {
-        let opened = CheckpointStore::open(&directory.checkpoints(), &checkpoint_config(cluster, id, pages))?;
-        let mut store = opened.store;
-        let (mut checkpoint, mut needed) = (None, Mark(1));
-        if let Some(stored) = opened.stored.first() {
-            let state = store.load(stored)?;
-            let digest = state.snapshot().digest();
-            let blob: [u8; 8] = stored.blob[..].try_into().map_err(|_| MemoryError::Blob)?;
-            needed = Mark(u64::from_le_bytes(blob));
-            checkpoint = Some((stored.sequence, digest, state));
-        }
-        let mut target = begin(checkpoint);
-        let config = journal_config(cluster, id);
-        let (journal, recovered) = Journal::open(&directory.journal(), &config, needed, &mut |mark, record| {
-            if mark >= needed {
-                visit(&mut target, record);
-            }
-        })?;
-        if !recovered.complete {
-            return Err(MemoryError::Incomplete);
-        }
-        let base = journal.appended();
-        Ok((Self::start(directory, journal, store, base, needed), target))
-    }
-
-    fn start(directory: DataDirectory, journal: Journal, store: CheckpointStore, base: Mark, needed: Mark) -> Self {
+    /// Over a keeper. `base` is the mark of the last record of a former life, `needed` that of the first record that its checkpoint needs.
+    pub fn new(keeper: Box<dyn Keeper>, base: Mark, needed: Mark, checkpoint_every_bytes: u64) -> Self {
         Self {
-            _directory: directory,
-            journal,
-            store,
+            keeper,
+            checkpoint_every_bytes,
             base,
             needed,
             records: 0,
@@ -206,6 +81,8 @@ impl Memory {
             spare: Vec::new(),
             bytes_since_checkpoint: 0,
             writing: None,
+            planned: None,
+            held_bytes: 0,
             poll_due_ns: u64::MAX,
             backlog_bytes: 0,
             trouble: None,
@@ -233,11 +110,12 @@ impl Memory {
         self.trouble = Some(Trouble::Failed);
         self.backlog.clear();
         self.held.clear();
+        self.held_bytes = 0;
     }
 
     fn append(&mut self, bytes: &[u8]) -> bool {
         let (record, _) = Record::decode(bytes).expect("a record that was just encoded");
-        match self.journal.append(&record) {
+        match self.keeper.append(&record) {
             Ok(_) => true,
             Err(AppendError::Busy | AppendError::Full(_) | AppendError::Failed(_)) => false,
             Err(error @ AppendError::TooLong { .. }) => panic!("records are sized to fit a group: {error}"),
@@ -253,6 +131,11 @@ impl Memory {
             outbox.add(audience, message);
             return;
         }
+        if self.held_bytes + message.len() > HELD_BYTES_MAX {
+            // To the others it is lost, and they ask for it again.
+            return;
+        }
+        self.held_bytes += message.len();
         if self.held.back().is_none_or(|held| held.record != self.records) {
             let mut held = self.spare.pop().unwrap_or_default();
             held.record = self.records;
@@ -267,7 +150,7 @@ impl Memory {
     /// Looks how far the disk is, and starts the next write. Returns up to which record everything is durable, if that is news; what waited
     /// for it leaves.
     pub(super) fn poll(&mut self, now_ns: u64, outbox: &mut Outbox) -> Option<u64> {
-        let mark = self.journal.poll();
+        let mark = self.keeper.poll();
         while let Some(bytes) = self.backlog.pop_front() {
             if !self.append(&bytes) {
                 self.backlog.push_front(bytes);
@@ -275,26 +158,31 @@ impl Memory {
             }
             self.backlog_bytes -= bytes.len();
         }
-        match self.journal.state() {
+        match self.keeper.state() {
             JournalState::Writing if self.trouble == Some(Trouble::Full) => self.trouble = None,
             JournalState::Full(_) if self.trouble.is_none() => self.trouble = Some(Trouble::Full),
             JournalState::Failed(_) if self.trouble != Some(Trouble::Failed) => self.give_up(),
             _ => {}
         }
         if self.trouble == Some(Trouble::Failed) {
+            self.poll_due_ns = u64::MAX;
             return None;
         }
         let durable = mark.0.saturating_sub(self.base.0);
-        self.poll_due_ns = if durable < self.records || self.writing.is_some() { now_ns + POLL_NS } else { u64::MAX };
+        let busy = durable < self.records || self.writing.is_some() || self.planned.is_some();
+        self.poll_due_ns = if busy { now_ns + POLL_NS } else { u64::MAX };
         self.finish_checkpoint();
         if durable <= self.durable {
             return None;
         }
         self.durable = durable;
-        while let Some(mut held) = self.held.pop_front_if(|held| held.record <= durable) {
+        self.begin_checkpoint();
+        while self.held.front().is_some_and(|held| held.record <= durable) {
+            let mut held = self.held.pop_front().expect("it was just looked at");
             for (audience, range) in held.messages.drain(..) {
                 outbox.add(audience, &held.bytes[range]);
             }
+            self.held_bytes -= held.bytes.len();
             held.bytes.clear();
             self.spare.push(held);
         }
@@ -308,28 +196,45 @@ impl Memory {
 
     /// Whether a checkpoint is due.
     pub(super) fn wants_checkpoint(&self) -> bool {
-        self.writing.is_none() && self.bytes_since_checkpoint >= CHECKPOINT_EVERY_BYTES && self.trouble.is_none()
+        // What failed for want of room is tried again when as much was recorded once more.
+        let hopeless = matches!(self.trouble, Some(Trouble::Failed | Trouble::Unmade));
+        self.writing.is_none()
+            && self.planned.is_none()
+            && self.bytes_since_checkpoint >= self.checkpoint_every_bytes
+            && !hopeless
     }
 
-    /// Writes a stable checkpoint in the background. `record` is the first that a start from it needs, 0 for one of a former life.
-    pub(super) fn write_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, record: u64) {
+    /// Writes a stable checkpoint in the background, once the records up to `after` are durable, which say how the replica stands to its
+    /// view. `record` is the first that a start from it needs, 0 for one of a former life.
+    pub(super) fn plan_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, record: u64, after: u64) {
         let needed = if record == 0 { self.needed } else { Mark(self.base.0 + record) };
-        match self.store.begin(sequence, snapshot, needed.0.to_le_bytes().to_vec()) {
-            Ok(()) => {
-                self.writing = Some((sequence, needed));
-                self.bytes_since_checkpoint = 0;
-            }
-            Err(_) => self.trouble = Some(Trouble::Checkpoint),
+        self.planned = Some(Planned { sequence, snapshot, needed, after });
+        self.bytes_since_checkpoint = 0;
+    }
+
+    /// The next checkpoint is due at once.
+    pub(super) fn hurry_checkpoint(&mut self) {
+        self.bytes_since_checkpoint = self.checkpoint_every_bytes;
+    }
+
+    /// Begins the checkpoint that is planned when the standing is durable that was recorded with it.
+    fn begin_checkpoint(&mut self) {
+        let durable = self.durable;
+        let Some(planned) = self.planned.take_if(|planned| planned.after <= durable) else { return };
+        let blob = planned.needed.0.to_le_bytes().to_vec();
+        match self.keeper.begin_checkpoint(planned.sequence, planned.snapshot, blob) {
+            Ok(()) => self.writing = Some((planned.sequence, planned.needed)),
+            Err(_) => self.trouble = self.trouble.or(Some(Trouble::Checkpoint)),
         }
     }
 
     fn finish_checkpoint(&mut self) {
-        match self.store.poll() {
+        match self.keeper.poll_checkpoint() {
             Ok(None) => {}
             Ok(Some(_)) => {
                 let (_, needed) = self.writing.take().expect("only what was begun ends");
                 self.needed = needed;
-                self.journal.trim(needed);
+                self.keeper.trim(needed);
             }
             Err(_) => {
                 self.writing = None;
@@ -349,10 +254,10 @@ impl Memory {
     pub(super) fn close(mut self) -> Result<(), JournalError> {
         while let Some(bytes) = self.backlog.pop_front() {
             if !self.append(&bytes) {
-                self.journal.flush()?;
+                self.keeper.flush()?;
                 self.backlog.push_front(bytes);
             }
         }
-        self.journal.close().map(|_| ())
+        self.keeper.close().map(|_| ())
     }
 }

@@ -1,6 +1,6 @@
 //! Opening a process's network as the configuration says, and telling what was decided.
 
-use super::memory::MemoryError;
+use super::keeper::MemoryError;
 use super::network::{Network, NetworkConfig, RotationPolicy};
 use crate::cluster::{Arrangement, Cluster, FanOut, Transport};
 use crate::limits::POOL_FRAMES;

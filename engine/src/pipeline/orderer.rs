@@ -3,14 +3,15 @@
 
 use super::checkpoints::Checkpoints;
 use super::counters::OrdererCounters;
-use super::memory::{Memory, MemoryError, MemoryPlan};
+use super::keeper::MemoryError;
+use super::memory::Memory;
 use super::outbox::Outbox;
 use super::reader::Reader;
 use super::state_transfer::StateTransfer;
 use super::{Core, ReplicaFacts};
+use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
 use crate::journal::birth::DataDirectory;
 use crate::journal::{Record, Trouble};
-use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, RESULT_HEADER_BYTES, Results, Service};
@@ -22,6 +23,9 @@ use logothete_crypto::Digest;
 
 /// Events kept for whoever asks; older ones are dropped.
 const EVENTS_MAX: usize = 256;
+
+/// How a memory is made that begins with a checkpoint.
+type MakeMemory = dyn FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send;
 
 /// A replica with its service.
 pub struct Orderer {
@@ -37,14 +41,13 @@ pub struct Orderer {
     /// Journal and checkpoints, where promises are kept.
     memory: Option<Memory>,
     /// How to make them once the replica has recovered.
-    plan: Option<MemoryPlan>,
+    plan: Option<Box<MakeMemory>>,
     /// Held locked where there is nothing to remember.
     _directory: Option<DataDirectory>,
 }
 
 impl Orderer {
     /// In the initial state. `reply_bytes_max`: the room for the results of one request; `datagram_bytes_max`: the longest datagram.
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
     pub fn new(
         config: ReplicaConfig,
         signatures: Signatures,
@@ -87,9 +90,12 @@ impl Orderer {
         self.executor.service.state().pages()
     }
 
-    /// With a way to make a memory once the replica has recovered.
-    pub fn with_plan(self, plan: MemoryPlan) -> Self {
-        Self { plan: Some(plan), ..self }
+    /// With a way to make a memory, from the checkpoint that it begins with, once the replica has recovered.
+    pub fn with_plan(
+        self,
+        plan: impl FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send + 'static,
+    ) -> Self {
+        Self { plan: Some(Box::new(plan)), ..self }
     }
 
     /// Goes back to a durable checkpoint of a former life.
@@ -120,6 +126,9 @@ impl Orderer {
                 break;
             }
             self.do_actions(now, outbox);
+        }
+        if let Record::Stable { sequence, digest } = *record {
+            self.checkpoints.note_digest(sequence, digest);
         }
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
     }
@@ -158,6 +167,10 @@ impl Orderer {
         self.replica
             .on_state_fetched(now, name, state, &mut self.output)
             .expect("f+1 replicas vouch for the state: it is of another version, or more than f are faulty");
+        if let Some(memory) = &mut self.memory {
+            // The records have a gap now, which only a checkpoint closes.
+            memory.hurry_checkpoint();
+        }
     }
 
     /// Counts what became durable, and writes a checkpoint where one is due.
@@ -170,8 +183,8 @@ impl Orderer {
             && let Some((sequence, snapshot)) = self.checkpoints.stable()
         {
             let record = self.replica.records_needed_from(sequence);
-            memory.write_checkpoint(sequence, snapshot, record);
             self.replica.persist_standing(&mut self.output);
+            memory.plan_checkpoint(sequence, snapshot, record, self.replica.records());
         }
         if let Some(record) = memory.poll(now.monotonic_ns, outbox) {
             self.replica.on_persisted(now, record, &mut self.output);
@@ -184,9 +197,11 @@ impl Orderer {
     /// Makes a journal, now that the replica has recovered: its first record comes after a checkpoint that is durable.
     fn make_memory(&mut self, now: Now) {
         // What failed once is not tried again: it stays silent.
+        self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
+        let Some((sequence, snapshot)) = self.checkpoints.stable() else { return };
+        assert_eq!(sequence, self.replica.stable(), "the journal begins where the window does");
         let Some(plan) = self.plan.take() else { return };
-        let (sequence, snapshot) = self.checkpoints.stable().expect("it has recovered to a stable checkpoint");
-        match plan.make(sequence, snapshot) {
+        match plan(sequence, snapshot) {
             Ok(memory) => {
                 self.memory = Some(memory);
                 self.replica.begin_voting(now, &mut self.output);
@@ -219,6 +234,8 @@ impl Orderer {
                         self.replica.on_executed(*sequence, request, results, &mut self.output);
                     }
                 }
+                // One that was undone meanwhile is not taken.
+                Action::Checkpoint { sequence } if !self.replica.is_taking(*sequence) => {}
                 Action::Checkpoint { sequence } => {
                     let snapshot = self.executor.checkpoint(|state| self.replica.write_engine_pages(state));
                     self.checkpoints.take(*sequence, snapshot);

@@ -5,10 +5,11 @@ use super::clock::Clock;
 use super::counters::{EvidenceCounters, NetworkCounters, OrdererCounters};
 use super::evidence_log::EvidenceLog;
 use super::idle::{Idler, Pause};
+use super::keeper::{MemoryError, MemoryPlan};
+use super::memory::Memory;
 use super::network::Network;
 use super::opening::{ProcessError, StartReport, open_network};
 use super::orderer::Orderer;
-use super::memory::{Memory, MemoryError, MemoryPlan};
 use super::outbox::Outbox;
 use super::split;
 use super::unreplicated::Unreplicated;
@@ -24,14 +25,17 @@ use crate::wire::parts::reply_piece_bytes;
 use crate::wire::view_change::statement_piece_bytes;
 use crate::wire::{Audience, packet};
 use logothete_crypto::Identity;
-use logothete_transport::cores;
+use logothete_transport::{HostError, cores};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs one replica until `stop`. `announce` is called once, when it receives; `event` for each thing worth a line in a log.
 ///
+/// With `rejoin` it recovers from the others, whatever its data directory remembers.
+///
 /// # Errors
-/// The host refuses what the replica needs.
+/// The host refuses what the replica needs, or the replica does not remember what it promised.
+#[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
 pub fn run_replica(
     cluster: &Cluster,
     local: &ReplicaLocal,
@@ -42,6 +46,9 @@ pub fn run_replica(
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
+    std::fs::create_dir_all(&local.data_directory).map_err(|error| {
+        MemoryError::Host(HostError::from_io("mkdir", &error, local.data_directory.display().to_string()))
+    })?;
     let keeps = cluster.journal != Journal::Off;
     let (directory, found) = DataDirectory::open(&local.data_directory, keeps).map_err(MemoryError::from)?;
     let found = match found {
@@ -94,7 +101,10 @@ pub fn run_replica(
             directory.begin()?;
             core.with_directory(directory)
         }
-        Opened::Lost if keeps => core.with_plan(MemoryPlan::new(directory, cluster, id, pages)),
+        Opened::Lost if keeps => {
+            let plan = MemoryPlan::new(directory, cluster, id, pages);
+            core.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot))
+        }
         Opened::Lost => core.with_directory(directory),
         Opened::Resumed => resume(core, directory, cluster, id, pages, &opened)?,
     };

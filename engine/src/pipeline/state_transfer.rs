@@ -2,13 +2,14 @@
 //! (`protocol.md ST-4` to `ST-7`, `CK-5`, `CK-6`).
 
 use super::checkpoints::Checkpoints;
-use crate::limits::{STATE_ANSWER_BYTES, STATE_REFILL_NS, REPLICAS_MAX};
+use crate::limits::{REPLICAS_MAX, STATE_ANSWER_BYTES, STATE_REFILL_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::Output;
 use crate::state::Snapshot;
 use crate::state::transfer::{AnswerLimits, CheckpointName, Transfer, TransferConfig, answer};
 use crate::wire::state::StateQuery;
 use crate::wire::{Audience, Message};
+use logothete_crypto::Digest;
 
 /// How much a peer was sent since when.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,7 +80,8 @@ impl StateTransfer {
         if now_ns.saturating_sub(allowance.since_ns) >= STATE_REFILL_NS {
             *allowance = Allowance { since_ns: now_ns, bytes: 0 };
         }
-        let Some(newest) = checkpoints.stable_name() else { return };
+        let none = CheckpointName { sequence: SequenceNumber(0), digest: Digest::default() };
+        let newest = checkpoints.stable_name().unwrap_or(none);
         let limits = AnswerLimits {
             message_bytes_max: self.message_bytes_max,
             bytes_max: STATE_ANSWER_BYTES.saturating_sub(allowance.bytes),
@@ -89,7 +91,8 @@ impl StateTransfer {
         }
         let held = checkpoints.ask(query.checkpoint, now_ns);
         let to = Audience::Replicas(ReplicaSet::only(from));
-        allowance.bytes += answer(query, held, newest, limits, &mut |bytes| output.send(to, |out| out.extend_from_slice(bytes)));
+        allowance.bytes +=
+            answer(query, held, newest, limits, &mut |bytes| output.send(to, |out| out.extend_from_slice(bytes)));
     }
 
     /// Ends a duty cycle: asks for more. Returns the state when it is complete.
@@ -112,5 +115,4 @@ impl StateTransfer {
     pub(super) fn deadline_ns(&self) -> u64 {
         self.fetching.as_ref().map_or(u64::MAX, Transfer::deadline_ns)
     }
-
 }

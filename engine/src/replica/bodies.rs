@@ -21,7 +21,7 @@ mod large;
 pub use large::{PartOutcome, PartShape, bodies_bytes_max};
 
 use crate::limits::BODIES_BYTES_MAX;
-use crate::numbers::View;
+use crate::numbers::{SequenceNumber, View};
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, RequestName};
 use large::Parts;
 use logothete_crypto::Digest;
@@ -49,8 +49,8 @@ struct Body {
     digest: Digest,
     authentic: bool,
     arrived_ns: u64,
-    /// It is in the journal since this view.
-    persisted: Option<View>,
+    /// It is in the journal since this view and stable checkpoint.
+    persisted: Option<(View, SequenceNumber)>,
     references: u32,
     /// Of a body with many packets.
     parts: Option<Box<Parts>>,
@@ -208,10 +208,10 @@ impl Bodies {
         self.body(reference).references > 1
     }
 
-    /// Notes that a body is in the journal since a view; whether that is new. A later view records it anew, since the journal lets go of what
-    /// is older than its checkpoints need.
-    pub fn note_persisted(&mut self, reference: BodyRef, view: View) -> bool {
-        self.body_mut(reference).persisted.replace(view) != Some(view)
+    /// Notes that a body is in the journal since a view and a stable checkpoint; whether that is new. What is proposed again later is recorded
+    /// anew, since the journal lets go of what is older than its checkpoints need.
+    pub fn note_persisted(&mut self, reference: BodyRef, since: (View, SequenceNumber)) -> bool {
+        self.body_mut(reference).persisted.replace(since) != Some(since)
     }
 
     /// When it arrived.

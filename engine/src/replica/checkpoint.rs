@@ -119,6 +119,11 @@ impl Replica {
         self.clients.write_to(state, header);
     }
 
+    /// Whether a checkpoint is still to be taken: what was executed tentatively may have been undone.
+    pub fn is_taking(&self, sequence: SequenceNumber) -> bool {
+        self.checkpoints.taking == Some(sequence)
+    }
+
     /// The host took a checkpoint for [`super::Action::Checkpoint`]; execution goes on.
     ///
     /// # Panics
@@ -158,7 +163,7 @@ impl Replica {
         self.checkpoints.ballot(sequence).votes.record(id, digest);
         if !self.is_silent() {
             let vote = CheckpointVote::new(sequence, digest);
-            output.send(self.others(), |bytes| vote.append(bytes));
+            output.promise(self.others(), |bytes| vote.append(bytes));
         }
         self.stabilise(sequence, output);
     }
@@ -315,6 +320,7 @@ impl Replica {
         let digest = self.checkpoints.own(sequence).expect("only a checkpoint that is here becomes stable");
         self.promises.record(&Record::Stable { sequence, digest }, output);
         self.promises.note_stable(sequence);
+        self.checkpoints.awaited.retain(|awaited| *awaited > sequence);
         self.log.truncate(sequence, &mut self.bodies);
         let log = &self.log;
         self.incomplete.retain(|(sequence, _)| log.in_window(*sequence));
@@ -332,6 +338,16 @@ impl Replica {
         holders: ReplicaSet,
         output: &mut Output,
     ) -> bool {
+        if let Some((sequence, digest)) = self.checkpoints.withheld.filter(|withheld| withheld.0 == checkpoint.0) {
+            // f+1 hold it, so what was executed tentatively up to it committed, or something else did.
+            if digest == checkpoint.1 {
+                self.tentative.take_if(|tentative| tentative.0 == sequence);
+                self.release_checkpoint(output);
+            } else {
+                self.undo_tentative(output);
+                return false;
+            }
+        }
         match self.checkpoints.own(checkpoint.0) {
             Some(own) if own == checkpoint.1 => {
                 self.make_stable(checkpoint.0, output);

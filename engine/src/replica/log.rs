@@ -91,6 +91,8 @@ pub struct Batch {
     pub fetch_at_ns: u64,
     /// How often it was asked for.
     pub fetch_tries: u32,
+    /// Its content is in the journal.
+    pub persisted: bool,
 }
 
 impl Batch {
@@ -101,6 +103,7 @@ impl Batch {
 
     fn release(&mut self, bodies: &mut Bodies) {
         self.known = false;
+        self.persisted = false;
         self.entries.clear();
         self.bodies.drain(..).flatten().for_each(|body| bodies.release(body));
         self.bodies_missing = 0;
@@ -234,6 +237,7 @@ impl Slot {
                     bodies_missing: 0,
                     fetch_at_ns: 0,
                     fetch_tries: 0,
+                    persisted: false,
                 });
             }
             let batch = &mut self.batches[self.batches_used];

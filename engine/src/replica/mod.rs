@@ -22,9 +22,9 @@ mod peers;
 mod promises;
 mod proposal;
 pub mod quorum;
+mod reads;
 mod recall;
 mod recovery;
-mod reads;
 pub mod reject;
 mod requests;
 mod retransmission;
@@ -51,9 +51,9 @@ use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
 use promises::Promises;
+use reads::Reads;
 use recall::Recalled;
 use recovery::Recovery;
-use reads::Reads;
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
 
@@ -191,6 +191,10 @@ pub struct Replica {
     view_changes: ViewChanges,
     promises: Promises,
     recalled: Recalled,
+    /// The journal is being read.
+    recalling: bool,
+    /// What prepared in a former life goes up to here: it has to commit before queries are answered.
+    unread_last: SequenceNumber,
     /// It came back without memory, and is not through with that.
     recovery: Option<Recovery>,
     synchroniser: Synchroniser,
@@ -269,6 +273,8 @@ impl Replica {
             view_changes: ViewChanges::new(config.quorum.replicas(), config.statement_piece_bytes),
             promises: Promises::new(config.keeps_journal),
             recalled: Recalled::default(),
+            recalling: false,
+            unread_last: SequenceNumber(0),
             recovery: config.forgot.then(Recovery::new),
             synchroniser: Synchroniser::default(),
             log: Log::new(window),
@@ -312,6 +318,7 @@ impl Replica {
     pub fn on_packet(&mut self, now: Now, packet: &AuthenticatedPacket<'_>, output: &mut Output) {
         if let Principal::Replica(from) = packet.sender() {
             self.peers.heard(from, now.monotonic_ns);
+            self.peers.heard_in_epoch(from, packet.epoch());
             if from == self.primary() {
                 let waiting = self.waiting_since_ns();
                 self.synchroniser.on_primary_heard(now.monotonic_ns, waiting);
@@ -395,7 +402,11 @@ impl Replica {
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        let view_due_ns = self.synchroniser.deadline_ns(self.waiting_since_ns());
+        // Who promises nothing neither suspects nor gives up.
+        let view_due_ns = match self.is_silent() {
+            true => u64::MAX,
+            false => self.synchroniser.deadline_ns(self.waiting_since_ns()),
+        };
         let dues = [
             self.pulse.due_ns,
             self.fetch_due_ns(),

@@ -158,11 +158,7 @@ impl Replica {
             self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(batch.timestamp_ns);
             return;
         }
-        self.vote_own(now, sequence, digest, false, output);
-        if !self.is_silent() {
-            let vote = Vote::new(self.view, sequence, digest);
-            output.promise(self.others(), |bytes| vote.append_prepare(bytes));
-        }
+        self.vote(now, sequence, digest, false, output);
     }
 
     pub(super) fn on_prepare(
@@ -224,17 +220,12 @@ impl Replica {
     /// Takes a number as far as its votes carry it: prepared, then committed (`NC-5`). The one place where votes are compared with quorums.
     pub(super) fn advance(&mut self, now: Now, sequence: SequenceNumber, output: &mut Output) {
         let quorum = self.config.quorum;
-        let others = self.others();
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
         let Some(digest) = slot.proposal else { return };
         if slot.stage == Stage::PrePrepared && slot.prepares.matching(&digest) >= quorum.prepares() {
             slot.stage = Stage::Prepared;
             slot.prepared = Some((self.view, digest));
-            self.vote_own(now, sequence, digest, true, output);
-            if !self.is_silent() {
-                let vote = Vote::new(self.view, sequence, digest);
-                output.promise(others, |bytes| vote.append_commit(bytes));
-            }
+            self.vote(now, sequence, digest, true, output);
             self.execute_committed(now, output);
         }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
@@ -317,7 +308,7 @@ impl Replica {
         }
         let sequence = self.executed.next();
         let slot = self.log.slot(sequence)?;
-        let prepared = self.config.tentative && self.active && slot.stage >= Stage::Prepared;
+        let prepared = self.config.tentative && self.active && !self.recalling && slot.stage >= Stage::Prepared;
         // Nothing is executed on top of what may be undone.
         let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
         slot.batch(&digest).filter(|batch| batch.is_complete())?;
@@ -328,6 +319,7 @@ impl Replica {
     /// exactly that number.
     pub(super) fn execute_committed(&mut self, now: Now, output: &mut Output) {
         while let Some((sequence, digest)) = self.next_to_execute() {
+            self.persist_committed(sequence, digest, output);
             let slot = self.log.slot(sequence).expect("it was just looked at");
             let batch = slot.batch(&digest).expect("it was just looked at");
             if slot.committed.is_none() {

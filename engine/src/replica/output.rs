@@ -2,8 +2,8 @@
 
 use super::bodies::BodyRef;
 use super::evidence::Evidence;
-use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::journal::{Record, Trouble};
+use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;

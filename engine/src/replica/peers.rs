@@ -1,8 +1,8 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
 use crate::limits::{
-    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
-    STATUS_ANSWER_NS,
+    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS,
+    STATEMENT_CHECKS_BURST, STATUS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_crypto::Digest;
@@ -21,8 +21,10 @@ struct Peer {
     fetched_bytes: usize,
     /// It recovers.
     recovers: bool,
-    /// What it signed in other epochs is refused.
-    epoch: Option<u64>,
+    /// It has forgotten what it signed before this epoch.
+    epoch_acknowledged: Option<u64>,
+    /// The epoch of its last packet.
+    epoch_present: u64,
     /// It goes along with no view below.
     supports_from: View,
     statements_ns: Option<u64>,
@@ -177,14 +179,20 @@ impl Peers {
         self.ids().any(|id| self.is_recovering(id, now_ns))
     }
 
-    /// A peer has forgotten all epochs before this one.
-    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
-        self.peers[usize::from(id.0)].epoch = Some(epoch);
+    /// A packet of an epoch came from a peer.
+    pub(super) fn heard_in_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch_present = epoch;
     }
 
-    /// Whether what a peer signed in an epoch counts.
+    /// A peer has forgotten all epochs before this one.
+    pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
+        self.peers[usize::from(id.0)].epoch_acknowledged = Some(epoch);
+    }
+
+    /// Whether what a replica signed in an epoch counts: once it forgot, only what it signed since, in that epoch or its present one.
     pub(super) fn counts_epoch(&self, id: ReplicaId, epoch: u64) -> bool {
-        self.peers[usize::from(id.0)].epoch.is_none_or(|held| held == epoch)
+        let peer = &self.peers[usize::from(id.0)];
+        peer.epoch_acknowledged.is_none_or(|acknowledged| acknowledged == epoch || peer.epoch_present == epoch)
     }
 
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.
@@ -248,7 +256,11 @@ mod tests {
         peers.progressed(ReplicaId(1), SequenceNumber(100), own, 0);
         peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(40)));
-        assert_eq!(peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2), Some(SequenceNumber(100)), "beyond help");
+        assert_eq!(
+            peers.slowest(own, SequenceNumber(41), 0, PEER_QUIET_NS / 2),
+            Some(SequenceNumber(100)),
+            "beyond help"
+        );
         // Quiet: not waited for.
         peers.heard(ReplicaId(1), PEER_QUIET_NS);
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, PEER_QUIET_NS), Some(SequenceNumber(100)));

@@ -5,6 +5,7 @@ use super::output::Output;
 use super::{Now, Replica};
 use crate::journal::Record;
 use crate::numbers::{SequenceNumber, View};
+use crate::wire::agreement::Vote;
 use logothete_crypto::Digest;
 use std::collections::VecDeque;
 
@@ -32,7 +33,8 @@ pub(super) struct Promises {
 
 impl Promises {
     pub(super) fn new(keeps: bool) -> Self {
-        Self { keeps, ..Self::default() }
+        // The initial state is a checkpoint, and everything comes after it.
+        Self { keeps, stable: VecDeque::from([(SequenceNumber(0), 0)]), ..Self::default() }
     }
 
     /// Begins, or stops, to write records.
@@ -64,8 +66,16 @@ impl Promises {
 }
 
 impl Replica {
-    /// This replica votes for a batch: the vote counts as soon as it is durable.
-    pub(super) fn vote_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
+    /// This replica votes for a batch. The others are told before the vote counts here, so that what follows from it is said after it; with
+    /// a journal both wait until the vote is durable.
+    pub(super) fn vote(
+        &mut self,
+        now: Now,
+        sequence: SequenceNumber,
+        digest: Digest,
+        commit: bool,
+        output: &mut Output,
+    ) {
         if self.is_silent() {
             return;
         }
@@ -76,6 +86,13 @@ impl Replica {
                 true => Record::Commit { view, sequence, digest },
             };
             self.promises.record(&record, output);
+        }
+        let vote = Vote::new(view, sequence, digest);
+        output.promise(
+            self.others(),
+            |bytes| if commit { vote.append_commit(bytes) } else { vote.append_prepare(bytes) },
+        );
+        if self.promises.keeps {
             let record = self.promises.records;
             self.promises.votes.push_back(OwnVote { record, view, sequence, digest, commit });
         } else {
@@ -86,18 +103,28 @@ impl Replica {
     fn count_own(&mut self, now: Now, sequence: SequenceNumber, digest: Digest, commit: bool, output: &mut Output) {
         let id = self.config.id;
         let Some(slot) = self.log.slot_mut(sequence).filter(|slot| slot.proposal == Some(digest)) else { return };
-        if commit { slot.commits.record(id, digest) } else { slot.prepares.record(id, digest) };
+        if commit {
+            slot.commits.record(id, digest)
+        } else {
+            slot.prepares.record(id, digest)
+        };
         self.advance(now, sequence, output);
     }
 
     /// Everything handed over up to a record, counted from the first one, is durable.
     pub fn on_persisted(&mut self, now: Now, record: u64, output: &mut Output) {
-        while let Some(vote) = self.promises.votes.pop_front_if(|vote| vote.record <= record) {
+        while self.promises.votes.front().is_some_and(|vote| vote.record <= record) {
+            let vote = self.promises.votes.pop_front().expect("it was just looked at");
             // One of a view that was left meanwhile counts for nothing; it stays a promise.
             if vote.view == self.view && self.log.in_window(vote.sequence) {
                 self.count_own(now, vote.sequence, vote.digest, vote.commit, output);
             }
         }
+    }
+
+    /// How many records were handed over.
+    pub fn records(&self) -> u64 {
+        self.promises.records
     }
 
     /// The first record, counted from the first one handed over, that a start from a checkpoint needs.
@@ -114,15 +141,35 @@ impl Replica {
         }
     }
 
-    /// Records the content of a batch that is accepted, with the bodies that are not in the journal yet.
+    /// Records a batch that is accepted, with the bodies that are not in the journal yet.
     pub(super) fn persist_proposal(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        self.persist_content(sequence, digest, Some(self.view), output);
+    }
+
+    /// Records the content of a batch that committed without being accepted here, so that it can be executed again.
+    pub(super) fn persist_committed(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        let slot = self.log.slot(sequence).expect("only numbers of the log are executed");
+        if !slot.batch(&digest).expect("what is executed is here").persisted {
+            self.persist_content(sequence, digest, None, output);
+        }
+    }
+
+    fn persist_content(
+        &mut self,
+        sequence: SequenceNumber,
+        digest: Digest,
+        accepted: Option<View>,
+        output: &mut Output,
+    ) {
         if !self.promises.keeps {
             return;
         }
-        let slot = self.log.slot(sequence).expect("only numbers of the window are accepted");
-        let batch = slot.batch(&digest).expect("what is accepted is here");
+        let stable = self.stable();
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the log are recorded");
+        let batch = slot.batch_mut(&digest).expect("what is recorded is here");
+        batch.persisted = true;
         for body in batch.bodies.iter().flatten() {
-            if self.bodies.note_persisted(*body, self.view) {
+            if self.bodies.note_persisted(*body, (self.view, stable)) {
                 // Each packet of a longer request is a record (`protocol.md LR-2`).
                 for packet in 0..self.bodies.packet_count(*body) {
                     match self.bodies.packet(*body, packet) {
@@ -132,7 +179,11 @@ impl Replica {
                 }
             }
         }
-        let (view, timestamp_ns, entries) = (self.view, batch.timestamp_ns, &batch.entries[..]);
-        self.promises.record(&Record::Proposal { view, sequence, timestamp_ns, entries }, output);
+        let (timestamp_ns, entries) = (batch.timestamp_ns, &batch.entries[..]);
+        let record = match accepted {
+            Some(view) => Record::Proposal { view, sequence, timestamp_ns, entries },
+            None => Record::Batch { sequence, timestamp_ns, entries },
+        };
+        self.promises.record(&record, output);
     }
 }

@@ -13,10 +13,13 @@ impl Replica {
     /// company; of everything that came together when it was.
     pub(super) fn propose(&mut self, now: Now, output: &mut Output) {
         // What the view took over comes first: then it is known which requests are proposed already.
-        if !self.is_primary() || !self.active || self.accepted < self.proposed || self.is_silent() {
-            return;
+        if self.is_primary() && self.active && self.accepted >= self.proposed && !self.is_silent() {
+            while self.may_propose(self.proposed.next(), now) && self.propose_next(now, output) {}
         }
-        while self.may_propose(self.proposed.next(), now) && self.propose_next(now, output) {}
+        // A null batch for which there is no room is not looked at again at once.
+        if self.null_due_ns <= now.monotonic_ns {
+            self.null_due_ns = now.monotonic_ns + NULL_BATCH_NS;
+        }
     }
 
     fn may_propose(&self, sequence: SequenceNumber, now: Now) -> bool {

@@ -98,7 +98,7 @@ impl Replica {
             && !self.lacks_state()
             && !self.restoring
             && self.tentative.is_none()
-            && self.executed >= self.carried_last
+            && self.executed >= self.carried_last.max(self.unread_last)
     }
 
     /// Hands the queries that wait to the host, if they may be answered from the state as it is after all actions so far.

@@ -10,9 +10,9 @@ use crate::numbers::{Principal, SequenceNumber, View};
 use crate::replica::engine_pages::EnginePagesError;
 use crate::state::State;
 use crate::wire::Message;
-use crate::wire::agreement::batch_digest;
-use crate::wire::parts::RequestPart;
+use crate::wire::agreement::{BatchEntry, batch_digest};
 use crate::wire::packet::{HEADER_BYTES, PacketParts};
+use crate::wire::parts::RequestPart;
 use logothete_crypto::{Digest, digest};
 use std::collections::BTreeMap;
 
@@ -27,7 +27,13 @@ impl Replica {
     ///
     /// # Errors
     /// The pages are not this engine's.
-    pub fn recall_checkpoint(&mut self, digest: Digest, state: &State, output: &mut Output) -> Result<(), EnginePagesError> {
+    pub fn recall_checkpoint(
+        &mut self,
+        digest: Digest,
+        state: &State,
+        output: &mut Output,
+    ) -> Result<(), EnginePagesError> {
+        self.recalling = true;
         self.read_engine_pages(state)?;
         let sequence = self.executed;
         self.checkpoints.note_own(sequence, digest);
@@ -39,20 +45,20 @@ impl Replica {
     /// Takes one record of the journal. The actions that follow are to be done before the next one; they execute what committed, and nothing
     /// is to be sent.
     pub fn recall(&mut self, now: Now, record: &Record<'_>, output: &mut Output) {
+        self.recalling = true;
         match *record {
             Record::Body { packet } => self.recall_body(packet),
             Record::Proposal { view, sequence, timestamp_ns, entries } => {
                 self.recall_view(view);
                 if self.log.in_window(sequence) {
-                    let digest = batch_digest(timestamp_ns, entries);
-                    self.learn_batch(now, sequence, digest, timestamp_ns, entries);
-                    for entry in entries {
-                        let recalled = self.recalled.bodies.get(&entry.digest).copied();
-                        if let Some(body) = recalled.filter(|body| self.bodies.parts_missing(*body) == 0) {
-                            self.bind_body(entry.name(), body);
-                        }
-                    }
+                    let digest = self.recall_batch(now, sequence, timestamp_ns, entries);
                     self.recall_proposal(sequence, digest);
+                }
+            }
+            Record::Batch { sequence, timestamp_ns, entries } => {
+                if self.log.in_window(sequence) {
+                    self.recall_batch(now, sequence, timestamp_ns, entries);
+                    self.execute_committed(now, output);
                 }
             }
             Record::Prepare { view, sequence, digest } => {
@@ -76,8 +82,12 @@ impl Replica {
             Record::ViewChange { bytes } => self.recall_view_change(bytes),
             Record::NewView { bytes } => self.recall_new_view(bytes),
             Record::ViewEntered { view } => {
+                // Recorded anew beside a checkpoint, it changes nothing.
+                let enters = view > self.view || !self.active;
                 self.recall_view(view);
-                self.recall_entry(now);
+                if enters {
+                    self.recall_entry(now);
+                }
             }
             Record::Committed { sequence, digest } => {
                 if self.log.in_window(sequence) {
@@ -100,6 +110,26 @@ impl Replica {
                 });
             }
         }
+    }
+
+    fn recall_batch(
+        &mut self,
+        now: Now,
+        sequence: SequenceNumber,
+        timestamp_ns: u64,
+        entries: &[BatchEntry],
+    ) -> Digest {
+        let digest = batch_digest(timestamp_ns, entries);
+        self.learn_batch(now, sequence, digest, timestamp_ns, entries);
+        for entry in entries {
+            let recalled = self.recalled.bodies.get(&entry.digest).copied();
+            if let Some(body) = recalled.filter(|body| self.bodies.parts_missing(*body) == 0) {
+                self.bind_body(entry.name(), body);
+            }
+        }
+        let slot = self.log.slot_mut(sequence).expect("only numbers of the window are recalled");
+        slot.batch_mut(&digest).expect("it was just learned").persisted = true;
+        digest
     }
 
     fn recall_body(&mut self, packet: &[u8]) {
@@ -168,7 +198,14 @@ impl Replica {
         for (_, body) in std::mem::take(&mut self.recalled.bodies) {
             self.bodies.release(body);
         }
+        self.recalling = false;
         self.promises.keep(true);
+        // What prepared here may have been acknowledged: no query is answered before it has committed again.
+        let window = self.stable().0 + 1..=self.stable().0 + self.log.window();
+        let is_prepared =
+            |sequence: &u64| self.log.slot(SequenceNumber(*sequence)).is_some_and(|slot| slot.prepared.is_some());
+        let prepared = window.rev().find(is_prepared).map_or(SequenceNumber(0), SequenceNumber);
+        self.unread_last = prepared;
         self.entered_ns = now.monotonic_ns;
         self.pulse.hasten();
         if !self.active {

@@ -48,14 +48,16 @@ impl Recovery {
     /// Up to where the former self may have voted: a window above a stable checkpoint that `2f` others do not exceed and `f` others have
     /// prepared up to. Answers of replicas in later views do not count.
     fn bound(&self, quorum: Quorum, window: u64, view: View) -> Option<SequenceNumber> {
-        let counted = || self.answers.iter().flatten().filter(|answer| answer.view <= view);
-        let sound = |candidate: &SequenceNumber| {
-            let not_above = counted().filter(|answer| answer.stable <= *candidate).count();
-            let prepared = counted().filter(|answer| answer.prepared >= *candidate).count();
+        let counted = || self.answers.iter().enumerate().filter_map(|(id, answer)| Some((id, answer.as_ref()?)));
+        let counted = || counted().filter(|(_, answer)| answer.view <= view);
+        let sound = |(by, candidate): &(usize, &Answer)| {
+            let others = || counted().filter(|(id, _)| id != by);
+            let not_above = others().filter(|(_, answer)| answer.stable <= candidate.stable).count();
+            let prepared = others().filter(|(_, answer)| answer.prepared >= candidate.stable).count();
             not_above >= quorum.prepares() && prepared >= quorum.faults()
         };
-        let stable = counted().map(|answer| answer.stable).filter(sound).min()?;
-        Some(SequenceNumber(stable.0.saturating_add(window)))
+        let stable = counted().filter(sound).map(|(_, answer)| answer.stable).min()?;
+        stable.0.checked_add(2 * window).map(|_| SequenceNumber(stable.0 + window))
     }
 }
 
@@ -140,9 +142,12 @@ impl Replica {
             return Err(Reject::RateLimited);
         }
         self.peers.acknowledge_epoch(from, query.epoch());
+        self.forget_former_epochs(from);
         let window = self.stable().0 + 1..=self.stable().0 + self.log.window();
         let is_prepared = |sequence: &u64| {
-            self.log.slot(SequenceNumber(*sequence)).is_some_and(|slot| slot.prepared.is_some() || slot.committed.is_some())
+            self.log
+                .slot(SequenceNumber(*sequence))
+                .is_some_and(|slot| slot.prepared.is_some() || slot.committed.is_some())
         };
         let prepared = window.rev().find(is_prepared).map_or(self.stable(), SequenceNumber).max(self.executed);
         let answer = RecoveryAnswer::new(query.epoch(), self.stable(), prepared, self.view);
@@ -182,14 +187,14 @@ mod tests {
     /// `protocol.md RC-3`: one liar moves the bound neither below what a correct replica's former self can have voted for, nor out of reach.
     #[test]
     fn the_bound_takes_two_others_below_and_one_that_prepared() {
-        assert_eq!(bound(&[(8, 12, 0)]), None, "one answer is not enough");
-        assert_eq!(bound(&[(8, 12, 0), (8, 13, 0)]), Some(24));
-        // A liar that claims little: the others' checkpoint counts, since it has to be exceeded by neither of two.
-        assert_eq!(bound(&[(0, 0, 0), (8, 12, 0)]), Some(24));
-        // A liar that claims much: its checkpoint is above what anybody prepared, or it takes the others' word.
-        assert_eq!(bound(&[(1 << 60, 1 << 60, 0), (8, 12, 0), (8, 12, 0)]), Some(24));
+        assert_eq!(bound(&[(8, 12, 0), (8, 13, 0)]), None, "no answer counts for itself");
+        assert_eq!(bound(&[(8, 12, 0), (8, 13, 0), (8, 12, 0)]), Some(24));
+        assert_eq!(bound(&[(0, 3, 0), (8, 12, 0), (8, 13, 0)]), Some(24), "two others do not exceed it");
+        // A liar that claims much: its checkpoint is above what anybody prepared.
+        assert_eq!(bound(&[(1 << 60, 1 << 60, 0), (8, 12, 0), (8, 12, 0)]), None);
+        assert_eq!(bound(&[(u64::MAX, u64::MAX, 0), (u64::MAX, u64::MAX, 0), (u64::MAX, u64::MAX, 0)]), None);
         // Whoever is in a later view has to be followed there first.
-        assert_eq!(bound(&[(8, 12, 3), (8, 13, 0)]), None);
-        assert_eq!(bound(&[(8, 12, 2), (8, 13, 0)]), Some(24));
+        assert_eq!(bound(&[(8, 12, 3), (8, 13, 0), (8, 12, 0)]), None);
+        assert_eq!(bound(&[(8, 12, 2), (8, 13, 0), (8, 12, 0)]), Some(24));
     }
 }

@@ -116,7 +116,7 @@ impl Replica {
         }
         let to = Self::only(from);
         for vote in self.checkpoints.own_from(SequenceNumber(status.stable().0.saturating_add(1))) {
-            output.send(to, |bytes| vote.append(bytes));
+            output.promise(to, |bytes| vote.append(bytes));
         }
         // Votes count in their view only; what committed counts in any.
         let votes = self.active && standing.view == self.view;

@@ -72,7 +72,8 @@ impl<'a> PrePrepare<'a> {
         let count = fields.count.get() as usize;
         // Without requests it is the null batch, which has no time.
         let null = count == 0;
-        if null != (fields.timestamp_ns.get() == 0) || count > limits::BATCH_REQUESTS_MAX || fields.reserved.get() != 0 {
+        if null != (fields.timestamp_ns.get() == 0) || count > limits::BATCH_REQUESTS_MAX || fields.reserved.get() != 0
+        {
             return Err(Malformed::Field);
         }
         let entries = <[BatchEntry]>::ref_from_bytes_with_elems(entries, count).map_err(|_| Malformed::Length)?;

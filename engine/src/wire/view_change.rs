@@ -18,8 +18,8 @@
 
 use super::agreement::{CheckpointVote, Vote};
 use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
-use crate::limits;
 use super::packet::{Audience, body_bytes_max};
+use crate::limits;
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_crypto::{Digest, DigestWriter, SIGNATURE_BYTES};
 use std::sync::OnceLock;
@@ -358,7 +358,10 @@ mod tests {
         let statement = view_change.encode(|body| [body.len() as u8; SIGNATURE_BYTES]);
         let (decoded, body, signature) = ViewChange::decode(&statement).unwrap();
         assert_eq!(signature, &[body.len() as u8; SIGNATURE_BYTES]);
-        assert_eq!((decoded.view, decoded.stable, decoded.epoch, decoded.replica), (View(3), SequenceNumber(8), 77, ReplicaId(2)));
+        assert_eq!(
+            (decoded.view, decoded.stable, decoded.epoch, decoded.replica),
+            (View(3), SequenceNumber(8), 77, ReplicaId(2))
+        );
         assert_eq!(decoded.prepared.as_bytes(), prepared.as_bytes());
         assert_eq!(decoded.pre_prepared.as_bytes(), pre_prepared.as_bytes());
 
@@ -374,7 +377,10 @@ mod tests {
         };
         let statement = new_view.encode(|_| [9; SIGNATURE_BYTES]);
         let (decoded, _, _) = NewView::decode(&statement).unwrap();
-        assert_eq!((decoded.checkpoint, decoded.named, decoded.selection), (new_view.checkpoint, &named[..], &selection[..]));
+        assert_eq!(
+            (decoded.checkpoint, decoded.named, decoded.selection),
+            (new_view.checkpoint, &named[..], &selection[..])
+        );
     }
 
     /// `protocol.md RJ-3`: one encoding; sets out of order, or with a number twice in P, are refused.

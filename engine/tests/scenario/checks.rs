@@ -1,12 +1,14 @@
 //! What must hold whatever the script does, looked at from outside: the messages that were sent and arrived, what the services executed, what the
 //! clients accepted. Nothing here asks a replica for its opinion of the agreement.
 
+use super::disk::Disk;
 use super::hosts::Settings;
 use super::judge::judge;
 use super::statements::Statements;
 use super::witness::{Appended, Executed, Happened};
 use logothete_crypto::Digest;
-use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
+use logothete_engine::journal::Record;
+use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_engine::wire::agreement::{Vote, batch_digest};
 use logothete_engine::wire::report::ReportReply;
 use logothete_engine::wire::view_change::{Part, ViewChange};
@@ -33,6 +35,22 @@ struct Witnessed {
     view_now: u64,
     /// The view that it reports.
     view_reported: u64,
+    /// What it said first in its present life.
+    said_now: BTreeSet<Claim>,
+    /// What its journal holds for good, and how many records of it were looked at.
+    durable: BTreeSet<Promise>,
+    durable_records: usize,
+    /// It forgot what it said, and has not recovered.
+    recovers: bool,
+    /// It began again, and its state may still be behind its log.
+    lags: bool,
+}
+
+/// What a journal keeps before it is said: a vote or proposal with its batch, or a statement of a view.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Promise {
+    Claim(Claim, Digest),
+    Statement(Digest),
 }
 
 /// What stands at one sequence number.
@@ -125,15 +143,68 @@ impl Checks {
         }
     }
 
+    /// A correct replica's disk, as it is when its turn ends.
+    pub fn on_durable(&mut self, of: ReplicaId, disk: &Disk) {
+        let witnessed = &mut self.replicas[usize::from(of.0)];
+        let news = disk.durable_from(witnessed.durable_records);
+        witnessed.durable_records += news.len();
+        for bytes in news {
+            let (record, _) = Record::decode(&bytes).expect("what was written is read");
+            witnessed.durable.extend(promise(&record));
+        }
+    }
+
+    /// A correct replica recovered: it may promise again.
+    pub fn on_recovered(&mut self, by: ReplicaId) {
+        self.replicas[usize::from(by.0)].recovers = false;
+    }
+
+    /// A correct replica's process ended and another began. What it executed while it read its journal was executed before; where it
+    /// forgot, only what it said still counts.
+    pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool, executed: u64, recalled: &Happened) {
+        let witnessed = &mut self.replicas[usize::from(by.0)];
+        let former = std::mem::take(witnessed);
+        witnessed.said = former.said;
+        witnessed.checkpoints_said = former.checkpoints_said;
+        (witnessed.executed, witnessed.recovers, witnessed.lags) = (executed, forgot, true);
+        if !forgot {
+            (witnessed.durable, witnessed.durable_records) = (former.durable, former.durable_records);
+            (witnessed.view, witnessed.view_now) = (former.view, former.view_now);
+            let own = former.told.into_iter().filter(|(_, from)| from.contains(by));
+            witnessed.told = own.map(|(claim, _)| (claim, ReplicaSet::only(by))).collect();
+        }
+        let operations = recalled.executed.iter().flat_map(|request| &request.operations);
+        witnessed.operations = operations.map(|operation| (operation.session, operation.number)).collect();
+        for request in &recalled.executed {
+            let before = self.requests.get(&request.sequence);
+            if !before.is_some_and(|ordered| ordered.requests.contains(request)) {
+                self.violations.push(format!("{by} executed {request:?} of its journal, and nobody did before"));
+            }
+        }
+    }
+
+    /// What binds a replica is durable before it leaves, and one that forgot what it said says nothing that binds it.
+    fn on_promised(&mut self, by: ReplicaId, promise: Promise) {
+        let witnessed = &self.replicas[usize::from(by.0)];
+        if witnessed.recovers {
+            self.violations.push(format!("{by} forgot what it said, and sent {promise:?}"));
+        }
+        if self.settings.journal && !witnessed.durable.contains(&promise) {
+            self.violations.push(format!("{by} sent {promise:?}, which is not durable"));
+        }
+    }
+
     /// A correct replica sends a packet of its own.
     pub fn on_sent(&mut self, by: ReplicaId, body: &[u8]) {
         for (message, _) in Messages::new(body, Principal::Replica(by)).flatten() {
             if let Some((claim, digest)) = claim(&message) {
+                self.on_promised(by, Promise::Claim(claim, digest));
                 self.on_claimed(by, claim, digest);
             }
             if let Message::Part(part) = &message {
                 self.on_part(part);
                 if part.replica == by {
+                    self.on_promised(by, Promise::Statement(part.digest));
                     let witnessed = &mut self.replicas[usize::from(by.0)];
                     witnessed.view_now = witnessed.view_now.max(part.view.0);
                     self.on_own_new_view(by, part);
@@ -210,7 +281,10 @@ impl Checks {
         let prepares = 2 * self.faults();
         let primary = ReplicaId((claim.2 % self.settings.replicas as u64) as u8);
         let witnessed = &mut self.replicas[usize::from(by.0)];
-        let first = *witnessed.said.entry(claim).or_insert(digest);
+        let first = *witnessed.said.entry(claim).or_insert_with(|| {
+            witnessed.said_now.insert(claim);
+            digest
+        });
         witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(by);
         let (kind, sequence, view) = claim;
         if view < witnessed.view {
@@ -223,10 +297,16 @@ impl Checks {
         }
         let told = |kind| witnessed.told.get(&((kind, sequence, view), digest)).copied().unwrap_or(ReplicaSet::EMPTY);
         let proposed = told("pre-prepare").contains(primary) || self.carried.contains(&(view, sequence, digest));
-        if !proposed {
+        // Or in a former life, and it kept the proposal.
+        let proposed = proposed || witnessed.durable.contains(&Promise::Claim(("pre-prepare", sequence, view), digest));
+        if !proposed && witnessed.said_now.contains(&claim) {
             self.violations.push(format!("{by} sent a {kind} for s{sequence} that the primary has not proposed"));
         }
-        if kind == "commit" && told("prepare").without(primary).count() < prepares {
+        // What it said in a former life it may say again.
+        if kind == "commit"
+            && witnessed.said_now.contains(&claim)
+            && told("prepare").without(primary).count() < prepares
+        {
             self.violations.push(format!("{by} sent a commit for s{sequence} that is not prepared there"));
         }
     }
@@ -337,7 +417,11 @@ impl Checks {
             self.violations.push(format!("{by} went back from view {before} to view {}", report.view));
         }
         let interval = self.settings.checkpoint_interval;
-        if stable > executed || executed - stable > self.settings.window() || !stable.is_multiple_of(interval) {
+        witnessed.lags &= stable > executed;
+        if (stable > executed && !witnessed.lags)
+            || executed.saturating_sub(stable) > self.settings.window()
+            || !stable.is_multiple_of(interval)
+        {
             self.violations.push(format!("{by} has executed s{executed} with a stable checkpoint at s{stable}"));
         }
         let end = self.requests.get(&executed).map_or(0, |ordered| ordered.log_end);
@@ -393,15 +477,34 @@ impl Checks {
     pub fn on_bounds(&mut self, by: ReplicaId, executed: u64, stable: u64) {
         let witnessed = &self.replicas[usize::from(by.0)];
         let beyond = |(_, sequence, _): &&Claim| *sequence > stable + self.settings.window();
-        if let Some((kind, sequence, _)) = witnessed.said.keys().find(beyond) {
+        if let Some((kind, sequence, _)) = witnessed.said_now.iter().find(beyond) {
             self.violations.push(format!("{by} sent a {kind} for s{sequence}, beyond the window above s{stable}"));
         }
         let depth = self.settings.pipeline_depth;
         let too_deep = |(kind, sequence, _): &&Claim| *kind == "pre-prepare" && *sequence > executed + depth;
-        if let Some((_, sequence, _)) = witnessed.said.keys().find(too_deep) {
+        if let Some((_, sequence, _)) = witnessed.said_now.iter().find(too_deep) {
             self.violations
                 .push(format!("{by} proposed s{sequence} with s{executed} executed: more than {depth} in flight"));
         }
+    }
+}
+
+fn promise(record: &Record<'_>) -> Option<Promise> {
+    let claim = |kind, sequence: SequenceNumber, view: View, digest| Promise::Claim((kind, sequence.0, view.0), digest);
+    match *record {
+        Record::Proposal { view, sequence, timestamp_ns, entries } => {
+            Some(claim("pre-prepare", sequence, view, batch_digest(timestamp_ns, entries)))
+        }
+        Record::Prepare { view, sequence, digest } => Some(claim("prepare", sequence, view, digest)),
+        Record::Commit { view, sequence, digest } => Some(claim("commit", sequence, view, digest)),
+        Record::ViewChange { bytes } | Record::NewView { bytes } => {
+            Some(Promise::Statement(logothete_crypto::digest(bytes)))
+        }
+        Record::Body { .. }
+        | Record::Batch { .. }
+        | Record::ViewEntered { .. }
+        | Record::Committed { .. }
+        | Record::Stable { .. } => None,
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Cluster {
     pub replicas: Vec<ReplicaHost>,
     pub clients: Vec<ClientHost>,
     pub network: Network,
+    pub(super) operator: Seat,
     pub words: Words,
     pub report: Report,
     pub checks: Checks,
@@ -71,6 +72,7 @@ impl Cluster {
             replicas,
             clients,
             network: Network::new(random.next()),
+            operator: seat,
             words: Words::default(),
             report: Report::new(settings.replicas),
             checks: Checks::new(settings),
@@ -130,7 +132,7 @@ impl Cluster {
     /// Everything in flight arrives, and what that causes, until nothing is.
     pub fn deliver_all(&mut self) -> Result<(), String> {
         for _ in 0..ROUNDS_MAX {
-            if self.network.is_quiet() {
+            if self.network.is_quiet() && !self.replicas.iter().any(ReplicaHost::awaits_disk) {
                 return Ok(());
             }
             self.round(&Filter::default())?;
@@ -235,7 +237,13 @@ impl Cluster {
                 self.turn(agent, &[])?;
             }
         }
-        Err("an agent that had its turn is due again at once, for ever".to_owned())
+        let due = self
+            .replicas
+            .iter()
+            .filter(|host| host.deadline_ns() <= self.now_ns)
+            .map(|host| name_of(Principal::Replica(host.id)));
+        let due: Vec<String> = due.collect();
+        Err(format!("an agent that had its turn is due again at once, for ever: {}", due.join(",")))
     }
 
     /// One duty cycle of an agent.
@@ -256,6 +264,7 @@ impl Cluster {
         }
         let host = &mut self.replicas[at];
         let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
+        host.disk.set_time(self.now_ns);
         if let Some((facts, datagram)) = &host.question {
             host.orderer.on_incoming(now, &facts.incoming(datagram));
         }
@@ -266,6 +275,10 @@ impl Cluster {
         let mut events = Vec::new();
         host.orderer.take_events(&mut |event| events.push(event));
         if host.is_checked() {
+            self.checks.on_durable(ReplicaId(at as u8), &host.disk);
+            if events.contains(&Event::Recovered) {
+                self.checks.on_recovered(ReplicaId(at as u8));
+            }
             for (_, body, _) in &departed.packets {
                 self.words.learn(body, own);
                 self.checks.on_sent(ReplicaId(at as u8), body);
@@ -386,7 +399,7 @@ impl Cluster {
                 }
                 Event::RecoveryPoint(sequence) => outcomes.push(format!("may vote again after s{sequence}")),
                 Event::Recovered => outcomes.push("has recovered".to_owned()),
-                Event::MemoryTrouble(_) => unreachable!("the replicas of a scenario keep no journal"),
+                Event::MemoryTrouble(_) => unreachable!("the disks of a scenario do not fail"),
                 Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
                 Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {
                     let kind = kind.word();
@@ -409,6 +422,7 @@ impl Cluster {
             }
         }
         (host.executed, host.stable) = (executed, stable);
+        host.recovers &= !events.contains(&Event::Recovered);
         if host.is_correct() {
             steps.into_iter().for_each(|text| self.report.step(own, || text));
             outcomes.into_iter().for_each(|text| self.report.outcome(own, || text));

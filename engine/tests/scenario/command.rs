@@ -1,7 +1,7 @@
 //! The language of the scenario files: one line, one command.
 //!
 //! ```text
-//! cluster replicas=4 clients=1 interval=8 depth=4 batch=16 window=8 datagram=1472 retention=1048576 seed=1 [unopened]
+//! cluster replicas=4 clients=1 interval=8 depth=4 batch=16 window=8 datagram=1472 retention=1048576 journal=off seed=1 [unopened]
 //! client 0 append "a" "b"      one request of two operations
 //! client 0 append 20           twenty requests of one operation each
 //! client 0 append 20 of 1200   the same, each operation of so many bytes
@@ -22,6 +22,8 @@
 //! clock 2 -600ms               a replica's wall clock is off by so much
 //! faulty 3 silent | garbage-tags | forges-entries | scripted | equivocates to=1,2
 //! crash 0                      it does nothing any more, and stays down
+//! restart 2,3 [lost]           their processes are killed and others begin, with what was durable; lost: on other disks
+//! hold disk 2 | release disk 2   from now on nothing that it writes becomes durable; it does again
 //! correct 3                    it was silent, and speaks again
 //! send 3 -> 0,1: prepare v0 s2 D1                     a faulty replica's own words, with its own keys
 //! send c1 -> 0,1,2,3 spoilt=2: request c1#1 "a"       the same of a client; the tags for some are wrong
@@ -91,6 +93,7 @@ impl Interpreter {
                 Some(("operation", value)) => settings.operation_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
                 Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
+                Some(("journal", value)) => settings.journal = value == "sync",
                 Some(("seed", value)) => settings.seed = number(value)?,
                 _ if argument == "unopened" => unopened = true,
                 _ => return Err(format!("a cluster has no `{argument}`")),
@@ -130,6 +133,13 @@ fn execute(cluster: &mut Cluster, line: &str) -> Result<String, String> {
             return Ok(format!("{} misdirected\n", packets(count)));
         }
         "replay" => return Ok(format!("{} sent again\n", packets(cluster.network.replay(&filter(rest)?)))),
+        "hold" if rest.starts_with("disk ") => cluster.replicas[replica_index(&rest[5..])?].disk.hold(true),
+        "release" if rest.starts_with("disk ") => cluster.replicas[replica_index(&rest[5..])?].disk.hold(false),
+        "restart" => {
+            for id in rest.trim_end_matches(" lost").split(',') {
+                cluster.restart_replica(replica_index(id)?, rest.ends_with(" lost"))?;
+            }
+        }
         "hold" => return Ok(format!("{} held\n", packets(cluster.network.hold(filter(rest)?)))),
         "release" => return Ok(format!("{} released\n", packets(cluster.network.release()))),
         "block" => cluster.network.block(filter(rest)?),
@@ -256,6 +266,7 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
                     let replica = host.orderer.replica();
                     let found = match what {
                         "executed" => host.executed,
+                        "recovering" => u64::from(host.recovers),
                         "stable" => host.stable,
                         "view" if replica.is_active() => replica.view().0,
                         "view" => return Err(format!("{} has not entered v{}", host.id, replica.view())),
@@ -280,7 +291,10 @@ fn state(cluster: &Cluster) -> String {
             (false, view) => format!("wants v{view}, "),
         };
         let text = match host.is_correct() {
-            true => format!("{view}executed s{}, stable s{}", host.executed, host.stable),
+            true => {
+                let recovers = if host.recovers { "recovers, " } else { "" };
+                format!("{recovers}{view}executed s{}, stable s{}", host.executed, host.stable)
+            }
             false => "faulty".to_owned(),
         };
         let own = Principal::Replica(host.id);

@@ -1,18 +1,21 @@
 //! The agents of a scenario: each replica as production runs it (orderer, executor, reader, outbox, verifier, sealer), and each client with
 //! the client's half of the protocol.
 
+use super::disk::Disk;
 use super::faults::{Behaviour, Fault};
 use super::random::Random;
 use super::seat::{Register, Seat};
 use super::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower};
+use logothete_engine::journal::Record as JournalRecord;
 use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
 use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::replica::bodies::PartShape;
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
+use logothete_engine::state::State;
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
 use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
@@ -46,6 +49,8 @@ pub struct Settings {
     pub retention_bytes: u64,
     /// Whether batches are executed when they have prepared.
     pub tentative: bool,
+    /// Whether replicas keep journals.
+    pub journal: bool,
     pub seed: u64,
 }
 
@@ -62,6 +67,7 @@ impl Default for Settings {
             operation_bytes_max: 0,
             retention_bytes: 1 << 20,
             tentative: false,
+            journal: false,
             seed: 1,
         }
     }
@@ -127,9 +133,19 @@ pub fn now(monotonic_ns: u64, skew_ns: i64) -> Now {
     Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(skew_ns) }
 }
 
-/// The epoch that a replica's statements name.
-pub fn epoch_of(id: ReplicaId) -> u64 {
-    u64::from(id.0) + 1
+/// The epoch that a replica's statements name, in its lives counted from 0.
+fn epoch_of(id: ReplicaId, life: u64) -> u64 {
+    u64::from(id.0) + 1 + life * 100
+}
+
+/// How a replica's process begins.
+enum Start {
+    /// For the first time.
+    First,
+    /// With what is durable.
+    Resumed,
+    /// With nothing.
+    Forgot,
 }
 
 /// What a replica's duty cycle sends.
@@ -165,6 +181,12 @@ impl Departed {
 /// A replica with everything around it.
 pub struct ReplicaHost {
     pub id: ReplicaId,
+    pub disk: Disk,
+    /// The epoch that its statements name.
+    pub epoch: u64,
+    life: u64,
+    /// It came back without memory, and may promise nothing yet.
+    pub recovers: bool,
     pub seat: Seat,
     pub orderer: Orderer,
     pub outbox: Outbox,
@@ -182,46 +204,16 @@ pub struct ReplicaHost {
 
 impl ReplicaHost {
     pub fn new(id: ReplicaId, settings: &Settings, random: &mut Random) -> Self {
-        let config = ReplicaConfig {
-            id,
-            quorum: settings.quorum(),
-            clients: settings.clients + 1,
-            checkpoint_interval: settings.checkpoint_interval,
-            pipeline_depth: settings.pipeline_depth,
-            batch_requests_max: settings.batch_requests_max,
-            request_bytes_max: settings.request_bytes_max().1,
-            request_packet_bytes_max: settings.request_bytes_max().0,
-            parts: settings.parts(),
-            reply_bytes_max: settings.datagram_bytes_max,
-            reply_packet_bytes_max: settings.reply_bytes_max(),
-            reply_piece_bytes: reply_piece_bytes(settings.datagram_bytes_max),
-            client_window: settings.client_window,
-            clock_bound_ns: 500_000_000,
-            bodies_bytes_max: settings.bodies_bytes_max(),
-            tentative: settings.tentative,
-            keeps_journal: false,
-            makes_journal: false,
-            forgot: false,
-            epoch: epoch_of(id),
-            statement_piece_bytes: settings.piece_bytes(),
-        };
-        let service = ServiceSettings {
-            state_bytes_max: settings.retention_bytes,
-            message_bytes_max: settings.request_bytes_max().1,
-            ..ServiceSettings::default()
-        };
-        let (witness, record) = Witness::new(built_in(ServiceKind::Log, &service));
+        let (disk, epoch) = (Disk::default(), epoch_of(id, 0));
+        let (orderer, record) = orderer(id, settings, epoch, &disk, Start::First);
         Self {
             id,
+            disk,
+            epoch,
+            life: 0,
+            recovers: false,
             seat: Seat::new(Principal::Replica(id), settings.register(), random),
-            orderer: Orderer::new(
-                config,
-                settings.register().signatures(id),
-                Box::new(witness),
-                settings.reply_bytes_max(),
-                settings.datagram_bytes_max,
-                OrdererCounters::private(),
-            ),
+            orderer,
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
             fault: None,
@@ -232,6 +224,40 @@ impl ReplicaHost {
             stable: 0,
             question: None,
         }
+    }
+
+    /// The process is killed, and another begins with what is durable: new keys, a new epoch.
+    pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, random: &mut Random) {
+        self.disk.set_time(monotonic_ns);
+        self.disk.crash();
+        self.life += 1;
+        self.epoch = epoch_of(self.id, self.life);
+        self.recovers = !self.disk.remembers();
+        let start = if self.recovers { Start::Forgot } else { Start::Resumed };
+        (self.orderer, self.record) = orderer(self.id, settings, self.epoch, &self.disk, start);
+        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
+        self.outbox = Outbox::new(pool(), settings.datagram_bytes_max);
+        self.fault = None;
+        self.prepared.clear();
+        self.committed.clear();
+        self.question = None;
+        if !self.recovers {
+            let now = now(monotonic_ns, self.skew_ns);
+            let (checkpoint, records) = self.disk.read();
+            if let Some((sequence, snapshot)) = checkpoint {
+                let mut state = State::new(self.orderer.state_pages());
+                state.restore(&snapshot);
+                let recalled = self.orderer.recall_checkpoint(sequence, snapshot.digest(), &state);
+                recalled.expect("the pages are this replica's own");
+            }
+            for bytes in &records {
+                let (record, _) = JournalRecord::decode(bytes).expect("what was written is read");
+                self.orderer.recall(now, &record, &mut self.outbox);
+            }
+            self.orderer.on_recalled(now, self.disk.open());
+        }
+        let replica = self.orderer.replica();
+        (self.executed, self.stable) = (replica.executed().0, replica.stable().0);
     }
 
     /// Keeps a question of the operator, which is put after each duty cycle: so the state is looked at as an operator would.
@@ -254,6 +280,11 @@ impl ReplicaHost {
         if self.is_crashed() { u64::MAX } else { self.orderer.deadline_ns() }
     }
 
+    /// Whether something of it will be durable soon.
+    pub fn awaits_disk(&self) -> bool {
+        !self.is_crashed() && self.disk.is_busy()
+    }
+
     /// Whether it does nothing any more.
     pub fn is_crashed(&self) -> bool {
         self.fault.as_ref().is_some_and(|fault| fault.behaviour == Behaviour::Crashed)
@@ -263,6 +294,56 @@ impl ReplicaHost {
     pub fn is_checked(&self) -> bool {
         self.fault.as_ref().is_none_or(|fault| fault.behaviour == Behaviour::Silent)
     }
+}
+
+/// A replica's state machine with its service, as production puts them together.
+fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: Start) -> (Orderer, Record) {
+    let config = ReplicaConfig {
+        id,
+        quorum: settings.quorum(),
+        clients: settings.clients + 1,
+        checkpoint_interval: settings.checkpoint_interval,
+        pipeline_depth: settings.pipeline_depth,
+        batch_requests_max: settings.batch_requests_max,
+        request_bytes_max: settings.request_bytes_max().1,
+        request_packet_bytes_max: settings.request_bytes_max().0,
+        parts: settings.parts(),
+        reply_bytes_max: settings.datagram_bytes_max,
+        reply_packet_bytes_max: settings.reply_bytes_max(),
+        reply_piece_bytes: reply_piece_bytes(settings.datagram_bytes_max),
+        client_window: settings.client_window,
+        clock_bound_ns: 500_000_000,
+        bodies_bytes_max: settings.bodies_bytes_max(),
+        tentative: settings.tentative,
+        keeps_journal: settings.journal && matches!(start, Start::First),
+        makes_journal: settings.journal,
+        forgot: matches!(start, Start::Forgot),
+        epoch,
+        statement_piece_bytes: settings.piece_bytes(),
+    };
+    let service = ServiceSettings {
+        state_bytes_max: settings.retention_bytes,
+        message_bytes_max: settings.request_bytes_max().1,
+        ..ServiceSettings::default()
+    };
+    let (witness, record) = Witness::new(built_in(ServiceKind::Log, &service));
+    let orderer = Orderer::new(
+        config,
+        settings.register().signatures(id),
+        Box::new(witness),
+        settings.reply_bytes_max(),
+        settings.datagram_bytes_max,
+        OrdererCounters::private(),
+    );
+    let orderer = match start {
+        Start::First if settings.journal => orderer.with_memory(disk.create(None)),
+        Start::Forgot if settings.journal => {
+            let disk = disk.clone();
+            orderer.with_plan(move |sequence, snapshot| Ok(disk.create(Some((sequence, snapshot)))))
+        }
+        Start::First | Start::Resumed | Start::Forgot => orderer,
+    };
+    (orderer, record)
 }
 
 /// What an application asked of a client, until there is room to submit it.

@@ -2,7 +2,6 @@
 //! wrong labels, votes and claims of any view, each to whomever chance picks.
 
 use super::cluster::Cluster;
-use super::hosts::epoch_of;
 use super::judge::judge;
 use super::random::Random;
 use super::say::{seal, send_parts};
@@ -112,7 +111,7 @@ fn view_change(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Rand
     let content = ViewChange {
         view,
         stable: SequenceNumber(stable),
-        epoch: epoch_of(liar),
+        epoch: cluster.replicas[usize::from(liar.0)].epoch,
         replica: liar,
         checkpoints: &checkpoints,
         prepared: &prepared,
@@ -152,7 +151,7 @@ fn new_view(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random)
     named.sort_by_key(Named::replica);
     let content = NewView {
         view,
-        epoch: epoch_of(liar),
+        epoch: cluster.replicas[usize::from(liar.0)].epoch,
         replica: liar,
         checkpoint: (SequenceNumber(checkpoint.0), checkpoint.1),
         named: &named,

@@ -4,7 +4,7 @@
 //! production uses them: orderer, verifier, sealer, key ring, client, follower. *Never*: a socket, a thread, a clock of the host, or randomness without
 //! a seed.
 //!
-//! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns (`clients` has the clients'), [`network`] what is
+//! [`script`] reads the files, [`command`] is their language, [`cluster`] the virtual time in which [`hosts`] take turns (`clients` has the clients', `restarts` what ends and begins again, [`disk`] what is left then), [`network`] what is
 //! in flight between them, [`faults`] how the faulty speak, [`words`] and [`report`] how it is told (`statements` puts signed ones together), [`checks`] what must hold whatever happens (`judge` decides
 //! view changes once more), `say` what scripts put in the mouths of the faulty. [`chance`] puts seeds in
 //! place of scripts, and a `liar` in place of a faulty replica.
@@ -14,6 +14,7 @@ pub mod checks;
 mod clients;
 pub mod cluster;
 pub mod command;
+pub mod disk;
 pub mod faults;
 pub mod hosts;
 mod judge;
@@ -21,6 +22,7 @@ mod liar;
 pub mod network;
 pub mod random;
 pub mod report;
+mod restarts;
 mod say;
 pub mod script;
 pub mod seat;

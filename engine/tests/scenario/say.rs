@@ -2,7 +2,6 @@
 
 use super::cluster::Cluster;
 use super::command::{number, numbered, principal, principals, quoted, replicas, request_name, signed_duration};
-use super::hosts::epoch_of;
 use super::statements::Seen;
 use super::words::made_up;
 use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
@@ -148,7 +147,7 @@ fn view_change(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result<(Vi
     let content = ViewChange {
         view,
         stable: SequenceNumber(stable),
-        epoch: epoch_of(from),
+        epoch: cluster.replicas[usize::from(from.0)].epoch,
         replica: from,
         checkpoints: &checkpoints,
         prepared: &prepared,
@@ -180,7 +179,7 @@ fn new_view(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result<(View,
         selection.trim_end_matches(']').split_whitespace().map(|batch| cluster.words.batch_named(batch)).collect();
     let content = NewView {
         view,
-        epoch: epoch_of(from),
+        epoch: cluster.replicas[usize::from(from.0)].epoch,
         replica: from,
         checkpoint: (SequenceNumber(numbered('s', sequence)?), state),
         named: &named,

@@ -274,7 +274,12 @@ impl Words {
             | Message::ProbeHeard(_) => kind(message).to_owned(),
             Message::RecoveryQuery(_) => kind(message).to_owned(),
             Message::RecoveryAnswer(answer) => {
-                format!("recovery-answer stable s{} prepared s{} v{}", answer.stable(), answer.prepared(), answer.view())
+                format!(
+                    "recovery-answer stable s{} prepared s{} v{}",
+                    answer.stable(),
+                    answer.prepared(),
+                    answer.view()
+                )
             }
             Message::Query(query) => format!("query {}", quote(query.operation)),
             Message::Follow(follow) if follow.offset.get() > 0 => {

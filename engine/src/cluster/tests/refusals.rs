@@ -109,16 +109,6 @@ fn more_replies_than_the_state_has_room_for_are_refused() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (from, to, wanted) in [
-        (
-            "journal = \"off\"",
-            "journal = \"sync\"",
-            "cluster.toml:11: journal = \"sync\": is not built yet; use one of: off",
-        ),
-        (
-            "journal = \"off\"",
-            "journal = \"async\"",
-            "cluster.toml:11: journal = \"async\": is not built yet; use one of: off",
-        ),
         ("active = \"all\"", "active = \"3f\"", "cluster.toml:9: active = \"3f\": is not built yet; use one of: all"),
         (
             "active = \"all\"",

@@ -373,7 +373,7 @@ impl Replica {
 
     /// As the primary of the wanted view: decides as soon as the view changes that are here allow it (`VC-5`).
     fn decide_new_view(&mut self, now: Now, output: &mut Output) {
-        if !self.is_primary() || self.view_changes.new_view.is_some() {
+        if !self.is_primary() || self.view_changes.new_view.is_some() || self.is_silent() {
             return;
         }
         let used: Vec<Statement> =
@@ -393,6 +393,14 @@ impl Replica {
         let statement = Statement::new(self.view, self.config.id, bytes);
         self.view_changes.new_view = Some(statement.clone());
         self.view_changes.named = used;
+        // The others prepare on the strength of it, whether or not this replica enters.
+        for (sequence, digest) in (selection.checkpoint.0.0 + 1..).map(SequenceNumber).zip(&selection.batches) {
+            if self.log.in_window(sequence) {
+                let slot = self.log.slot_mut(sequence).expect("the window has a slot for each of its numbers");
+                slot.note_pre_prepared(self.view, *digest);
+                slot.batch_or_new(*digest);
+            }
+        }
         self.persist_new_view(output);
         self.send_statement(self.others(), StatementKind::NewView, &statement, output);
         self.peers.sent_statements(now.monotonic_ns);
@@ -571,6 +579,18 @@ impl Replica {
         }
     }
 
+    /// What a replica signed before it forgot counts no more.
+    pub(super) fn forget_former_epochs(&mut self, replica: ReplicaId) {
+        let peers = &self.peers;
+        let counts =
+            |held: &Statement| held.replica != replica || peers.counts_epoch(replica, held.view_change().epoch);
+        let changes = &mut self.view_changes;
+        changes.latest.iter_mut().for_each(|latest| {
+            latest.take_if(|held| !counts(held));
+        });
+        changes.claimed.iter_mut().flatten().for_each(|claimed| claimed.relayed.retain(counts));
+    }
+
     /// A view change of the journal: one that the new view names, or this replica's own, which left its view by it.
     pub(super) fn recall_view_change(&mut self, bytes: &[u8]) {
         let (content, ..) = ViewChange::decode(bytes).expect("the journal has statements that were sound");
@@ -597,22 +617,32 @@ impl Replica {
             self.view_changes.named.clear();
             self.view_changes.new_view = Some(statement);
         }
+        if !self.active {
+            // It was found right before it was recorded.
+            let batches = content.selection.to_vec();
+            self.view_changes.selection = Some(Selection { checkpoint: content.checkpoint, batches });
+        }
     }
 
-    /// The view was entered: its selection was proposed by it. Recorded anew later, it changes nothing.
+    /// The view was entered: its selection was proposed by it.
     pub(super) fn recall_entry(&mut self, now: Now) {
-        let Some(new_view) = self.view_changes.new_view.clone().filter(|new_view| new_view.view == self.view) else { return };
+        self.view_changes.selection = None;
+        self.accepted = self.stable();
+        self.proposed = self.stable();
+        self.clients.forget_proposed();
+        let Some(new_view) = self.view_changes.new_view.clone().filter(|new_view| new_view.view == self.view) else {
+            return;
+        };
         let content = new_view.new_view();
         let first = content.checkpoint.0.0 + 1;
         let last = SequenceNumber(content.checkpoint.0.0 + content.selection.len() as u64);
         self.carried_last = last;
         for (sequence, digest) in (first..).map(SequenceNumber).zip(content.selection) {
-            let slot = self.log.slot(sequence).filter(|slot| self.log.in_window(slot.sequence()) && slot.proposal.is_none());
-            if slot.is_some() {
+            if self.log.in_window(sequence) {
                 self.take_over(now, sequence, *digest);
             }
         }
-        self.proposed = self.proposed.max(last).max(self.stable());
+        self.proposed = last.max(self.stable());
         self.highest_seen = self.highest_seen.max(last.min(SequenceNumber(self.stable().0 + self.log.window())));
     }
 }

@@ -125,7 +125,7 @@ mod tests {
     fn wrong_pieces_spoil_nobody_elses() {
         let mut parts = Parts::new(10);
         let (bytes, whole) = statement(25);
-        let wrong = vec![0xff; 25];
+        let wrong = [0xff; 25];
         let (mut good, mut bad) = (None, None);
         let cut = parts.cut(StatementKind::NewView, OWNER, View(2), whole, &bytes);
         for (part, wrong) in cut.zip(wrong.chunks(10)) {

@@ -4,9 +4,9 @@ use super::process::{ArrangementOverride, NetworkOverrides, Parent, announce};
 use crate::failure::Failure;
 use crate::signals::stop_flag;
 use logothete_engine::cluster::{Cluster, ReplicaLocal};
+use logothete_engine::journal::Trouble;
 use logothete_engine::numbers::ReplicaId;
 use logothete_engine::pipeline::run_replica;
-use logothete_engine::journal::Trouble;
 use logothete_engine::replica::Event;
 use std::path::PathBuf;
 
@@ -81,9 +81,9 @@ fn text(event: Event) -> Option<String> {
         Event::MemoryTrouble(Trouble::Checkpoint) => {
             Some("a checkpoint could not be written: the journal grows to its bound; look at the disk".to_owned())
         }
-        Event::MemoryTrouble(Trouble::Unmade) => {
-            Some("no journal could be made after the recovery: this replica promises nothing; look at the disk".to_owned())
-        }
+        Event::MemoryTrouble(Trouble::Unmade) => Some(
+            "no journal could be made after the recovery: this replica promises nothing; look at the disk".to_owned(),
+        ),
         Event::StateFetched(sequence) => {
             Some(format!("fetched the state after sequence number {} from other replicas", sequence.0))
         }

@@ -355,8 +355,8 @@ mod tests {
         );
         let lines = table(&cluster(), &all());
         assert_eq!(lines[0], "replica  view   role     executed     checkpoint  journal  state        peers");
-        assert_eq!(lines[1], "0        0      primary  300          256         off      normal       0, 1, 2, 3");
-        assert_eq!(lines[2], "1        0      backup   300          256         off      normal       0, 1, 2, 3");
+        assert_eq!(lines[1], "0        0      primary  300          256         sync     normal       0, 1, 2, 3");
+        assert_eq!(lines[2], "1        0      backup   300          256         sync     normal       0, 1, 2, 3");
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn describe(record: &Record<'_>) -> String {
         Record::Proposal { view, sequence, timestamp_ns, entries } => {
             format!("{name}\tview {view} sequence {sequence} time {timestamp_ns} requests {}", entries.len())
         }
+        Record::Batch { sequence, entries, .. } => format!("{name}\tsequence {sequence}, {} requests", entries.len()),
         Record::Body { packet: bytes } | Record::ViewChange { bytes } | Record::NewView { bytes } => {
             format!("{name}\t{} bytes", bytes.len())
         }
@@ -116,6 +117,8 @@ fn describe(record: &Record<'_>) -> String {
             format!("{name}\tview {view} sequence {sequence} digest {digest:?}")
         }
         Record::ViewEntered { view } => format!("{name}\tview {view}"),
-        Record::Committed { sequence, digest } | Record::Stable { sequence, digest } => format!("{name}\tsequence {sequence} digest {digest:?}"),
+        Record::Committed { sequence, digest } | Record::Stable { sequence, digest } => {
+            format!("{name}\tsequence {sequence} digest {digest:?}")
+        }
     }
 }

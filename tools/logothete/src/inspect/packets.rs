@@ -27,10 +27,7 @@ pub fn capture(path: &Path, list: bool) -> Result<(), Failure> {
         }
     }
     print_line(&format!("capture {}: {} frames", path.display(), frames.frames.len()))?;
-    print_line(&format!(
-        "packets: {}, announcements: {}",
-        tally.packets, tally.announcements
-    ))?;
+    print_line(&format!("packets: {}, announcements: {}", tally.packets, tally.announcements))?;
     print_line(&format!("messages: {}", counted(&tally.messages)))?;
     print_line(&format!("passed over: {}", counted(&tally.others)))?;
     print_line("tags are not verified: that needs the session keys, which no file holds")?;

@@ -1,0 +1,247 @@
+//! Where a memory keeps its records and checkpoints: the data directory (`protocol.md JR-1` to `JR-10`), or what stands in for it in tests.
+
+use super::memory::Memory;
+use crate::cluster::{Cluster, Journal as Keeping};
+use crate::journal::birth::{DataDirectory, DataDirectoryError};
+use crate::journal::checkpoint_store::{BeginError, CheckpointConfig, CheckpointError, CheckpointStore};
+use crate::journal::{AppendError, Journal, JournalConfig, JournalError, JournalMode, JournalState, Mark, Record};
+use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::replica::engine_pages::EnginePagesError;
+use crate::service::RestoreError;
+use crate::state::{Snapshot, State};
+use logothete_crypto::{Digest, os_entropy};
+use logothete_transport::HostError;
+use std::path::PathBuf;
+
+/// A checkpoint is written when so many bytes of records came after the last one: two segments of the usual size.
+const CHECKPOINT_EVERY_BYTES: u64 = 128 << 20;
+
+/// A journal and a place for checkpoints, as a memory uses them.
+pub trait Keeper: Send {
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// There is no room for it now, or the disk failed.
+    fn append(&mut self, record: &Record<'_>) -> Result<Mark, AppendError>;
+
+    /// Looks how far the disk is, and begins the next write. Returns up to which record everything is durable.
+    fn poll(&mut self) -> Mark;
+
+    /// How the journal fares.
+    fn state(&self) -> &JournalState;
+
+    /// Begins to write a checkpoint in the background, with some bytes beside it.
+    ///
+    /// # Errors
+    /// One is being written, or the disk failed.
+    fn begin_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        snapshot: Snapshot,
+        blob: Vec<u8>,
+    ) -> Result<(), BeginError>;
+
+    /// The checkpoint that has become durable since the last call.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn poll_checkpoint(&mut self) -> Result<Option<SequenceNumber>, HostError>;
+
+    /// Lets go of the records below a mark.
+    fn trim(&mut self, below: Mark);
+
+    /// Waits until everything is durable.
+    ///
+    /// # Errors
+    /// The disk failed.
+    fn flush(&mut self) -> Result<Mark, JournalError>;
+
+    /// Waits until everything is durable, and says that this was all.
+    ///
+    /// # Errors
+    /// The disk failed.
+    fn close(self: Box<Self>) -> Result<Mark, JournalError>;
+}
+
+/// The files in a data directory.
+struct Files {
+    /// Stays locked.
+    _directory: DataDirectory,
+    journal: Journal,
+    store: CheckpointStore,
+}
+
+impl Keeper for Files {
+    fn append(&mut self, record: &Record<'_>) -> Result<Mark, AppendError> {
+        self.journal.append(record)
+    }
+
+    fn poll(&mut self) -> Mark {
+        self.journal.poll()
+    }
+
+    fn state(&self) -> &JournalState {
+        self.journal.state()
+    }
+
+    fn begin_checkpoint(
+        &mut self,
+        sequence: SequenceNumber,
+        snapshot: Snapshot,
+        blob: Vec<u8>,
+    ) -> Result<(), BeginError> {
+        self.store.begin(sequence, snapshot, blob)
+    }
+
+    fn poll_checkpoint(&mut self) -> Result<Option<SequenceNumber>, HostError> {
+        self.store.poll()
+    }
+
+    fn trim(&mut self, below: Mark) {
+        self.journal.trim(below);
+    }
+
+    fn flush(&mut self) -> Result<Mark, JournalError> {
+        self.journal.flush()
+    }
+
+    fn close(self: Box<Self>) -> Result<Mark, JournalError> {
+        self.journal.close()
+    }
+}
+
+/// A replica's memory that cannot be used, or made.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The data directory.
+    #[error(transparent)]
+    Directory(#[from] DataDirectoryError),
+    /// The journal.
+    #[error("{0}; to recover from the other replicas instead, start with --rejoin")]
+    Journal(#[from] JournalError),
+    /// A checkpoint.
+    #[error("{0}; to recover from the other replicas instead, start with --rejoin")]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint could not be begun.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    /// The host refused something.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The pages of a checkpoint are not this version's.
+    #[error(transparent)]
+    EnginePages(#[from] EnginePagesError),
+    /// The pages of a checkpoint are not this service's.
+    #[error(transparent)]
+    Service(#[from] RestoreError),
+    /// What stands beside a checkpoint is not this version's.
+    #[error(
+        "the checkpoint does not say which records it needs; to recover from the other replicas, start with --rejoin"
+    )]
+    Blob,
+    /// A journal that was kept in the background, and not closed.
+    #[error("the journal was kept in the background and not closed: promises may be missing; start with --rejoin")]
+    Incomplete,
+    /// The directory does not say what the replica promised.
+    #[error(
+        "{path} has neither a journal nor the birth marker: this replica does not remember what it promised; \
+         start it with --rejoin, and it recovers from the others"
+    )]
+    Lost {
+        /// The data directory.
+        path: PathBuf,
+    },
+}
+
+/// How a replica that recovers is to make its memory when it has.
+#[derive(Debug)]
+pub struct MemoryPlan {
+    directory: DataDirectory,
+    journal: JournalConfig,
+    checkpoints: CheckpointConfig,
+}
+
+impl MemoryPlan {
+    /// In a data directory.
+    pub fn new(directory: DataDirectory, cluster: &Cluster, id: ReplicaId, pages: u64) -> Self {
+        Self { directory, journal: journal_config(cluster, id), checkpoints: checkpoint_config(cluster, id, pages) }
+    }
+
+    /// Makes it, with a checkpoint from which it begins. Waits for the disk: the replica has nothing to say meanwhile.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn make(self, sequence: SequenceNumber, snapshot: Snapshot) -> Result<Memory, MemoryError> {
+        let mut store = CheckpointStore::open(&self.directory.checkpoints(), &self.checkpoints)?.store;
+        store.begin(sequence, snapshot, Mark(1).0.to_le_bytes().to_vec())?;
+        store.wait()?;
+        let journal = Journal::create(&self.directory.journal(), &self.journal, &mut os_entropy)?;
+        Ok(kept(self.directory, journal, store, Mark(0), Mark(1)))
+    }
+}
+
+fn journal_config(cluster: &Cluster, id: ReplicaId) -> JournalConfig {
+    let mode = match cluster.journal {
+        Keeping::Async => JournalMode::Async,
+        _ => JournalMode::Sync,
+    };
+    JournalConfig::new(mode, cluster.digest(), id)
+}
+
+fn checkpoint_config(cluster: &Cluster, id: ReplicaId, pages: u64) -> CheckpointConfig {
+    CheckpointConfig { context: cluster.digest(), replica: id, pages }
+}
+
+impl Memory {
+    /// The memory of a replica that has nothing to remember yet; its state has so many pages.
+    ///
+    /// # Errors
+    /// The host refuses, or there is a journal already.
+    pub fn create(directory: DataDirectory, cluster: &Cluster, id: ReplicaId, pages: u64) -> Result<Self, MemoryError> {
+        let journal = Journal::create(&directory.journal(), &journal_config(cluster, id), &mut os_entropy)?;
+        let store = CheckpointStore::open(&directory.checkpoints(), &checkpoint_config(cluster, id, pages))?.store;
+        directory.begin()?;
+        Ok(kept(directory, journal, store, Mark(0), Mark(1)))
+    }
+
+    /// Opens the memory of a former life. `begin` is called with its checkpoint, then `visit` with each record that came after; both before
+    /// this returns.
+    ///
+    /// # Errors
+    /// The memory is damaged, incomplete, or another's: what `begin` and `visit` were given is then worth nothing.
+    pub fn open<T>(
+        directory: DataDirectory,
+        cluster: &Cluster,
+        id: ReplicaId,
+        pages: u64,
+        begin: impl FnOnce(Option<(SequenceNumber, Digest, State)>) -> T,
+        visit: &mut dyn FnMut(&mut T, Record<'_>),
+    ) -> Result<(Self, T), MemoryError> {
+        let opened = CheckpointStore::open(&directory.checkpoints(), &checkpoint_config(cluster, id, pages))?;
+        let mut store = opened.store;
+        let (mut checkpoint, mut needed) = (None, Mark(1));
+        if let Some(stored) = opened.stored.first() {
+            let state = store.load(stored)?;
+            let digest = state.snapshot().digest();
+            let blob: [u8; 8] = stored.blob[..].try_into().map_err(|_| MemoryError::Blob)?;
+            needed = Mark(u64::from_le_bytes(blob));
+            checkpoint = Some((stored.sequence, digest, state));
+        }
+        let mut target = begin(checkpoint);
+        let config = journal_config(cluster, id);
+        let (journal, recovered) = Journal::open(&directory.journal(), &config, needed, &mut |mark, record| {
+            if mark >= needed {
+                visit(&mut target, record);
+            }
+        })?;
+        if !recovered.complete {
+            return Err(MemoryError::Incomplete);
+        }
+        let base = journal.appended();
+        Ok((kept(directory, journal, store, base, needed), target))
+    }
+}
+
+fn kept(directory: DataDirectory, journal: Journal, store: CheckpointStore, base: Mark, needed: Mark) -> Memory {
+    Memory::new(Box::new(Files { _directory: directory, journal, store }), base, needed, CHECKPOINT_EVERY_BYTES)
+}
