@@ -8,7 +8,7 @@ use logothete_engine::journal::birth::{BIRTH_TEXT, DataDirectory};
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::pipeline::{counters_path, run_replica};
 use logothete_engine::service::ServiceKind;
-use logothete_engine::service::kv::{Command, Outcome};
+use logothete_engine::service::kv::{COMMAND_HEADER_BYTES, COMMAND_OVERHEAD_BYTES_MAX, Command, Outcome};
 use logothete_transport::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -480,14 +480,19 @@ fn large_entries_outlive_a_power_cut() {
     assert!(cluster.states_agree());
 }
 
-/// `protocol.md LR-5`: values of nearly 1 MiB, read with and without being ordered.
+/// `protocol.md LR-1`, `LR-5`: values of 1 MiB under the longest key, read with and without being ordered; a byte more is refused.
 #[test]
 fn large_values_are_put_and_got() {
     let cluster = LocalCluster::start(ServiceKind::KeyValue, Transport::Mmsg, Arrangement::Shared);
     let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
-    let key = b"large";
-    let overhead = put(key, b"").len();
-    let large = patterned(7, session.operation_bytes_max() - overhead);
+    let key = &[b'k'; COMMAND_OVERHEAD_BYTES_MAX - COMMAND_HEADER_BYTES];
+    let large = patterned(7, 1 << 20);
+    let (bytes, limit) = (put(key, &large).len() + 1, put(key, &large).len());
+    let refused = session.call(&put(key, &patterned(7, (1 << 20) + 1)));
+    assert!(
+        matches!(refused, Err(ClientError::TooLarge { bytes: b, limit: l }) if (b, l) == (bytes, limit)),
+        "{refused:?}"
+    );
     for value in [&large[..], &large[..100_000], b"small", &large[..]] {
         assert_eq!(Outcome::decode(&session.call(&put(key, value)).unwrap()), Ok(Outcome::Done));
         assert_eq!(Outcome::decode(&session.query(&get(key)).unwrap()), Ok(Outcome::Value(value)));

@@ -408,7 +408,7 @@ fn a_long_result_is_believed_by_digest_and_taken_from_anybody() {
     let wrong = vec![6; 2500];
     for (from, bytes, named) in [(3, &wrong, whole), (3, &wrong, digest(&wrong)), (2, &results, whole)] {
         assert!(completed.is_empty(), "what only a liar gives is not the result");
-        for part in crate::wire::parts::cut_result(of, named, bytes, 1000) {
+        for part in crate::wire::parts::cut_result(of, named, bytes, 1000, 0) {
             let complete = &mut |_: Operations<'_>, results: &[u8]| completed.push(results.to_vec());
             client.on_reply_part(at(1), ReplicaId(from), &part, complete);
         }

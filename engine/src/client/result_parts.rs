@@ -97,7 +97,7 @@ mod tests {
         let (bytes, of, whole) = result(1);
         let wrong = vec![9; 2500];
         for (index, (part, lie)) in
-            cut_result(of, whole, &bytes, 1000).zip(cut_result(of, whole, &wrong, 1000)).enumerate()
+            cut_result(of, whole, &bytes, 1000, 0).zip(cut_result(of, whole, &wrong, 1000, 0)).enumerate()
         {
             assert_eq!(parts.take(ReplicaId(2), &lie), None);
             let taken = parts.take(ReplicaId(1), &part);
@@ -113,7 +113,7 @@ mod tests {
         let mut parts = ResultParts::new(4, 1000, 4000);
         for nonce in 0..100 {
             let (bytes, of, whole) = result(nonce);
-            let part = cut_result(of, whole, &bytes, 1000).next().unwrap();
+            let part = cut_result(of, whole, &bytes, 1000, 0).next().unwrap();
             for odd in [
                 ReplyPart { total_bytes: 4001, ..part },
                 ReplyPart { index: 3, ..part },

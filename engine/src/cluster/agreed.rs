@@ -7,6 +7,7 @@ use crate::numbers::ClientId;
 use crate::replica::bodies::{PartShape, bodies_bytes_max};
 use crate::replica::engine_pages::clients_fitting;
 use crate::service::RESULT_HEADER_BYTES;
+use crate::service::kv::COMMAND_OVERHEAD_BYTES_MAX;
 use crate::wire::reply::REPLY_OVERHEAD_BYTES;
 use crate::wire::request::{lone_request_bytes, operation_bytes_max, request_bytes_max};
 use crate::wire::{Audience, packet};
@@ -38,7 +39,8 @@ pub struct Cluster {
     pub mac: MacAlgorithm,
     /// Most bytes of one datagram's payload.
     pub datagram_bytes_max: usize,
-    /// Most bytes of one operation.
+    /// Most bytes of what one operation carries for its user: an entry of the log, or a value of the key-value service; the command around
+    /// a value has room of its own.
     pub operation_bytes_max: usize,
     /// Sequence numbers from one checkpoint to the next; the window is twice as long.
     pub checkpoint_interval: u64,
@@ -218,9 +220,18 @@ impl Cluster {
         self.clients.len() - 1
     }
 
+    /// Most bytes of an operation as applications submit it: what [`Cluster::operation_bytes_max`] counts, and around a value the header of
+    /// its command and a key of any length.
+    pub fn command_bytes_max(&self) -> usize {
+        match self.service {
+            ServiceKind::Log | ServiceKind::Null => self.operation_bytes_max,
+            ServiceKind::KeyValue => self.operation_bytes_max + COMMAND_OVERHEAD_BYTES_MAX,
+        }
+    }
+
     /// Most bytes of a request message: what one packet carries, or the longest operation in a request of its own.
     pub fn request_bytes_max(&self) -> usize {
-        self.request_packet_bytes_max().max(lone_request_bytes(self.operation_bytes_max))
+        self.request_packet_bytes_max().max(lone_request_bytes(self.command_bytes_max()))
     }
 
     /// Most bytes of a request message that travels in one packet.
@@ -234,7 +245,7 @@ impl Cluster {
         let packet = self.reply_packet_bytes_max();
         match self.service {
             ServiceKind::Log => packet,
-            ServiceKind::KeyValue | ServiceKind::Null => packet.max(RESULT_HEADER_BYTES + self.operation_bytes_max),
+            ServiceKind::KeyValue | ServiceKind::Null => packet.max(RESULT_HEADER_BYTES + self.command_bytes_max()),
         }
     }
 

@@ -75,7 +75,7 @@ pub fn run_driver(
             ServiceKind::KeyValue => ServiceFact::KeyValue,
             ServiceKind::Null => ServiceFact::Null,
         },
-        operation_bytes_max: cluster.operation_bytes_max as u32,
+        operation_bytes_max: cluster.command_bytes_max() as u32,
         result_bytes_max: cluster.result_bytes_max() as u32,
     };
     // Session numbers of one start never meet those of another (`protocol.md DR-5`): they count up from the time of the
@@ -127,7 +127,7 @@ pub fn run_driver(
             replicas,
             weak: cluster.quorum_weak(),
             service: cluster.service,
-            operation_bytes_max: cluster.operation_bytes_max,
+            operation_bytes_max: cluster.command_bytes_max(),
             query_bytes_max: operations_bytes_max - OPERATION_HEADER_BYTES,
             message_bytes_max: cluster.request_bytes_max(),
         },
@@ -158,7 +158,7 @@ fn geometry_min(cluster: &Cluster) -> Geometry {
 /// The rings of an application that asks for no size: for operations of any size.
 fn geometry(cluster: &Cluster) -> Geometry {
     let (usual, least) = (ListenerConfig::default().geometry, geometry_min(cluster));
-    let longest = message_footprint_bytes(cluster.operation_bytes_max).next_power_of_two();
+    let longest = message_footprint_bytes(cluster.command_bytes_max()).next_power_of_two();
     Geometry {
         requests_bytes: usual.requests_bytes.max(least.requests_bytes).max(longest),
         responses_bytes: usual.responses_bytes.max(least.responses_bytes),

@@ -13,14 +13,14 @@ use crate::replica::assemblies::{Assemblies, Way};
 use crate::replica::bodies::Bodies;
 use crate::replica::clients::{Admission, Clients};
 use crate::replica::engine_pages::EngineHeader;
+use crate::replica::long_results::LongResults;
 use crate::replica::{Event, Now, ScheduledRequest};
 use crate::service::Service;
-use crate::wire::parts::{REPLY_PART_OVERHEAD_BYTES, RequestPart, ResultOf, cut_result, reply_piece_bytes};
+use crate::wire::parts::{RequestPart, reply_piece_bytes};
 use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
 use crate::wire::reply::{Answer, Mode, abridged};
 use crate::wire::request::RequestName;
 use crate::wire::{Audience, Message};
-use logothete_crypto::{Digest, digest};
 use std::ops::Range;
 
 /// One server.
@@ -31,7 +31,7 @@ pub struct Unreplicated {
     /// The longest request that travels in one packet, and the longest.
     request_bytes_max: (usize, usize),
     reply_packet_bytes_max: usize,
-    reply_piece_bytes: usize,
+    long_results: LongResults,
     executor: Executor,
     reader: Reader,
     executed: SequenceNumber,
@@ -55,7 +55,7 @@ impl Unreplicated {
             assemblies: Assemblies::new(),
             request_bytes_max: (packet, cluster.request_bytes_max()),
             reply_packet_bytes_max: reply_packet,
-            reply_piece_bytes: reply_piece_bytes(cluster.datagram_bytes_max),
+            long_results: LongResults::new(clients, reply_piece_bytes(cluster.datagram_bytes_max)),
             executor: Executor::new(service, replies),
             reader: Reader::new(),
             executed: SequenceNumber(0),
@@ -76,8 +76,7 @@ impl Unreplicated {
                 held.reply(name, View(0), Mode::Committed, answer).append(&mut self.message);
                 outbox.add(audience, &self.message);
                 if in_parts {
-                    let of = ResultOf::Request(name.incarnation, name.number);
-                    add_parts(of, answer.digest(), held.results, self.reply_piece_bytes, audience, outbox);
+                    self.long_results.add_reply(name, answer.digest());
                 }
             });
         }
@@ -126,8 +125,7 @@ impl Unreplicated {
                 continue;
             };
             if result.len() > self.reply_packet_bytes_max {
-                let (of, piece_bytes) = (ResultOf::Query(nonce), self.reply_piece_bytes);
-                add_parts(of, digest(result), result, piece_bytes, audience, outbox);
+                self.long_results.add_answer(client, nonce, result);
             } else {
                 let outcome = QueryOutcome::Answered(Answer::Full(result));
                 QueryAnswer { nonce, outcome }.append(&mut self.message);
@@ -135,16 +133,6 @@ impl Unreplicated {
             }
         }
         self.query_bytes.clear();
-    }
-}
-
-/// Sends a result that fits no packet.
-fn add_parts(of: ResultOf, whole: Digest, result: &[u8], piece_bytes: usize, audience: Audience, outbox: &mut Outbox) {
-    let mut message = Vec::with_capacity(piece_bytes + REPLY_PART_OVERHEAD_BYTES);
-    for part in cut_result(of, whole, result, piece_bytes) {
-        message.clear();
-        part.append(&mut message);
-        outbox.add(audience, &message);
     }
 }
 
@@ -210,6 +198,12 @@ impl Core for Unreplicated {
             self.reply(name, outbox);
         }
         self.answer_queries(outbox);
+        let message = &mut self.message;
+        self.long_results.send(now.monotonic_ns, &self.clients, |client, part| {
+            message.clear();
+            part.append(message);
+            outbox.add(Audience::Client(client), message);
+        });
         if self.reader.has_questions() {
             let (oldest, end) = self.executor.log_bounds();
             let (clients, executed) = (&self.clients, self.executed);
@@ -232,7 +226,7 @@ impl Core for Unreplicated {
     }
 
     fn deadline_ns(&self) -> u64 {
-        u64::MAX
+        self.long_results.deadline_ns()
     }
 
     /// Nothing ever happens to it.

@@ -16,6 +16,7 @@ pub mod clients;
 pub mod engine_pages;
 pub mod evidence;
 pub mod log;
+pub mod long_results;
 mod normal_case;
 pub mod output;
 mod peers;
@@ -49,6 +50,7 @@ use clients::Clients;
 use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
+use long_results::LongResults;
 use peers::Peers;
 use promises::Promises;
 use reads::Reads;
@@ -201,6 +203,7 @@ pub struct Replica {
     log: Log,
     bodies: Bodies,
     assemblies: Assemblies,
+    long_results: LongResults,
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
@@ -255,13 +258,19 @@ impl Replica {
         assert!((1..=window).contains(&config.pipeline_depth));
         assert!((1..=limits::BATCH_REQUESTS_MAX).contains(&config.batch_requests_max));
         assert!((1..=limits::CLIENTS_MAX).contains(&config.clients) && config.client_window >= 1);
-        assert!(config.request_packet_bytes_max <= config.batch_bytes_max(), "a batch can name one request of any packet");
+        assert!(
+            config.request_packet_bytes_max <= config.batch_bytes_max(),
+            "a batch can name one request of any packet"
+        );
         assert!(config.request_packet_bytes_max <= config.request_bytes_max);
         if config.request_packet_bytes_max < config.request_bytes_max {
             let body = config.parts.body_bytes(config.request_bytes_max);
             let log = config.bodies_bytes_max - config.waiting_bytes_max();
             assert!(2 * window as usize * body <= log, "each number of the log can name a request of any size");
-            assert!(2 * body <= config.waiting_bytes_max() / config.clients, "each client can have one waiting and one arriving");
+            assert!(
+                2 * body <= config.waiting_bytes_max() / config.clients,
+                "each client can have one waiting and one arriving"
+            );
         }
         Self {
             config,
@@ -280,6 +289,7 @@ impl Replica {
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max(), config.parts),
             assemblies: Assemblies::new(),
+            long_results: LongResults::new(config.clients, config.reply_piece_bytes),
             clients: Clients::new(
                 config.clients,
                 config.client_window,
@@ -396,6 +406,7 @@ impl Replica {
         self.propose(now, output);
         self.release_queries(output);
         self.sweep_parts(now);
+        self.send_long_results(now, output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
     }
@@ -414,6 +425,7 @@ impl Replica {
             view_due_ns,
             self.recovery_due_ns(),
             self.null_deadline_ns(self.looked_ns),
+            self.long_results.deadline_ns(),
         ];
         dues.into_iter().min().expect("there are some")
     }

@@ -9,10 +9,8 @@ use super::{Reject, Replica};
 use crate::limits::{QUERIES_BYTES_MAX, QUERIES_MAX};
 use crate::numbers::ClientId;
 use crate::wire::Audience;
-use crate::wire::parts::ResultOf;
 use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
 use crate::wire::reply::abridged;
-use logothete_crypto::digest;
 use std::ops::Range;
 
 #[derive(Debug)]
@@ -118,7 +116,7 @@ impl Replica {
         let full = self.config.quorum.answers_in_full(self.config.id, nonce);
         if full && result.len() > self.config.reply_packet_bytes_max {
             // The parts together are the answer: a digest beside them would only say that this replica has nothing more to say.
-            return self.send_result_parts(audience, ResultOf::Query(nonce), digest(result), result, output);
+            return self.long_results.add_answer(client, nonce, result);
         }
         abridged(result, full, |answer| {
             let answer = QueryAnswer { nonce, outcome: QueryOutcome::Answered(answer) };

@@ -7,11 +7,10 @@ use super::output::Output;
 use super::{Now, Reject, Replica};
 use crate::authentication::AuthenticatedPacket;
 use crate::numbers::{ClientId, Principal};
-use crate::wire::parts::{RequestPart, ResultOf, cut_result};
+use crate::wire::parts::RequestPart;
 use crate::wire::reply::{Mode, Refusal, RefusalReason, abridged};
 use crate::wire::request::{Request, RequestName};
 use crate::wire::{Audience, Message};
-use logothete_crypto::Digest;
 
 impl Replica {
     pub(super) fn on_request(
@@ -172,7 +171,7 @@ impl Replica {
 
     /// Sends the reply to an executed request, if it is still held: with the results themselves if `full` or if they are short, otherwise
     /// with their digest (`protocol.md CL-5`).
-    pub(super) fn send_reply(&self, name: RequestName, full: bool, output: &mut Output) {
+    pub(super) fn send_reply(&mut self, name: RequestName, full: bool, output: &mut Output) {
         let Some(held) = self.clients.reply(name) else { return };
         let tentative = self.tentative.is_some_and(|(sequence, _)| sequence == held.sequence);
         let (view, mode) = (self.view, if tentative { Mode::Tentative } else { Mode::Committed });
@@ -187,24 +186,16 @@ impl Replica {
                 output.send(to, |bytes| reply.append(bytes));
             }
             if full && in_parts {
-                let of = ResultOf::Request(name.incarnation, name.number);
-                self.send_result_parts(to, of, results.digest(), held.results, output);
+                self.long_results.add_reply(name, results.digest());
             }
         });
     }
 
-    /// Sends a result that fits no packet, behind the message that gives its digest (`protocol.md LR-5`).
-    pub(super) fn send_result_parts(
-        &self,
-        audience: Audience,
-        of: ResultOf,
-        whole: Digest,
-        result: &[u8],
-        output: &mut Output,
-    ) {
-        for part in cut_result(of, whole, result, self.config.reply_piece_bytes) {
-            output.send(audience, |bytes| part.append(bytes));
-        }
+    /// Sends parts of results that fit no packet, as it is their turn (`protocol.md LR-5`).
+    pub(super) fn send_long_results(&mut self, now: Now, output: &mut Output) {
+        self.long_results.send(now.monotonic_ns, &self.clients, |client, part| {
+            output.send(Audience::Client(client), |bytes| part.append(bytes));
+        });
     }
 
     fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {

@@ -172,14 +172,15 @@ impl<'a> ReplyPart<'a> {
     }
 }
 
-/// Cuts a result into its parts, of `piece_bytes` each.
+/// Cuts a result into its parts, of `piece_bytes` each, and gives them from the one at `first` on.
 pub fn cut_result(
     of: ResultOf,
     whole: Digest,
     result: &[u8],
     piece_bytes: usize,
+    first: usize,
 ) -> impl Iterator<Item = ReplyPart<'_>> {
-    let pieces = result.chunks(piece_bytes).enumerate();
+    let pieces = result.chunks(piece_bytes).enumerate().skip(first);
     pieces.map(move |(index, bytes)| ReplyPart { of, digest: whole, total_bytes: result.len(), index, bytes })
 }
 

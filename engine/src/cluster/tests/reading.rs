@@ -4,6 +4,7 @@ use super::super::init::{Plan, generate};
 use super::super::*;
 use super::{entropy, generated, parse, plan};
 use crate::limits;
+use crate::service::kv::Command;
 use crate::wire::request::{lone_request_bytes, request_bytes_max};
 use logothete_crypto::MacAlgorithm;
 use proptest::prelude::*;
@@ -99,7 +100,11 @@ fn room_for_an_operation() {
     assert_eq!(cluster.operation_bytes_max, limits::OPERATION_BYTES_MAX);
     assert_eq!(cluster.request_bytes_max(), lone_request_bytes(limits::OPERATION_BYTES_MAX));
     cluster.service = ServiceKind::KeyValue;
-    assert_eq!(cluster.result_bytes_max(), limits::OPERATION_BYTES_MAX);
+    // The longest value has room under the longest key, in a put and in the result of a get.
+    let put = Command::Put { key: &[0; 65535], value: &[0; limits::OPERATION_BYTES_MAX] }.encode_to_vec();
+    assert_eq!(cluster.command_bytes_max(), put.len());
+    assert_eq!(cluster.request_bytes_max(), lone_request_bytes(put.len()));
+    assert_eq!(cluster.result_bytes_max(), put.len());
     cluster.check().unwrap();
     // `protocol.md LR-3`: less where the windows, or the clients, leave less memory to each.
     cluster.checkpoint_interval = limits::WINDOW_MAX / 2;
