@@ -58,6 +58,10 @@ pub const PARTS_BURST_BYTES: usize = 64 * 1024;
 /// How long a client waits between such bursts: 256 MB/s.
 pub const PARTS_PACE_NS: u64 = 250_000;
 
+/// The longest wait between bursts of a client whose requests in parts had to be sent again: it doubles for each, and halves for each that
+/// needed it not. 4 MB/s.
+pub const PARTS_PACE_MAX_NS: u64 = 64 * PARTS_PACE_NS;
+
 /// The bytes of long results that a replica sends in one turn, to all clients together: with what else a turn sends, they fit its frames.
 pub const PARTS_TURN_BYTES: usize = 4 * PARTS_BURST_BYTES;
 

@@ -2,7 +2,7 @@
 //! operation (`protocol.md RD-1` to `RD-4`).
 
 use super::full_results::FullResults;
-use super::result_parts::ResultParts;
+use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
 use crate::authentication::AuthenticatedPacket;
 use crate::limits::QUERIES_MAX;
@@ -195,7 +195,7 @@ impl Queries {
         if !(self.lowest..self.unsent).contains(&nonce) || self.at(nonce).stage != Stage::Asked {
             return;
         }
-        if let Some(result) = self.result_parts.take(from, part) {
+        if let PartTaken::Whole(result) = self.result_parts.take(from, part) {
             let outcome = QueryOutcome::Answered(Answer::Full(&result));
             self.on_answer(now, from, &QueryAnswer { nonce, outcome }, finish);
         }

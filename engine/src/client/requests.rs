@@ -1,10 +1,13 @@
 //! Requests under way: numbered, sent to all replicas, sent again until enough of them say the same (`protocol.md CL-1` to `CL-6`, `CL-8`).
 
 use super::full_results::FullResults;
-use super::result_parts::ResultParts;
+use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
 use crate::authentication::AuthenticatedPacket;
-use crate::limits::{PARTS_BURST_BYTES, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_BYTE_NS};
+use crate::limits::{
+    PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_BYTE_NS, RETRANSMIT_MAX_NS,
+    RETRANSMIT_MIN_NS,
+};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
 use crate::replica::Now;
 use crate::wire::Message;
@@ -97,6 +100,14 @@ impl Outstanding {
         trips.timeout_ns(self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
     }
 
+    /// Whether it is known what the results are, and they are on their way, as others are before them: then it is not sent again, for the longest
+    /// time that requests wait at all.
+    fn awaits_results(&self, now_ns: u64, heard_ns: u64, config: &ClientConfig) -> bool {
+        heard_ns + RETRANSMIT_MIN_NS > now_ns
+            && now_ns < self.sent_first_ns + RETRANSMIT_MAX_NS
+            && self.votes.iter().flatten().any(|vote| self.is_decided(vote, config))
+    }
+
     /// Counts a reply, and returns the vote that its replica now has.
     fn count(&mut self, from: ReplicaId, reply: &Reply<'_>) -> Option<Vote> {
         if *self.digest.get_or_insert_with(|| digest(&self.message)) != reply.request {
@@ -144,11 +155,16 @@ pub struct Client {
     operations_in_flight: usize,
     /// Of requests in parts.
     large_bytes_in_flight: usize,
-    /// When the next burst of parts may leave.
+    /// When the next burst of parts may leave, and how long the one after it waits.
     parts_at_ns: u64,
+    parts_pace_ns: u64,
     part_message: Vec<u8>,
     result_parts: ResultParts,
     trips: RoundTrip,
+    /// Of requests in parts, from their last part on.
+    large_trips: RoundTrip,
+    /// When something new of a long result came last.
+    results_heard_ns: u64,
     superseding: [Incarnation; REPLICAS_MAX],
     /// The highest view that each replica reported.
     views: [View; REPLICAS_MAX],
@@ -171,9 +187,12 @@ impl Client {
             operations_in_flight: 0,
             large_bytes_in_flight: 0,
             parts_at_ns: 0,
+            parts_pace_ns: PARTS_PACE_NS,
             part_message: Vec::new(),
             result_parts: ResultParts::new(config.replicas, config.reply_piece_bytes, config.reply_bytes_max),
             trips: RoundTrip::default(),
+            large_trips: RoundTrip::default(),
+            results_heard_ns: 0,
             superseding: [Incarnation(0); REPLICAS_MAX],
             views: [View(0); REPLICAS_MAX],
             overloaded: 0,
@@ -249,7 +268,7 @@ impl Client {
         if self.parts_at_ns > now_ns {
             return;
         }
-        let (config, incarnation, trips) = (self.config, self.incarnation, self.trips);
+        let (config, incarnation, trips) = (self.config, self.incarnation, self.large_trips);
         let mut part_message = std::mem::take(&mut self.part_message);
         let mut bytes_left = PARTS_BURST_BYTES;
         for number in self.lowest.0..self.next.0 {
@@ -267,13 +286,16 @@ impl Client {
                 bytes_left = bytes_left.saturating_sub(part_message.len());
                 request.part_next += 1;
                 if request.part_next == request.parts {
+                    if request.tries == 1 {
+                        request.sent_first_ns = now_ns;
+                    }
                     request.resend_at_ns = now_ns + request.patience_ns(&trips);
                 }
             }
         }
         self.part_message = part_message;
         if bytes_left < PARTS_BURST_BYTES {
-            self.parts_at_ns = now_ns + PARTS_PACE_NS;
+            self.parts_at_ns = now_ns + self.parts_pace_ns;
         }
     }
 
@@ -281,9 +303,13 @@ impl Client {
     pub fn on_due(&mut self, now: Now, mut send: impl FnMut(&[u8])) {
         self.send_parts(now.monotonic_ns, &mut send);
         for number in self.lowest.0..self.next.0 {
-            let trips = self.trips;
+            let (trips, config, heard_ns) = (self.trips, self.config, self.results_heard_ns);
             let request = self.at_mut(RequestNumber(number));
             if request.answered || request.resend_at_ns > now.monotonic_ns {
+                continue;
+            }
+            if request.awaits_results(now.monotonic_ns, heard_ns, &config) {
+                request.resend_at_ns = now.monotonic_ns + RETRANSMIT_MIN_NS;
                 continue;
             }
             if request.tries == 0 {
@@ -298,6 +324,8 @@ impl Client {
                 // All parts again, as they come to their turn: which of them are lacking where, the client does not know.
                 request.part_next = 0;
                 request.resend_at_ns = u64::MAX;
+                // They are lost, or late: either way what follows is to come more slowly.
+                self.parts_pace_ns = (2 * self.parts_pace_ns).min(PARTS_PACE_MAX_NS);
             }
             self.retransmitted += u64::from(again);
         }
@@ -364,7 +392,11 @@ impl Client {
         if incarnation != self.incarnation || !self.is_outstanding(number) {
             return;
         }
-        let Some(results) = self.result_parts.take(from, part) else { return };
+        let taken = self.result_parts.take(from, part);
+        if !matches!(taken, PartTaken::Nothing) {
+            self.results_heard_ns = now.monotonic_ns;
+        }
+        let PartTaken::Whole(results) = taken else { return };
         let request = self.at_mut(number);
         request.full.keep(from, part.digest, &results);
         let votes = request.votes;
@@ -402,6 +434,7 @@ impl Client {
         }
         // What takes several packets tells little of what one takes.
         let ordinary = request.tries == 1 && request.parts == 0 && !long;
+        let at_first = request.tries == 1;
         let took_ns = now.monotonic_ns.saturating_sub(request.sent_first_ns);
         let (count, large_bytes) = (request.operation_count, if request.parts > 0 { request.message.len() } else { 0 });
         if large_bytes > 0 {
@@ -413,6 +446,13 @@ impl Client {
         self.result_parts.forget(ResultOf::Request(self.incarnation, number));
         if ordinary {
             self.trips.measured(took_ns);
+        }
+        if large_bytes > 0 {
+            // Also of what was sent more than once: where all of them take longer than their time-out, none else would ever be measured.
+            self.large_trips.measured(took_ns);
+            if at_first {
+                self.parts_pace_ns = (self.parts_pace_ns / 2).max(PARTS_PACE_NS);
+            }
         }
         while self.lowest < self.next && self.at(self.lowest).answered {
             self.lowest = self.lowest.next();

@@ -415,3 +415,56 @@ fn a_long_result_is_believed_by_digest_and_taken_from_anybody() {
     }
     assert_eq!(completed, [results]);
 }
+
+/// `protocol.md LR-1`: where all large requests take longer than their time-out, the time-out grows, and parts leave more slowly until some need
+/// no second sending.
+#[test]
+fn large_requests_that_are_late_are_sent_again_less_and_less() {
+    const TAKES_NS: u64 = 300_000_000;
+    let mut client = opened();
+    let (mut now_ns, mut sent_again) = (0, Vec::new());
+    for number in 1..=12 {
+        let (begun_ns, before) = (now_ns, client.retransmitted());
+        let request = submit_large(&mut client, Now { monotonic_ns: now_ns, wall_ns: 0 });
+        assert!(request.len() > 1);
+        while client.deadline_ns() < begun_ns + TAKES_NS {
+            now_ns = now_ns.max(client.deadline_ns());
+            due(&mut client, Now { monotonic_ns: now_ns, wall_ns: 0 });
+        }
+        now_ns = begun_ns + TAKES_NS;
+        let answered = Now { monotonic_ns: now_ns, wall_ns: 0 };
+        for from in [0, 1] {
+            let reply = Reply {
+                request: digest(&client.at(RequestNumber(number)).message),
+                ..reply(number, 2 + number, b"result")
+            };
+            client.on_reply(answered, ReplicaId(from), &reply, &mut |_, _| {});
+        }
+        sent_again.push(client.retransmitted() - before);
+        if number == 1 {
+            assert!(client.parts_pace_ns > PARTS_PACE_NS, "what was lost, or late, is followed more slowly");
+        }
+    }
+    assert!(sent_again[0] >= 2 && sent_again[8..] == [0; 4], "{sent_again:?}");
+    assert_eq!(client.parts_pace_ns, PARTS_PACE_NS, "and at full pace again when nothing is");
+}
+
+/// `protocol.md LR-5`: while a decided result is on its way, or others before it, it is not asked for again; when nothing comes any more, it is.
+#[test]
+fn what_is_on_its_way_is_not_asked_for_again() {
+    let mut client = submitted(false);
+    let results = vec![5; 2500];
+    let (whole, of) = (digest(&results), ResultOf::Request(INCARNATION, RequestNumber(1)));
+    let by_digest = Reply { results: Answer::Digest(&whole), ..reply(1, 2, b"") };
+    assert!(hear(&mut client, 0, &by_digest).is_empty() && hear(&mut client, 1, &by_digest).is_empty());
+    let due_ns = client.deadline_ns();
+    let late = Now { monotonic_ns: due_ns, wall_ns: 0 };
+    let part = crate::wire::parts::cut_result(of, whole, &results, 1000, 0).next().unwrap();
+    client.on_reply_part(late, ReplicaId(2), &part, &mut |_, _| panic!("one part is not all"));
+    assert!(due(&mut client, late).is_empty(), "it comes");
+    assert_eq!(client.deadline_ns(), due_ns + RETRANSMIT_MIN_NS);
+    // The same part again is nothing new.
+    let later = Now { monotonic_ns: due_ns + RETRANSMIT_MIN_NS, wall_ns: 0 };
+    client.on_reply_part(later, ReplicaId(2), &part, &mut |_, _| panic!("one part is not all"));
+    assert_eq!(due(&mut client, later).len(), 1);
+}

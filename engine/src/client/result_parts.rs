@@ -18,6 +18,17 @@ struct Assembly {
     missing: usize,
 }
 
+/// What became of a part.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PartTaken {
+    /// It is known, or of no use, or what it was of is not what it was said to be.
+    Nothing,
+    /// It was not here yet, and others are not either.
+    Kept,
+    /// With it the result is whole, and is what its digest names.
+    Whole(Vec<u8>),
+}
+
 /// The results on their way to one client.
 #[derive(Debug)]
 pub(super) struct ResultParts {
@@ -34,13 +45,13 @@ impl ResultParts {
         Self { piece_bytes, result_bytes_max, unfinished: (0..replicas).map(|_| VecDeque::new()).collect() }
     }
 
-    /// Takes a part of something that is asked for. Returns the result when it is whole and is what its digest names.
-    pub(super) fn take(&mut self, from: ReplicaId, part: &ReplyPart<'_>) -> Option<Vec<u8>> {
-        let unfinished = self.unfinished.get_mut(usize::from(from.0))?;
-        let start = part.index.checked_mul(self.piece_bytes)?;
+    /// Takes a part of something that is asked for.
+    pub(super) fn take(&mut self, from: ReplicaId, part: &ReplyPart<'_>) -> PartTaken {
+        let Some(unfinished) = self.unfinished.get_mut(usize::from(from.0)) else { return PartTaken::Nothing };
+        let Some(start) = part.index.checked_mul(self.piece_bytes) else { return PartTaken::Nothing };
         let expected = part.total_bytes.saturating_sub(start).min(self.piece_bytes);
         if part.total_bytes > self.result_bytes_max || part.bytes.len() != expected {
-            return None;
+            return PartTaken::Nothing;
         }
         let same =
             |held: &Assembly| (held.of, held.digest, held.bytes.len()) == (part.of, part.digest, part.total_bytes);
@@ -60,15 +71,17 @@ impl ResultParts {
         };
         let held = &mut unfinished[at];
         if std::mem::replace(&mut held.present[part.index], true) {
-            return None;
+            return PartTaken::Nothing;
         }
         held.bytes[start..start + expected].copy_from_slice(part.bytes);
         held.missing -= 1;
         if held.missing > 0 {
-            return None;
+            return PartTaken::Kept;
         }
-        let whole = unfinished.remove(at)?;
-        (digest(&whole.bytes) == whole.digest).then_some(whole.bytes)
+        match unfinished.remove(at) {
+            Some(whole) if digest(&whole.bytes) == whole.digest => PartTaken::Whole(whole.bytes),
+            _ => PartTaken::Nothing,
+        }
     }
 
     /// Something is answered: what is on its way of it is of no use.
@@ -99,10 +112,10 @@ mod tests {
         for (index, (part, lie)) in
             cut_result(of, whole, &bytes, 1000, 0).zip(cut_result(of, whole, &wrong, 1000, 0)).enumerate()
         {
-            assert_eq!(parts.take(ReplicaId(2), &lie), None);
+            assert!(!matches!(parts.take(ReplicaId(2), &lie), PartTaken::Whole(_)));
             let taken = parts.take(ReplicaId(1), &part);
-            assert_eq!(taken.is_some(), index == 2);
-            assert!(taken.is_none_or(|taken| taken == bytes));
+            assert_eq!(taken, if index == 2 { PartTaken::Whole(bytes.clone()) } else { PartTaken::Kept });
+            assert_eq!(index == 2, parts.unfinished[1].is_empty());
         }
         assert!(parts.unfinished.iter().all(VecDeque::is_empty));
     }
@@ -120,12 +133,12 @@ mod tests {
                 ReplyPart { index: usize::MAX, ..part },
                 ReplyPart { bytes: &bytes[..999], ..part },
             ] {
-                assert_eq!(parts.take(ReplicaId(3), &odd), None);
+                assert_eq!(parts.take(ReplicaId(3), &odd), PartTaken::Nothing);
             }
-            assert_eq!(parts.take(ReplicaId(3), &part), None);
+            assert_eq!(parts.take(ReplicaId(3), &part), PartTaken::Kept);
             // Another digest for the same thing takes its place.
-            assert_eq!(parts.take(ReplicaId(3), &ReplyPart { digest: Digest([1; 32]), ..part }), None);
-            assert_eq!(parts.take(ReplicaId(9), &part), None, "there is no such replica");
+            assert_eq!(parts.take(ReplicaId(3), &ReplyPart { digest: Digest([1; 32]), ..part }), PartTaken::Kept);
+            assert_eq!(parts.take(ReplicaId(9), &part), PartTaken::Nothing, "there is no such replica");
         }
         assert_eq!(parts.unfinished[3].len(), RESULT_PARTS_UNFINISHED_MAX);
         parts.forget(ResultOf::Query(99));

@@ -119,7 +119,8 @@ impl LongResults {
                 let id = ClientId(client as u16);
                 let bytes = result.bytes(id, clients);
                 let part = cut_result(result.of, result.whole, bytes, self.piece_bytes, result.next).next();
-                let ended = part.is_none();
+                let sent_bytes = |part: &ReplyPart<'_>| part.index * self.piece_bytes + part.bytes.len();
+                let ended = part.is_none_or(|part| sent_bytes(&part) == part.total_bytes);
                 if let Some(part) = part {
                     burst_bytes = burst_bytes.saturating_sub(part.bytes.len());
                     send(id, part);

@@ -62,7 +62,9 @@ impl Replica {
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
         // What was executed tentatively still lacks its commits.
         let committed = self.tentative.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
-        let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || !self.active;
+        // A primary that lacks parts of what the others have whole says that it lives, or it would be suspected for a lost packet.
+        let unfinished = !self.assemblies.is_empty();
+        let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || unfinished || !self.active;
         self.pulse.update(now.monotonic_ns, work);
         if now.monotonic_ns < self.pulse.due_ns {
             return;
