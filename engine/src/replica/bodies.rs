@@ -149,6 +149,11 @@ impl Bodies {
         Some(BodyRef { class: class as u8, index })
     }
 
+    /// The bytes of all bodies that are referred to.
+    pub fn bytes_held(&self) -> usize {
+        self.bytes_held
+    }
+
     /// One reference more.
     pub fn retain(&mut self, reference: BodyRef) {
         self.body_mut(reference).references += 1;

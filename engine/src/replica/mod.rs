@@ -468,6 +468,11 @@ impl Replica {
         self.log.stable()
     }
 
+    /// The memory of the requests that it keeps (`protocol.md BP-3`, `LR-3`).
+    pub fn requests_held_bytes(&self) -> usize {
+        self.bodies.bytes_held()
+    }
+
     /// How often what was rejected.
     pub fn rejects(&self) -> &RejectCounters {
         self.rejects.total()

@@ -268,6 +268,7 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
                         "executed" => host.executed,
                         "recovering" => u64::from(host.recovers),
                         "stable" => host.stable,
+                        "held" => replica.requests_held_bytes() as u64,
                         "view" if replica.is_active() => replica.view().0,
                         "view" => return Err(format!("{} has not entered v{}", host.id, replica.view())),
                         _ => return Err(format!("a replica has no `{what}`")),
