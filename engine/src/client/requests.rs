@@ -265,7 +265,7 @@ impl Client {
 
     /// Sends parts that were not sent yet, a burst at a time (`protocol.md LR-1`).
     fn send_parts(&mut self, now_ns: u64, send: &mut impl FnMut(&[u8])) {
-        if self.parts_at_ns > now_ns {
+        if self.large_bytes_in_flight == 0 || self.parts_at_ns > now_ns {
             return;
         }
         let (config, incarnation, trips) = (self.config, self.incarnation, self.large_trips);
