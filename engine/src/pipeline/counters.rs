@@ -88,6 +88,8 @@ counter_set! {
         progress: code,
         /// Replicas heard from in the last second, itself included.
         peers_reachable: replicas,
+        /// Memory of the requests that it keeps, those of which parts are missing included.
+        requests_held: bytes,
     }
 }
 
@@ -242,6 +244,7 @@ impl OrdererCounters {
         self.gauges.checkpoint_stable.set(replica.stable().0);
         self.gauges.progress.set(replica.progress(now) as Progress as u64);
         self.gauges.peers_reachable.set(replica.peers_reachable(now).count() as u64);
+        self.gauges.requests_held.set(replica.requests_held_bytes() as u64);
         self.rejects.publish(|reason| replica.rejects().of(reason));
         for (id, rejects) in self.rejects_of.iter().enumerate() {
             let of_replica = replica.rejects_by_sender().of_replica(ReplicaId(id as u8));

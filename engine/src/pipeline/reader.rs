@@ -8,6 +8,8 @@ use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
 use crate::numbers::{ClientId, Principal, ReplicaId};
 use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
+use crate::service::log::Run;
+use crate::wire::parts::{RUN_PART_OVERHEAD_BYTES, RunPart};
 use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
 use crate::wire::subscription::{
     ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
@@ -23,6 +25,8 @@ struct Following {
     client: ClientId,
     stream: u32,
     from: u64,
+    /// Bytes of the message of the run that begins at `from`, which the client has.
+    offset: usize,
     credit_bytes: usize,
 }
 
@@ -68,8 +72,9 @@ impl Reader {
             match message {
                 Message::Follow(follow) => {
                     let credit_bytes = (follow.credit_bytes.get() as usize).min(FOLLOW_CREDIT_BYTES_MAX);
-                    let following =
-                        Following { client, stream: follow.stream.get(), from: follow.from.get(), credit_bytes };
+                    let (stream, from) = (follow.stream.get(), follow.from.get());
+                    let offset = follow.offset.get() as usize;
+                    let following = Following { client, stream, from, offset, credit_bytes };
                     let same = |held: &Following| held.client == client && held.stream == following.stream;
                     let own = |held: &Following| held.client == client;
                     replace_or_push(&mut self.followings, following, same, own);
@@ -177,6 +182,12 @@ impl Following {
             self.credit_bytes = 0;
             return false;
         };
+        let next = available.clone().next().filter(|run| RUN_OVERHEAD_BYTES + run.message.len() > room);
+        if let Some(run) = next {
+            self.serve_part(&run, outbox, message);
+            return true;
+        }
+        self.offset = 0;
         let (mut count, mut first, mut runs_bytes) = (0, None, 0);
         for run in available.clone() {
             if runs_bytes + RUN_OVERHEAD_BYTES + run.message.len() > room {
@@ -187,7 +198,7 @@ impl Following {
             self.from = run.position_end();
             count += 1;
         }
-        let (position, chain) = first.expect("every run fits a packet: the limits on requests see to it");
+        let (position, chain) = first.expect("a run that fits no packet goes in parts");
         append_runs_with(message, self.stream, log.oldest(), position, chain, count, |message| {
             for run in available.take(count) {
                 append_run_pieces(message, run.timestamp_ns, run.message.len(), run.message.pieces());
@@ -196,6 +207,32 @@ impl Following {
         outbox.add(audience, message);
         self.credit_bytes = self.credit_bytes.saturating_sub(runs_bytes);
         true
+    }
+
+    /// Sends the next piece of a run that fits no packet (`protocol.md LR-6`).
+    fn serve_part(&mut self, run: &Run<'_>, outbox: &mut Outbox, message: &mut Vec<u8>) {
+        let (audience, total_bytes) = (Audience::Client(self.client), run.message.len());
+        if run.position_first != self.from || self.offset >= total_bytes {
+            (self.from, self.offset) = (run.position_first, 0);
+        }
+        let piece_bytes = (outbox.room(audience) - RUN_PART_OVERHEAD_BYTES).min(total_bytes - self.offset);
+        let part = RunPart {
+            stream: self.stream,
+            position: run.position_first,
+            timestamp_ns: run.timestamp_ns,
+            chain: run.chain_before,
+            total_bytes,
+            offset: self.offset,
+            bytes: &[],
+        };
+        message.clear();
+        part.append_with(message, run.message.range(self.offset, piece_bytes).pieces());
+        outbox.add(audience, message);
+        self.offset += piece_bytes;
+        if self.offset == total_bytes {
+            (self.from, self.offset) = (run.position_end(), 0);
+        }
+        self.credit_bytes = self.credit_bytes.saturating_sub(piece_bytes);
     }
 }
 

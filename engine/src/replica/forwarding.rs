@@ -4,13 +4,16 @@
 //! It helps where a client's packet reached everybody but the primary, and where its tag is bad at the primary alone, be it by mistake or to have
 //! the primary suspected. What a backup forwards it has verified itself, so that of `f+1` that forward the same one is correct.
 
+use super::assemblies::Way;
+use super::bodies::BodyRef;
 use super::clients::{Admission, Waiting};
 use super::output::Output;
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
-use crate::limits::FORWARD_RETRY_NS;
+use crate::limits::{FAIR_AFTER_NS, FORWARD_BURST_PACKETS, FORWARD_RETRY_NS};
 use crate::numbers::ReplicaId;
 use crate::wire::forward::Forward;
+use crate::wire::parts::RequestPart;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
 
@@ -62,9 +65,16 @@ impl Replica {
         };
         let due_ns = self.synchroniser.half_time_ns(oldest.since_ns);
         match self.forwarding.sent {
-            Some((name, at)) if name == self.bodies.name(oldest.body) => due_ns.max(at + FORWARD_RETRY_NS),
+            Some((name, at)) if name == self.bodies.name(oldest.body) => {
+                due_ns.max(at + FORWARD_RETRY_NS * self.forward_bursts(oldest.body))
+            }
             _ => due_ns,
         }
+    }
+
+    /// A request of many packets is sent again as seldom as so many bursts of small ones would be.
+    fn forward_bursts(&self, body: BodyRef) -> u64 {
+        self.bodies.packet_count(body).div_ceil(FORWARD_BURST_PACKETS) as u64
     }
 
     /// Forwards the oldest request that waits here, and no other: what waits behind it waits for it.
@@ -74,10 +84,12 @@ impl Replica {
         };
         let (name, primary) = (self.bodies.name(body), self.primary());
         self.forwarding.sent = Some((name, now.monotonic_ns));
-        self.goodput.on_forwarded(name, now.monotonic_ns);
+        self.goodput.on_forwarded(name, now.monotonic_ns + FAIR_AFTER_NS * self.forward_bursts(body));
         let forward = Forward::new(name, self.bodies.digest(body));
         output.send(Self::only(primary), |bytes| forward.append(bytes));
-        output.relay(primary, self.bodies.packet(body));
+        for packet in 0..self.bodies.packet_count(body) {
+            output.relay(primary, self.bodies.packet(body, packet));
+        }
     }
 
     /// A backup says that it verified a request; the packet follows.
@@ -89,20 +101,35 @@ impl Replica {
         if !self.is_primary() || !self.active {
             return Err(Reject::RoleWrong);
         }
+        self.admit_forwarded(name)?;
+        let of_client = self.forwarding.of_client(name).expect("the client is known");
+        of_client[usize::from(from.0)] = Some((name, forward.digest));
+        Ok(())
+    }
+
+    /// Whether a request that is forwarded is wanted: not where it is executed, or on its way.
+    fn admit_forwarded(&self, name: RequestName) -> Result<(), Reject> {
         match self.clients.admission(name, &self.bodies) {
-            // Executed or on its way: it is not wanted again.
+            Admission::New => Ok(()),
             Admission::Executed | Admission::Waits(_) => Err(Reject::RequestDuplicate),
             Admission::Superseded(_) => Err(Reject::RequestSuperseded),
             Admission::BeyondWindow => Err(Reject::RequestBeyondWindow),
-            Admission::New => {
-                let of_client = self.forwarding.of_client(name).expect("the client is known");
-                of_client[usize::from(from.0)] = Some((name, forward.digest));
-                Ok(())
-            }
         }
     }
 
-    /// A client's packet that no batch lacks: it counts if a replica forwards it, and its tag is good or `f+1` verified theirs.
+    /// Whether a client's packet that no batch lacks counts: if a replica forwards it, and its tag is good or `f+1` verified theirs. Returns
+    /// whether so many vouch for it.
+    fn vouched(&mut self, name: RequestName, digest: Digest, authentic: bool) -> Result<bool, Reject> {
+        let forwarders = self.forwarding.count(name, digest);
+        let vouched = forwarders >= self.config.quorum.weak();
+        match forwarders {
+            0 => Err(Reject::RelayUnasked),
+            _ if authentic || vouched => Ok(vouched),
+            _ => Err(Reject::RelayUnvouched),
+        }
+    }
+
+    /// A client's packet that no batch lacks.
     pub(super) fn on_forwarded(
         &mut self,
         now: Now,
@@ -110,20 +137,9 @@ impl Replica {
         packet: &RelayedPacket<'_>,
     ) -> Result<(), Reject> {
         let (digest, authentic) = (packet.body_digest(), packet.is_authentic());
-        let forwarders = self.forwarding.count(name, digest);
-        if forwarders == 0 {
-            return Err(Reject::RelayUnasked);
-        }
-        if !authentic && forwarders < self.config.quorum.weak() {
-            return Err(Reject::RelayUnvouched);
-        }
+        self.vouched(name, digest, authentic)?;
         self.forwarding.close(name);
-        match self.clients.admission(name, &self.bodies) {
-            Admission::New => {}
-            Admission::Executed | Admission::Waits(_) => return Err(Reject::RequestDuplicate),
-            Admission::Superseded(_) => return Err(Reject::RequestSuperseded),
-            Admission::BeyondWindow => return Err(Reject::RequestBeyondWindow),
-        }
+        self.admit_forwarded(name)?;
         let (datagram, range) = (packet.datagram(), packet.body_range());
         if !self.clients.has_room(name.client, datagram.len()) {
             return Err(Reject::Overloaded);
@@ -133,6 +149,26 @@ impl Replica {
         self.clients.hold(name, body, &mut self.bodies);
         self.bind_body(name, body);
         Ok(())
+    }
+
+    /// A part of a longer request that no batch lacks (`LR-2`).
+    pub(super) fn on_forwarded_part(
+        &mut self,
+        now: Now,
+        part: &RequestPart<'_>,
+        packet: &RelayedPacket<'_>,
+    ) -> Result<(), Reject> {
+        let (name, authentic) = (part.name, packet.is_authentic());
+        let vouched = self.vouched(name, part.digest, authentic)?;
+        self.admit_forwarded(name)?;
+        // What proves to be the client's counts against its share, as if it had come directly.
+        let way = if authentic { Way::Direct } else { Way::Relayed { authentic: false } };
+        let (clients, bodies) = (&mut self.clients, &mut self.bodies);
+        let Some(body) = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)? else {
+            return Ok(());
+        };
+        self.forwarding.close(name);
+        self.hold_whole(name, body, vouched)
     }
 }
 

@@ -373,6 +373,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bodies::PartShape;
     use super::*;
 
     /// `protocol.md NC-6`
@@ -390,7 +391,7 @@ mod tests {
     /// `protocol.md CK-4`
     #[test]
     fn the_window_and_one_more_are_kept() {
-        let (window, mut bodies) = (8, Bodies::new(1 << 16, 1024));
+        let (window, mut bodies) = (8, Bodies::new(1 << 16, 1024, PartShape::of(1472, 4)));
         let mut log = Log::new(window);
         let mut stable = 0;
         for step in [4, 4, 8, 1, 20, 4] {

@@ -170,7 +170,13 @@ impl Replica {
         batch.persisted = true;
         for body in batch.bodies.iter().flatten() {
             if self.bodies.note_persisted(*body, (self.view, stable)) {
-                self.promises.record(&Record::Body { packet: self.bodies.packet(*body) }, output);
+                // Each packet of a longer request is a record (`protocol.md LR-2`).
+                for packet in 0..self.bodies.packet_count(*body) {
+                    match self.bodies.packet(*body, packet) {
+                        [packet, &[], _] => self.promises.record(&Record::Body { packet }, output),
+                        pieces => self.promises.record(&Record::Body { packet: &pieces.concat() }, output),
+                    }
+                }
             }
         }
         let (timestamp_ns, entries) = (batch.timestamp_ns, &batch.entries[..]);

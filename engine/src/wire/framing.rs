@@ -111,6 +111,10 @@ pub enum Kind {
     RecoveryAnswer = 26,
     /// [`super::forward::Forward`]
     Forward = 27,
+    /// [`super::parts::RequestPart`]
+    RequestPart = 28,
+    /// [`super::parts::ReplyPart`]
+    ReplyPart = 29,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -123,6 +127,10 @@ pub enum Kind {
     Probe = 35,
     /// [`super::probe::ProbeHeard`]
     ProbeHeard = 36,
+    /// [`super::parts::FetchParts`]
+    FetchParts = 37,
+    /// [`super::parts::RunPart`]
+    RunPart = 38,
 }
 
 impl Kind {
@@ -154,12 +162,16 @@ impl Kind {
         Self::RecoveryQuery,
         Self::RecoveryAnswer,
         Self::Forward,
+        Self::RequestPart,
+        Self::ReplyPart,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
         Self::RejectsReport,
         Self::Probe,
         Self::ProbeHeard,
+        Self::FetchParts,
+        Self::RunPart,
     ];
 
     /// The kind of each byte.
@@ -183,6 +195,7 @@ impl Kind {
         match self {
             Self::Probe | Self::ProbeHeard => true,
             Self::Request
+            | Self::RequestPart
             | Self::ReportQuery
             | Self::Follow
             | Self::ChainQuery

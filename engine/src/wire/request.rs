@@ -33,7 +33,7 @@ struct RequestLayout {
 /// The bytes of a request message before its operations.
 pub const REQUEST_OVERHEAD_BYTES: usize = MESSAGE_HEADER_BYTES + size_of::<RequestLayout>();
 
-/// The longest request message of a cluster: one packet holds it on its way to all replicas, and, as a run of the log, on its way to
+/// The longest request message that travels whole: one packet holds it on its way to all replicas, and, as a run of the log, on its way to
 /// a subscriber.
 pub const fn request_bytes_max(datagram_bytes_max: usize, replicas: usize) -> usize {
     let to_replicas = body_bytes_max(datagram_bytes_max, Audience::Replicas(ReplicaSet::first(replicas)));
@@ -42,9 +42,14 @@ pub const fn request_bytes_max(datagram_bytes_max: usize, replicas: usize) -> us
     if to_replicas < to_subscriber { to_replicas } else { to_subscriber }
 }
 
-/// The longest operation of a cluster: a request that holds it alone.
+/// The longest operation that fits a request of one packet.
 pub const fn operation_bytes_max(datagram_bytes_max: usize, replicas: usize) -> usize {
     request_bytes_max(datagram_bytes_max, replicas) - REQUEST_OVERHEAD_BYTES - OPERATION_HEADER_BYTES
+}
+
+/// The message of a request that holds one operation of so many bytes.
+pub const fn lone_request_bytes(operation_bytes: usize) -> usize {
+    REQUEST_OVERHEAD_BYTES + OPERATION_HEADER_BYTES + operation_bytes
 }
 
 /// A name under which a request is known: unique in the cluster's life.
@@ -56,6 +61,14 @@ pub struct RequestName {
     pub incarnation: Incarnation,
     /// Which one.
     pub number: RequestNumber,
+}
+
+impl RequestName {
+    /// Whether, of two requests of one client, this one gives way where both have no room: it is of an earlier incarnation, or comes later in
+    /// the order of the same.
+    pub fn yields_to(&self, other: Self) -> bool {
+        self.incarnation < other.incarnation || (self.incarnation == other.incarnation && self.number > other.number)
+    }
 }
 
 /// A request, its operations checked for shape.

@@ -91,6 +91,7 @@ impl Interpreter {
                 Some(("batch", value)) => settings.batch_requests_max = number(value)?,
                 Some(("window", value)) => settings.client_window = number(value)?,
                 Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
+                Some(("operation", value)) => settings.operation_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
                 Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
                 Some(("journal", value)) => settings.journal = value == "sync",
@@ -272,6 +273,7 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
                         "executed" => host.executed,
                         "recovering" => u64::from(host.recovers),
                         "stable" => host.stable,
+                        "held" => replica.requests_held_bytes() as u64,
                         "view" if replica.is_active() => replica.view().0,
                         "view" => return Err(format!("{} has not entered v{}", host.id, replica.view())),
                         _ => return Err(format!("a replica has no `{what}`")),
@@ -326,6 +328,7 @@ fn filter(text: &str) -> Result<Filter, String> {
             Some(("to", list)) => filter.to = Some(principals(list)?),
             Some(("kind", list)) => filter.kinds = Some(list.split(',').map(str::to_owned).collect()),
             Some(("s", sequence)) => filter.sequence = Some(number(sequence)?),
+            Some(("part", list)) => filter.parts = Some(list.split(',').map(number).collect::<Result<_, _>>()?),
             _ => return Err(format!("`{word}` is no part of a filter")),
         }
     }

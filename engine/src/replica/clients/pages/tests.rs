@@ -1,4 +1,5 @@
 use super::*;
+use crate::replica::bodies::PartShape;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
 use proptest::collection::vec;
@@ -9,11 +10,11 @@ const REPLY_BYTES: usize = 2 * PAGE_BYTES;
 const HEADER: EngineHeader = EngineHeader { sequence: SequenceNumber(1000), timestamp_ns: 77 };
 
 fn table() -> Clients {
-    Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES)
+    Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES, REPLY_BYTES)
 }
 
 fn bodies() -> Bodies {
-    Bodies::new(1 << 20, 1024)
+    Bodies::new(1 << 20, 1024, PartShape::of(1472, 4))
 }
 
 fn name(client: u16, incarnation: u64, number: u64) -> RequestName {
