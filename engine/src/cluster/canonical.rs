@@ -36,7 +36,10 @@ impl Cluster {
             "# Payload of one datagram: 1472 for Ethernet, 8952 for jumbo frames, more on loopback (32768 is a good choice)."
         )?;
         writeln!(out, "datagram_bytes_max = {}", self.datagram_bytes_max)?;
-        writeln!(out, "# Longest entry of the log, or value of the key-value service; what does not fit a datagram travels in parts.")?;
+        writeln!(
+            out,
+            "# Longest entry of the log, or value of the key-value service; what does not fit a datagram travels in parts."
+        )?;
         writeln!(out, "operation_bytes_max = {}", self.operation_bytes_max)?;
         writeln!(out, "# Sequence numbers from checkpoint to checkpoint; the window is twice as long.")?;
         writeln!(out, "checkpoint_interval = {}", self.checkpoint_interval)?;
