@@ -17,6 +17,7 @@ use crate::authentication::Signatures;
 use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
 use crate::journal::Record;
 use crate::journal::birth::{DataDirectory, Opened};
+use crate::limits::LARGE_BYTES_IN_FLIGHT;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet};
 use crate::replica::{Event, Quorum, ReplicaConfig};
 use crate::service::{Service, ServiceSettings, built_in};
@@ -187,7 +188,10 @@ fn run<C: Core + Send>(
     // In the client table, and in the engine's pages of the state.
     let replies = 2 * cluster.clients.len() * cluster.client_window * cluster.reply_bytes_max();
     let state = service_settings(cluster).memory_bytes_max(cluster.service);
-    opened.report.memory_bytes_max += (cluster.bodies_bytes_max() + replies) as u64 + state;
+    // Copies of queries' results that fit no packet (`protocol.md LR-5`).
+    let long = cluster.reply_bytes_max() > cluster.reply_packet_bytes_max();
+    let answers = if long { cluster.clients.len() * LARGE_BYTES_IN_FLIGHT } else { 0 };
+    opened.report.memory_bytes_max += (cluster.bodies_bytes_max() + replies + answers) as u64 + state;
     if let Some(core) = local.cores.first() {
         cores::pin_current_thread(usize::from(*core))?;
     }

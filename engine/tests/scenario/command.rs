@@ -28,10 +28,11 @@
 //! correct 3                    it was silent, and speaks again
 //! send 3 -> 0,1: prepare v0 s2 D1                     a faulty replica's own words, with its own keys
 //! send c1 -> 0,1,2,3 spoilt=2: request c1#1 "a"       the same of a client; the tags for some are wrong
+//! send c1 -> 0,1: part 2 of c1#1 fill=y like=x         a part of a large request; see `say.rs` for what can be wrong with it
 //! send 3 -> 0: view change v1 h=0 P=[s2 v0 D2] Q=[]   signed by it; `forged` behind it spoils the signature, C=[s8 S1] adds checkpoints
 //! send 1 -> 0: new view v1 from s0 of 0,1,2' [D2 null]   names view changes that were seen, 2' the second one of 2, 2? none
 //! send 3 -> 0: pass on new view v1 of 1 as v9         repeats what was seen; its parts say that it is of another view
-//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
+//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | held=512 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
 //! state                        how far everybody is
 //! ```
 //!
