@@ -177,6 +177,8 @@ pub struct Replica {
     /// It came back without memory, and is not through with that.
     recovery: Option<Recovery>,
     synchroniser: Synchroniser,
+    /// Since when the oldest request waited at the end of the last duty cycle.
+    waits_since_ns: Option<u64>,
     log: Log,
     bodies: Bodies,
     clients: Clients,
@@ -248,6 +250,7 @@ impl Replica {
             unread_last: SequenceNumber(0),
             recovery: config.forgot.then(Recovery::new),
             synchroniser: Synchroniser::default(),
+            waits_since_ns: None,
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
             clients: Clients::new(
@@ -289,8 +292,7 @@ impl Replica {
             self.peers.heard(from, now.monotonic_ns);
             self.peers.heard_in_epoch(from, packet.epoch());
             if from == self.primary() {
-                let waiting = self.waiting_since_ns();
-                self.synchroniser.on_primary_heard(now.monotonic_ns, waiting);
+                self.synchroniser.on_primary_heard(now.monotonic_ns, self.waits_since_ns);
             }
         }
         for message in packet.messages() {
@@ -362,6 +364,7 @@ impl Replica {
         self.release_queries(output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
+        self.waits_since_ns = self.waiting_since_ns();
     }
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
@@ -369,7 +372,7 @@ impl Replica {
         // Who promises nothing neither suspects nor gives up.
         let view_due_ns = match self.is_silent() {
             true => u64::MAX,
-            false => self.synchroniser.deadline_ns(self.waiting_since_ns()),
+            false => self.synchroniser.deadline_ns(self.waits_since_ns),
         };
         let dues = [
             self.pulse.due_ns,
