@@ -82,7 +82,10 @@ impl Outstanding {
         if *self.digest.get_or_insert_with(|| digest(&self.message)) != reply.request {
             return None;
         }
-        let results = reply.results.digest();
+        let results = match reply.results {
+            Answer::Full(bytes) => self.full.digest_of(bytes),
+            Answer::Digest(digest) => *digest,
+        };
         let vote = Vote { view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
         let place = self.votes.get_mut(usize::from(from.0))?;
         let counted = match place {
@@ -266,8 +269,8 @@ impl Client {
         // Without the results themselves it is sent again when its time is over, and then all replicas give them (`CL-5`).
         let Some(results) = request.full.find(&vote.results) else { return };
         if reply.number != RequestNumber::OPEN {
-            let operations = Operations::parse(&request.message[request.operations_at..], request.operation_count)
-                .expect("a client's own message holds what it was made of");
+            let operations =
+                Operations::from_checked(&request.message[request.operations_at..], request.operation_count);
             complete(operations, results);
         }
         request.answered = true;
