@@ -113,7 +113,10 @@ impl Outstanding {
         if *self.digest.get_or_insert_with(|| digest(&self.message)) != reply.request {
             return None;
         }
-        let results = reply.results.digest();
+        let results = match reply.results {
+            Answer::Full(bytes) => self.full.digest_of(bytes),
+            Answer::Digest(digest) => *digest,
+        };
         let vote = Vote { view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
         let place = self.votes.get_mut(usize::from(from.0))?;
         let counted = match place {
@@ -424,8 +427,8 @@ impl Client {
         let Some(results) = request.full.find(&vote.results) else { return false };
         let long = results.len() > config.reply_piece_bytes;
         if number != RequestNumber::OPEN {
-            let operations = Operations::parse(&request.message[request.operations_at..], request.operation_count)
-                .expect("a client's own message holds what it was made of");
+            let operations =
+                Operations::from_checked(&request.message[request.operations_at..], request.operation_count);
             complete(operations, results);
         }
         request.answered = true;

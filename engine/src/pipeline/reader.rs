@@ -14,7 +14,7 @@ use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, Report
 use crate::wire::subscription::{
     ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
 };
-use crate::wire::{Audience, Message};
+use crate::wire::{Audience, Kind, Message};
 use logothete_crypto::Digest;
 
 /// Bytes of runs in one message; it leaves room for the packet's own parts at every datagram size.
@@ -68,6 +68,12 @@ impl Reader {
     /// Takes a client's questions; everything else in the packet is others' business.
     pub(super) fn on_packet(&mut self, packet: &AuthenticatedPacket<'_>) {
         let Principal::Client(client) = packet.sender() else { return };
+        // Most packets are requests, which are long to decode.
+        let is_question =
+            |kind| matches!(kind, Kind::Follow | Kind::ChainQuery | Kind::ReportQuery | Kind::RejectsQuery);
+        if !packet.holds(is_question) {
+            return;
+        }
         for (message, _) in packet.messages().flatten() {
             match message {
                 Message::Follow(follow) => {
@@ -88,7 +94,7 @@ impl Reader {
                     self.changed = true;
                 }
                 Message::ReportQuery(query) => {
-                    // One answer a client and duty cycle: it costs a digest of the state.
+                    // One answer a client and digest of the state.
                     self.reports.retain(|(asked, _)| *asked != client);
                     self.reports.push((client, query.nonce.get()));
                 }
@@ -117,14 +123,17 @@ impl Reader {
         !self.reports.is_empty()
     }
 
-    /// Answers the operator; `fill` knows how the replica fares.
-    pub(super) fn answer_reports(&mut self, outbox: &mut Outbox, mut fill: impl FnMut(&mut ReportReply)) {
-        for (client, nonce) in self.reports.drain(..) {
-            let mut report = ReportReply::empty(nonce);
-            fill(&mut report);
+    /// Who waits for it: what it is told is to be of now, or later.
+    pub(super) fn take_questions(&mut self) -> Vec<(ClientId, u64)> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Answers the operator.
+    pub(super) fn answer_reports(&mut self, asked: &[(ClientId, u64)], report: ReportReply, outbox: &mut Outbox) {
+        for (client, nonce) in asked {
             self.message.clear();
-            report.append(&mut self.message);
-            outbox.add(Audience::Client(client), &self.message);
+            ReportReply { nonce: (*nonce).into(), ..report }.append(&mut self.message);
+            outbox.add(Audience::Client(*client), &self.message);
         }
     }
 
@@ -266,12 +275,11 @@ fn list_rejects(table: Option<&RejectTable>, facts: &ReplicaFacts, entries: &mut
     omitted
 }
 
-/// Writes how a replica fares.
-pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now, facts: &ReplicaFacts, digest: Digest) {
+/// Writes how a replica fares, but for the digest of its state.
+pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now, facts: &ReplicaFacts) {
     report.view = replica.view().0.into();
     report.executed = replica.executed().0.into();
     report.checkpoint_stable = replica.stable().0.into();
-    report.state_digest = digest;
     report.datagrams_sent = facts.datagrams_sent.into();
     report.datagrams_received = facts.datagrams_received.into();
     report.rejects = (facts.refused.total() + replica.rejects().total()).into();

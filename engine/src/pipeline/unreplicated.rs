@@ -19,6 +19,7 @@ use crate::service::Service;
 use crate::wire::parts::{RequestPart, reply_piece_bytes};
 use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
 use crate::wire::reply::{Answer, Mode, abridged};
+use crate::wire::report::ReportReply;
 use crate::wire::request::RequestName;
 use crate::wire::{Audience, Message};
 use std::ops::Range;
@@ -209,15 +210,19 @@ impl Core for Unreplicated {
             let (clients, executed) = (&self.clients, self.executed);
             let header = EngineHeader { sequence: executed, timestamp_ns: self.timestamp_ns };
             let digest = self.executor.checkpoint(|state| clients.write_to(state, header)).digest();
-            self.reader.answer_reports(outbox, |report| {
-                report.executed = executed.0.into();
-                report.state_digest = digest;
-                report.datagrams_sent = facts.datagrams_sent.into();
-                report.datagrams_received = facts.datagrams_received.into();
-                report.rejects = facts.refused.total().into();
-                report.peers_reachable = 1.into();
-                (report.log_oldest, report.log_end) = (oldest.into(), end.into());
-            });
+            let report = ReportReply {
+                executed: executed.0.into(),
+                state_digest: digest,
+                datagrams_sent: facts.datagrams_sent.into(),
+                datagrams_received: facts.datagrams_received.into(),
+                rejects: facts.refused.total().into(),
+                peers_reachable: 1.into(),
+                log_oldest: oldest.into(),
+                log_end: end.into(),
+                ..ReportReply::empty(0)
+            };
+            let asked = self.reader.take_questions();
+            self.reader.answer_reports(&asked, report, outbox);
         }
         self.reader.answer_rejects(outbox, None, facts);
         if let Some(log) = self.executor.service().ordered_log() {

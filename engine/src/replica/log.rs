@@ -58,6 +58,10 @@ impl Votes {
         self.voters(digest).count()
     }
 
+    fn is_empty(&self) -> bool {
+        self.from == ReplicaSet::EMPTY
+    }
+
     fn voters(&self, digest: &Digest) -> impl Iterator<Item = ReplicaId> {
         self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest)
     }
@@ -272,6 +276,9 @@ impl Slot {
     /// How many distinct replicas committed to a digest: in this view, or in whatever view they claim. Who has committed a batch asks for nothing more
     /// of it, and may never be able to vote for it in a later view (`protocol.md NC-10`).
     pub fn committing(&self, digest: &Digest) -> usize {
+        if self.claims.is_empty() {
+            return self.commits.matching(digest);
+        }
         let mut all = ReplicaSet::EMPTY;
         self.commits.voters(digest).chain(self.claims.voters(digest)).for_each(|id| {
             all.insert(id);

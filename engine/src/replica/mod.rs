@@ -207,6 +207,9 @@ pub struct Replica {
     synchroniser: Synchroniser,
     forwarding: Forwarding,
     goodput: Goodput,
+    /// Since when the oldest request waited at the end of the last duty cycle, and when that is to be looked at again.
+    waits_since_ns: Option<u64>,
+    waits_due_ns: u64,
     log: Log,
     bodies: Bodies,
     assemblies: Assemblies,
@@ -296,6 +299,8 @@ impl Replica {
             synchroniser: Synchroniser::default(),
             goodput: Goodput::new(),
             forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
+            waits_since_ns: None,
+            waits_due_ns: u64::MAX,
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max(), config.parts),
             assemblies: Assemblies::new(),
@@ -341,8 +346,7 @@ impl Replica {
             self.peers.heard(from, now.monotonic_ns);
             self.peers.heard_in_epoch(from, packet.epoch());
             if from == self.primary() {
-                let since = self.waiting_since_ns(self.oldest_waiting());
-                self.synchroniser.on_primary_heard(now.monotonic_ns, since);
+                self.synchroniser.on_primary_heard(now.monotonic_ns, self.waits_since_ns);
             }
         }
         for message in packet.messages() {
@@ -421,6 +425,10 @@ impl Replica {
         self.send_long_results(now, output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
+        // What follows until the next cycle only makes it look too early.
+        let oldest = self.oldest_waiting();
+        self.waits_since_ns = self.waiting_since_ns(oldest);
+        self.waits_due_ns = self.synchroniser.deadline_ns(self.waits_since_ns).min(self.forward_due_ns(oldest));
     }
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
@@ -428,11 +436,7 @@ impl Replica {
         // Who promises nothing neither suspects nor gives up, and vouches for no request.
         let view_due_ns = match self.is_silent() {
             true => u64::MAX,
-            false => {
-                let oldest = self.oldest_waiting();
-                let suspicion_ns = self.synchroniser.deadline_ns(self.waiting_since_ns(oldest));
-                suspicion_ns.min(self.forward_due_ns(oldest)).min(self.goodput_due_ns())
-            }
+            false => self.waits_due_ns.min(self.goodput_due_ns()),
         };
         let dues = [
             self.pulse.due_ns,

@@ -148,6 +148,9 @@ impl Replica {
 
     /// Records the content of a batch that committed without being accepted here, so that it can be executed again.
     pub(super) fn persist_committed(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        if !self.promises.keeps {
+            return;
+        }
         let slot = self.log.slot(sequence).expect("only numbers of the log are executed");
         if !slot.batch(&digest).expect("what is executed is here").persisted {
             self.persist_content(sequence, digest, None, output);

@@ -102,6 +102,16 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The operations of a request message that was decoded before it was stored.
+///
+/// # Panics
+/// If it is no request message.
+pub(crate) fn operations_stored(message: &[u8]) -> Operations<'_> {
+    let (fields, operations) =
+        RequestLayout::ref_from_prefix(&message[MESSAGE_HEADER_BYTES..]).expect("it was decoded before");
+    Operations::from_checked(operations, fields.operation_count.get() as usize)
+}
+
 /// Appends a request message whose operations are already encoded.
 pub fn append(out: &mut Vec<u8>, name: RequestName, operation_count: usize, operations: &[u8]) {
     let fields = RequestLayout {
