@@ -378,7 +378,10 @@ impl Cluster {
             }
         }
         for sequence in host.executed + 1..=executed {
-            let batch = batch_of(sequence).unwrap_or_default();
+            let Some(batch) = batch_of(sequence) else {
+                steps.push(format!("executed s{sequence} tentatively"));
+                continue;
+            };
             let entries = words.entries_of(&batch).to_vec();
             let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
