@@ -24,6 +24,9 @@ use std::rc::Rc;
 /// How long a packet travels.
 pub const HOP_NS: u64 = 100_000;
 
+/// How long agents that are due again and again delay what is under way, in hops.
+const DELAY_HOPS_MAX: u64 = 10;
+
 /// Rounds in which a network must come to rest.
 const ROUNDS_MAX: usize = 2000;
 
@@ -169,14 +172,26 @@ impl Cluster {
     /// Time passes, and packets arrive.
     pub fn run(&mut self, duration_ns: u64) -> Result<(), String> {
         let end_ns = self.now_ns + duration_ns;
+        let mut under_way_since_ns = None;
         loop {
-            let arrival_ns = if self.network.is_quiet() { u64::MAX } else { self.now_ns + HOP_NS };
+            if self.network.is_quiet() {
+                under_way_since_ns = None;
+            }
+            let arrival_ns = match self.network.is_quiet() {
+                true => u64::MAX,
+                // Who has something to do before delays what is under way, but for so long only.
+                false => {
+                    let since_ns = *under_way_since_ns.get_or_insert(self.now_ns);
+                    (self.now_ns + HOP_NS).min(since_ns + DELAY_HOPS_MAX * HOP_NS).max(self.now_ns)
+                }
+            };
             let next_ns = self.deadline_ns().max(self.now_ns).min(arrival_ns);
             if next_ns > end_ns {
                 self.now_ns = end_ns;
                 return Ok(());
             }
             if next_ns == arrival_ns {
+                under_way_since_ns = None;
                 self.round(&Filter::default())?;
             } else {
                 self.now_ns = next_ns;
@@ -370,7 +385,7 @@ impl Cluster {
         let (executed, stable) = (replica.executed().0, replica.stable().0);
         let record = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
-        self.checks.on_executed(host.id, executed, &record, batch_of);
+        self.checks.on_executed(host.id, (executed, stable), &record, batch_of);
         self.checks.on_bounds(host.id, executed, stable);
         for sequence in executed + 1..=stable + self.settings.window() {
             if batch_of(sequence).is_some() && host.committed.insert(sequence) {

@@ -6,6 +6,7 @@
 //! client 0 append 20           twenty requests of one operation each
 //! client 0 append 20 of 1200   the same, each operation of so many bytes
 //! client 0 restart [clock=-1s] | client 0 follow from=0
+//! client 0 read                asks how many entries the log has, without its being ordered; of a cluster with reads=1
 //! deliver [FILTER]             without a filter until nothing is in flight, else what matches, once
 //! deliver unordered            one packet at a time, chance picks which
 //! round                        what is in flight arrives; what that causes stays in flight
@@ -93,6 +94,7 @@ impl Interpreter {
                 Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
                 Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
+                Some(("reads", value)) => settings.reads = number::<u64>(value)? != 0,
                 Some(("journal", value)) => settings.journal = value == "sync",
                 Some(("seed", value)) => settings.seed = number(value)?,
                 _ if argument == "unopened" => unopened = true,
@@ -178,6 +180,7 @@ fn client(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
     }
     let (verb, arguments) = what.split_once(' ').unwrap_or((what, ""));
     match verb {
+        "read" if cluster.settings.reads => cluster.read(id),
         "append" if arguments.starts_with('"') => cluster.append(id, quoted(arguments)?),
         "append" => {
             let (count, size) = arguments.split_once(" of ").unwrap_or((arguments, "0"));
