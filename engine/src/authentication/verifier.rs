@@ -7,7 +7,7 @@ use crate::numbers::Principal;
 use crate::reasons::reasons;
 use crate::wire::framing::kinds;
 use crate::wire::packet::{HEADER_BYTES, PacketHeader, PacketParts};
-use crate::wire::{Kind, Malformed, Messages};
+use crate::wire::{Audience, Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
 use std::ops::Range;
 use zerocopy::FromBytes;
@@ -119,6 +119,11 @@ impl<'a> AuthenticatedPacket<'a> {
     pub fn epoch(&self) -> u64 {
         let (header, _) = PacketHeader::ref_from_prefix(self.datagram).expect("it was cut into its parts before");
         header.epoch.get()
+    }
+
+    /// Whom it is for.
+    pub fn audience(&self) -> Audience {
+        PacketParts::parse(self.datagram).expect("it was cut into its parts before").audience
     }
 
     /// The whole datagram, vector included.

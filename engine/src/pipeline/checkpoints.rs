@@ -123,3 +123,42 @@ impl Checkpoints {
         Some(&held.snapshot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+
+    fn snapshot() -> Snapshot {
+        State::new(4).snapshot()
+    }
+
+    /// Where the log is ahead of the state, what is fetched is fetched on the base of the newest state that is here.
+    #[test]
+    fn the_newest_state_below_a_stable_checkpoint_that_is_not_here_is_kept() {
+        let mut checkpoints = Checkpoints::new(SequenceNumber(0), snapshot());
+        checkpoints.take(SequenceNumber(8), snapshot());
+        checkpoints.release(SequenceNumber(16), 0);
+        let held: Vec<u64> = checkpoints.held.iter().map(|held| held.sequence.0).collect();
+        assert_eq!(held, [8]);
+        assert!(checkpoints.stable().is_none(), "it is not the stable one");
+        checkpoints.take(SequenceNumber(16), snapshot());
+        checkpoints.release(SequenceNumber(16), 0);
+        let held: Vec<u64> = checkpoints.held.iter().map(|held| held.sequence.0).collect();
+        assert_eq!(held, [16]);
+    }
+
+    /// `protocol.md RC-1`: what a journal says to be stable can be served, though nobody hashed it in this life.
+    #[test]
+    fn a_digest_that_a_former_life_agreed_on_names_the_checkpoint() {
+        let mut checkpoints = Checkpoints::new(SequenceNumber(0), snapshot());
+        checkpoints.take(SequenceNumber(8), snapshot());
+        checkpoints.release(SequenceNumber(8), 0);
+        assert_eq!(checkpoints.stable_name(), None);
+        let digest = snapshot().digest();
+        checkpoints.note_digest(SequenceNumber(8), digest);
+        let name = CheckpointName { sequence: SequenceNumber(8), digest };
+        assert_eq!(checkpoints.stable_name(), Some(name));
+        assert!(checkpoints.ask(name, 0).is_some());
+    }
+}

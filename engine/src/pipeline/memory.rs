@@ -261,3 +261,6 @@ impl Memory {
         self.keeper.close().map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests;

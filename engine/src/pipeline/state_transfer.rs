@@ -116,3 +116,32 @@ impl StateTransfer {
         self.fetching.as_ref().map_or(u64::MAX, Transfer::deadline_ns)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::Principal;
+    use crate::replica::Action;
+    use crate::state::State;
+    use crate::wire::Messages;
+    use crate::wire::state::{StateItem, append_query};
+
+    /// `protocol.md ST-7`: who has no checkpoint to give says so, so that the asker need not wait in vain.
+    #[test]
+    fn who_has_no_checkpoint_yet_refuses() {
+        let mut transfer = StateTransfer::new(1400);
+        let mut checkpoints = Checkpoints::new(SequenceNumber(0), State::new(4).snapshot());
+        let (mut query, mut output) = (Vec::new(), Output::new());
+        let wanted = CheckpointName { sequence: SequenceNumber(8), digest: Digest([4; 32]) };
+        append_query(&mut query, wanted, &[StateItem::node(1, 0)]);
+        let asker = ReplicaId(2);
+        let (message, _) = Messages::new(&query, Principal::Replica(asker)).next().unwrap().unwrap();
+        transfer.on_message(0, asker, &message, &mut checkpoints, &mut output);
+        let [Action::Send { audience, bytes, .. }] = output.actions() else { panic!("{:?}", output.actions()) };
+        assert_eq!(*audience, Audience::Replicas(ReplicaSet::only(asker)));
+        let sent = output.message(bytes.clone());
+        let (answer, _) = Messages::new(sent, Principal::Replica(ReplicaId(1))).next().unwrap().unwrap();
+        let Message::StateNodes(nodes) = answer else { panic!("{answer:?}") };
+        assert_eq!((nodes.nodes.len(), nodes.checkpoint.sequence), (0, SequenceNumber(0)));
+    }
+}

@@ -273,6 +273,20 @@ mod tests {
         assert_eq!((bodies.packet(second, 0).concat().len(), bodies.packet_count(second)), (150, 1));
     }
 
+    /// `protocol.md JR-6`: what is older than a checkpoint may be gone from the journal, so what is proposed again is recorded again.
+    #[test]
+    fn a_body_is_recorded_once_for_each_view_and_stable_checkpoint() {
+        let mut bodies = Bodies::new(1 << 16, 1024, PartShape::of(1472, 4));
+        let body = bodies.store(&[0; 200], 48..120, name(1), Digest([1; 32]), true, 0).unwrap();
+        let note =
+            |bodies: &mut Bodies, view, stable| bodies.note_persisted(body, (View(view), SequenceNumber(stable)));
+        assert!(note(&mut bodies, 0, 8));
+        assert!(!note(&mut bodies, 0, 8));
+        assert!(note(&mut bodies, 1, 8));
+        assert!(note(&mut bodies, 1, 16));
+        assert!(!note(&mut bodies, 1, 16));
+    }
+
     /// `protocol.md BP-3`
     #[test]
     fn the_bound_is_on_slabs_in_use() {

@@ -15,6 +15,8 @@ reasons! {
     ClientUnknown => "client unknown",
     /// A request packet that holds more than its request.
     RequestNotAlone => "request not alone",
+    /// A request in a packet that is not for all replicas: those that it leaves out could not take it from the others.
+    RequestNotForAll => "request not for all",
     /// A request longer than the cluster allows.
     RequestTooLarge => "request too large",
     /// A part that is none of its request's.

@@ -6,7 +6,7 @@ use super::clients::Admission;
 use super::output::Output;
 use super::{Now, Reject, Replica};
 use crate::authentication::AuthenticatedPacket;
-use crate::numbers::{ClientId, Principal};
+use crate::numbers::{ClientId, Principal, ReplicaSet};
 use crate::wire::parts::RequestPart;
 use crate::wire::reply::{Mode, Refusal, RefusalReason, abridged};
 use crate::wire::request::{Request, RequestName};
@@ -23,7 +23,7 @@ impl Replica {
         output: &mut Output,
     ) -> Result<(), Reject> {
         let name = request.name;
-        // In its own name, and alone in its packet (`protocol.md CL-7`).
+        // In its own name, alone in its packet, and for all replicas, so that each can have it from any other (`protocol.md CL-7`).
         if name.client != from {
             return Err(Reject::SenderMismatch);
         }
@@ -32,6 +32,9 @@ impl Replica {
         }
         if bytes.len() != packet.body().len() {
             return Err(Reject::RequestNotAlone);
+        }
+        if packet.audience() != Audience::Replicas(ReplicaSet::first(self.config.quorum.replicas())) {
+            return Err(Reject::RequestNotForAll);
         }
         self.admit_size(bytes.len())?;
         match self.clients.admission(name, &self.bodies) {

@@ -72,6 +72,8 @@ pub struct Checks {
     requests: BTreeMap<u64, Ordered>,
     states: BTreeMap<u64, (Digest, ReplicaId)>,
     log: Vec<Appended>,
+    /// How many entries the log has at least, by what clients were told.
+    acknowledged: u64,
     /// What clients accepted before anybody had committed it.
     accepted_early: Vec<(Appended, u64)>,
     /// Signed statements, whoever sent them.
@@ -93,6 +95,7 @@ impl Checks {
             requests: BTreeMap::new(),
             states: BTreeMap::new(),
             log: Vec::new(),
+            acknowledged: 0,
             accepted_early: Vec::new(),
             statements: Statements::default(),
             carried: BTreeSet::new(),
@@ -329,8 +332,8 @@ impl Checks {
         executed.extend_from_slice(&happened.executed);
         // One batch may be ahead of what committed.
         let ahead = self.settings.tentative && upto > 0 && !happened.restored && batch_of(upto).is_none();
-        // What was fetched need not have committed here.
-        let ahead = ahead && upto > witnessed.executed;
+        // What was fetched need not have committed here, nor what is in a checkpoint that others vouch for; its digest is compared with theirs.
+        let ahead = ahead && upto > witnessed.executed && upto > stable;
         let upto = if ahead { upto - 1 } else { upto };
         witnessed.tentative = executed.iter().filter(|request| request.sequence > upto).cloned().collect();
         executed.retain(|request| request.sequence <= upto);
@@ -454,12 +457,28 @@ impl Checks {
 
     /// A client accepted a position as the result of an operation.
     pub fn on_accepted(&mut self, operation: &Appended, position: u64) {
+        self.acknowledged = self.acknowledged.max(position + 1);
         match self.log.get(position as usize) {
             Some(entry) if entry == operation => {}
             // On 2f+1 tentative replies, before anybody committed: it must turn out so.
             None if self.settings.tentative => self.accepted_early.push((operation.clone(), position)),
             entry => self.violations.push(format!("a client was told {operation:?} at {position}: there is {entry:?}")),
         }
+    }
+
+    /// How many entries the log has at least, by what clients were told: what is asked from now on must see them.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// A client was told how many entries the log has; when it asked, clients knew of `floor`.
+    pub fn on_read(&mut self, end: u64, floor: u64) {
+        if end < floor || end > self.log.len() as u64 {
+            let committed = self.log.len();
+            self.violations
+                .push(format!("a client was told of {end} entries: {floor} were known, {committed} are committed"));
+        }
+        self.acknowledged = self.acknowledged.max(end);
     }
 
     /// A subscriber was given an entry; it is the next one, and what the log has there.

@@ -13,6 +13,9 @@ use logothete_engine::service::ResultsView;
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::operation::OperationsWriter;
 
+/// The query that asks how many entries the log has. Where it has to be ordered, it is an entry like another, and its position says the same.
+pub const END: &[u8] = b"end";
+
 impl Cluster {
     pub(super) fn turn_client(&mut self, at: usize, packets: &[Packet]) {
         let host = &mut self.clients[at];
@@ -21,6 +24,7 @@ impl Cluster {
         }
         let (own, now) = (Principal::Client(host.id), now(self.now_ns, 0));
         let mut accepted: Vec<(Appended, u64)> = Vec::new();
+        let mut read: Vec<(u64, u64)> = Vec::new();
         for packet in packets {
             let authentic = match host.seat.verify(packet.from, &packet.bytes) {
                 Ok(Incoming::Packet(authentic)) => authentic,
@@ -45,6 +49,10 @@ impl Cluster {
                 host.stopped = true;
                 return;
             }
+            host.queries.on_packet(now, &authentic, |finished| {
+                let end = finished.result.expect("the service knows the query").try_into().expect("a number");
+                read.push((finished.number, u64::from_le_bytes(end)));
+            });
             if let (Some(follower), Principal::Replica(from)) = (&mut host.follower, authentic.sender()) {
                 for (message, _) in authentic.messages().flatten() {
                     follower.on_message(now.monotonic_ns, from, &message);
@@ -55,8 +63,17 @@ impl Cluster {
             host.open = true;
             self.report.step(own, || "its incarnation is open".to_owned());
         }
+        for (number, end) in read {
+            let floor = host.reading.remove(&number).expect("it was asked");
+            self.checks.on_read(end, floor);
+            host.accepted += 1;
+            self.report.step(own, || format!("is told that the log has {end} entries"));
+        }
         for (operation, position) in accepted {
             self.checks.on_accepted(&operation, position);
+            if let Some(floor) = host.reading.remove(&operation.number) {
+                self.checks.on_read(position, floor);
+            }
             host.accepted += 1;
             self.report.step(own, || format!("accepts {} at {position}", quote(&operation.bytes)));
         }
@@ -88,6 +105,12 @@ impl Cluster {
         let (host, now) = (&mut self.clients[at], now(self.now_ns, 0));
         let everybody = Audience::Replicas(ReplicaSet::first(self.settings.replicas));
         let mut messages: Vec<(Audience, Vec<u8>)> = Vec::new();
+        host.queries.on_due(now);
+        host.queries.order(|_, number, operation| {
+            host.waiting.push_back(vec![(number, operation.to_vec())]);
+            true
+        });
+        host.queries.send(now, |message| messages.push((everybody, message.to_vec())));
         while host.client.may_submit()
             && let Some(request) = host.waiting.pop_front()
         {
@@ -123,6 +146,15 @@ impl Cluster {
             request.push((host.submitted, bytes));
         }
         host.waiting.push_back(request);
+        self.turn(Principal::Client(ClientId(client as u16)), &[])
+    }
+
+    /// An application asks how many entries the log has.
+    pub fn read(&mut self, client: usize) -> Result<(), String> {
+        let host = &mut self.clients[client];
+        host.submitted += 1;
+        host.reading.insert(host.submitted, self.checks.acknowledged());
+        host.queries.ask(u64::from(host.id.0), host.submitted, END);
         self.turn(Principal::Client(ClientId(client as u16)), &[])
     }
 

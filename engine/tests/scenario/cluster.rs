@@ -24,6 +24,9 @@ use std::rc::Rc;
 /// How long a packet travels.
 pub const HOP_NS: u64 = 100_000;
 
+/// How long agents that are due again and again delay what is under way, in hops.
+const DELAY_HOPS_MAX: u64 = 10;
+
 /// Rounds in which a network must come to rest.
 const ROUNDS_MAX: usize = 2000;
 
@@ -169,15 +172,27 @@ impl Cluster {
     /// Time passes, and packets arrive.
     pub fn run(&mut self, duration_ns: u64) -> Result<(), String> {
         let end_ns = self.now_ns + duration_ns;
+        let mut under_way_since_ns = None;
         loop {
             self.network.ripen(self.now_ns);
-            let arrival_ns = if self.network.is_quiet() { u64::MAX } else { self.now_ns + HOP_NS };
+            if self.network.is_quiet() {
+                under_way_since_ns = None;
+            }
+            let arrival_ns = match self.network.is_quiet() {
+                true => u64::MAX,
+                // Who has something to do before delays what is under way, but for so long only.
+                false => {
+                    let since_ns = *under_way_since_ns.get_or_insert(self.now_ns);
+                    (self.now_ns + HOP_NS).min(since_ns + DELAY_HOPS_MAX * HOP_NS).max(self.now_ns)
+                }
+            };
             let next_ns = self.deadline_ns().min(self.network.ripe_ns()).max(self.now_ns).min(arrival_ns);
             if next_ns > end_ns {
                 self.now_ns = end_ns;
                 return Ok(());
             }
             if next_ns == arrival_ns {
+                under_way_since_ns = None;
                 self.round(&Filter::default())?;
             } else {
                 self.now_ns = next_ns;
@@ -379,7 +394,10 @@ impl Cluster {
             }
         }
         for sequence in host.executed + 1..=executed {
-            let batch = batch_of(sequence).unwrap_or_default();
+            let Some(batch) = batch_of(sequence) else {
+                steps.push(format!("executed s{sequence} tentatively"));
+                continue;
+            };
             let entries = words.entries_of(&batch).to_vec();
             let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {

@@ -6,6 +6,7 @@
 //! client 0 append 20           twenty requests of one operation each
 //! client 0 append 20 of 1200   the same, each operation of so many bytes
 //! client 0 restart [clock=-1s] | client 0 follow from=0
+//! client 0 read                asks how many entries the log has, without its being ordered; of a cluster with reads=1
 //! deliver [FILTER]             without a filter until nothing is in flight, else what matches, once
 //! deliver unordered            one packet at a time, chance picks which
 //! round                        what is in flight arrives; what that causes stays in flight
@@ -21,7 +22,7 @@
 //! isolate 3                    it hears nothing and is not heard
 //! lose 20% | double 10%        from now on, by chance
 //! clock 2 -600ms               a replica's wall clock is off by so much
-//! faulty 3 silent | garbage-tags | forges-entries | scripted | equivocates to=1,2
+//! faulty 3 silent | garbage-tags | forges-entries | forges-pages | forges-nodes | scripted | equivocates to=1,2
 //! crash 0                      it does nothing any more, and stays down
 //! restart 2,3 [lost]           their processes are killed and others begin, with what was durable; lost: on other disks
 //! hold disk 2 | release disk 2   from now on nothing that it writes becomes durable; it does again
@@ -32,7 +33,8 @@
 //! send 3 -> 0: view change v1 h=0 P=[s2 v0 D2] Q=[]   signed by it; `forged` behind it spoils the signature, C=[s8 S1] adds checkpoints
 //! send 1 -> 0: new view v1 from s0 of 0,1,2' [D2 null]   names view changes that were seen, 2' the second one of 2, 2? none
 //! send 3 -> 0: pass on new view v1 of 1 as v9         repeats what was seen; its parts say that it is of another view
-//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | held=512 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
+//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | held=512 [0,1,2] | evidence=0 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
+//! expect sent=1 from=3 to=1 kind=state-query          so many packets, of all that were ever sent
 //! state                        how far everybody is
 //! ```
 //!
@@ -95,6 +97,7 @@ impl Interpreter {
                 Some(("operation", value)) => settings.operation_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
                 Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
+                Some(("reads", value)) => settings.reads = number::<u64>(value)? != 0,
                 Some(("journal", value)) => settings.journal = value == "sync",
                 Some(("seed", value)) => settings.seed = number(value)?,
                 _ if argument == "unopened" => unopened = true,
@@ -184,6 +187,7 @@ fn client(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
     }
     let (verb, arguments) = what.split_once(' ').unwrap_or((what, ""));
     match verb {
+        "read" if cluster.settings.reads => cluster.read(id),
         "append" if arguments.starts_with('"') => cluster.append(id, quoted(arguments)?),
         "append" => {
             let (count, size) = arguments.split_once(" of ").unwrap_or((arguments, "0"));
@@ -223,6 +227,8 @@ fn faulty(cluster: &mut Cluster, id: &str, how: &str) -> Result<(), String> {
             "silent" => Behaviour::Silent,
             "garbage-tags" => Behaviour::GarbageTags,
             "forges-entries" => Behaviour::ForgesEntries,
+            "forges-pages" => Behaviour::ForgesPages,
+            "forges-nodes" => Behaviour::ForgesNodes,
             "scripted" => Behaviour::Scripted,
             "crashed" => Behaviour::Crashed,
             _ => return Err(format!("no replica {how}")),
@@ -256,6 +262,11 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
     match words[..] {
         ["quiet"] if cluster.network.is_quiet() => Ok(()),
         ["quiet"] => Err(format!("{} in flight", packets(cluster.network.count()))),
+        [what, ..] if what.starts_with("sent=") => {
+            let (_, filtered) = rest.split_once(' ').unwrap_or((rest, ""));
+            let found = cluster.network.recorded_count(&filter(filtered)?);
+            met("how many were sent".to_owned(), found as u64, &what[5..])
+        }
         [who, what] if who.starts_with('c') => {
             let (what, wanted) = what.split_once('=').ok_or("something is expected")?;
             let Principal::Client(id) = principal(who)? else { return Err(format!("{who} is no client")) };
@@ -272,6 +283,7 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
                     let replica = host.orderer.replica();
                     let found = match what {
                         "executed" => host.executed,
+                        "evidence" => replica.evidence().pieces().len() as u64,
                         "recovering" => u64::from(host.recovers),
                         "stable" => host.stable,
                         "held" => replica.requests_held_bytes() as u64,

@@ -6,6 +6,7 @@ use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};
 use logothete_engine::wire::reply::{Answer, Reply};
 use logothete_engine::wire::retransmission::Status;
+use logothete_engine::wire::state::{NodeRecord, append_nodes, append_pages, append_piece};
 use logothete_engine::wire::subscription::{append_run, append_runs};
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
@@ -21,6 +22,10 @@ pub enum Behaviour {
     Equivocates(ReplicaSet),
     /// Hands subscribers entries that nobody appended.
     ForgesEntries,
+    /// Hands those who fetch a state pages that are not the state's.
+    ForgesPages,
+    /// Hands those who fetch a state digests that are not the state's.
+    ForgesNodes,
     /// Behaves well, apart from what the script sends in its name.
     Scripted,
     /// Does nothing any more; what the script sends in its name apart.
@@ -61,7 +66,7 @@ impl Fault {
                 let message_count = spoken.message_count;
                 split.map(|(set, body)| Spoken { audience: Audience::Replicas(set), body, message_count }).collect()
             }
-            (Behaviour::Equivocates(_) | Behaviour::ForgesEntries, _) => {
+            (_, _) => {
                 let body = self.rewrite(own, &spoken);
                 vec![Spoken { body, ..spoken }]
             }
@@ -79,18 +84,33 @@ impl Fault {
     }
 
     fn rewrite(&mut self, own: ReplicaId, spoken: &Spoken) -> Vec<u8> {
-        let forges = self.behaviour == Behaviour::ForgesEntries;
+        let behaviour = self.behaviour;
         let mut out = Vec::new();
         for (message, bytes) in Messages::new(&spoken.body, Principal::Replica(own)).flatten() {
             match message {
-                Message::Runs(runs) if forges => {
+                Message::Runs(runs) if behaviour == Behaviour::ForgesEntries => {
                     let mut forged = Vec::new();
                     for run in runs.iter() {
                         append_run(&mut forged, run.timestamp_ns, &forge(run.message));
                     }
                     append_runs(&mut out, runs.stream, runs.oldest, runs.position, runs.chain, runs.count, &forged);
                 }
-                _ if forges => out.extend_from_slice(bytes),
+                Message::StatePages(pages) if behaviour == Behaviour::ForgesPages => {
+                    let mut pieces = Vec::new();
+                    for piece in pages.iter() {
+                        append_piece(&mut pieces, piece.index, piece.first, &forge(piece.bytes));
+                    }
+                    append_pages(&mut out, pages.checkpoint, &pieces);
+                }
+                Message::StateNodes(nodes) if behaviour == Behaviour::ForgesNodes => {
+                    let forged = |node: &NodeRecord| {
+                        let children = node.children.map(|child| Digest(forge(&child.0).try_into().expect("as long")));
+                        NodeRecord::new(node.level() as u8, node.index(), children)
+                    };
+                    let nodes_forged: Vec<_> = nodes.nodes.iter().map(forged).collect();
+                    append_nodes(&mut out, nodes.checkpoint, &nodes_forged);
+                }
+                _ if !matches!(behaviour, Behaviour::Equivocates(_)) => out.extend_from_slice(bytes),
                 Message::PrePrepare(proposal) => {
                     let (timestamp, entries) = (proposal.timestamp_ns, proposal.entries);
                     let twin = self.twin(timestamp, entries);

@@ -7,7 +7,7 @@ use super::random::Random;
 use super::seat::{Register, Seat};
 use super::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
-use logothete_engine::client::{Client, ClientConfig, Follower};
+use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
 use logothete_engine::journal::Record as JournalRecord;
 use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
@@ -24,7 +24,7 @@ use logothete_engine::wire::request::{lone_request_bytes, request_bytes_max};
 use logothete_engine::wire::view_change::statement_piece_bytes;
 use logothete_engine::wire::{Audience, Message, Messages};
 use logothete_transport::pool::{Frame, Pool, PoolConfig};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::OnceLock;
 
 /// The wall clock at the beginning of a scenario, nanoseconds since 1970.
@@ -49,6 +49,8 @@ pub struct Settings {
     pub retention_bytes: u64,
     /// Whether batches are executed when they have prepared.
     pub tentative: bool,
+    /// Whether the service answers queries, so that clients take results of `2f+1` only.
+    pub reads: bool,
     /// Whether replicas keep journals.
     pub journal: bool,
     pub seed: u64,
@@ -67,6 +69,7 @@ impl Default for Settings {
             operation_bytes_max: 0,
             retention_bytes: 1 << 20,
             tentative: false,
+            reads: false,
             journal: false,
             seed: 1,
         }
@@ -133,11 +136,6 @@ pub fn now(monotonic_ns: u64, skew_ns: i64) -> Now {
     Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(skew_ns) }
 }
 
-/// The epoch that a replica's statements name, in its lives counted from 0.
-fn epoch_of(id: ReplicaId, life: u64) -> u64 {
-    u64::from(id.0) + 1 + life * 100
-}
-
 /// How a replica's process begins.
 enum Start {
     /// For the first time.
@@ -182,9 +180,8 @@ impl Departed {
 pub struct ReplicaHost {
     pub id: ReplicaId,
     pub disk: Disk,
-    /// The epoch that its statements name.
+    /// The epoch that its packets and its statements name.
     pub epoch: u64,
-    life: u64,
     /// It came back without memory, and may promise nothing yet.
     pub recovers: bool,
     pub seat: Seat,
@@ -204,15 +201,15 @@ pub struct ReplicaHost {
 
 impl ReplicaHost {
     pub fn new(id: ReplicaId, settings: &Settings, random: &mut Random) -> Self {
-        let (disk, epoch) = (Disk::default(), epoch_of(id, 0));
+        let (disk, seat) = (Disk::default(), Seat::new(Principal::Replica(id), settings.register(), random));
+        let epoch = seat.epoch();
         let (orderer, record) = orderer(id, settings, epoch, &disk, Start::First);
         Self {
             id,
             disk,
             epoch,
-            life: 0,
             recovers: false,
-            seat: Seat::new(Principal::Replica(id), settings.register(), random),
+            seat,
             orderer,
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
@@ -230,12 +227,11 @@ impl ReplicaHost {
     pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, random: &mut Random) {
         self.disk.set_time(monotonic_ns);
         self.disk.crash();
-        self.life += 1;
-        self.epoch = epoch_of(self.id, self.life);
+        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
+        self.epoch = self.seat.epoch();
         self.recovers = !self.disk.remembers();
         let start = if self.recovers { Start::Forgot } else { Start::Resumed };
         (self.orderer, self.record) = orderer(self.id, settings, self.epoch, &self.disk, start);
-        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
         self.outbox = Outbox::new(pool(), settings.datagram_bytes_max);
         self.fault = None;
         self.prepared.clear();
@@ -354,6 +350,9 @@ pub struct ClientHost {
     pub id: ClientId,
     pub seat: Seat,
     pub client: Client,
+    pub queries: Queries,
+    /// Queries that wait for an answer, and how many entries the log must have at least by it.
+    pub reading: BTreeMap<u64, u64>,
     pub follower: Option<Follower>,
     pub entries_delivered: u64,
     pub waiting: VecDeque<Waiting>,
@@ -371,6 +370,8 @@ impl ClientHost {
             id,
             seat: Seat::new(Principal::Client(id), settings.register(), random),
             client: Self::incarnate(id, settings, now(monotonic_ns, 0).wall_ns),
+            queries: Self::no_queries(settings, now(monotonic_ns, 0).wall_ns),
+            reading: BTreeMap::new(),
             follower: None,
             entries_delivered: 0,
             waiting: VecDeque::new(),
@@ -388,7 +389,7 @@ impl ClientHost {
             replicas: settings.replicas,
             quorum_weak: settings.quorum().weak(),
             quorum: settings.quorum().strong(),
-            reads: false,
+            reads: settings.reads,
             window: settings.client_window,
             incarnation: Incarnation(incarnation),
             request_packet_bytes_max: settings.request_bytes_max().0,
@@ -399,11 +400,25 @@ impl ClientHost {
         })
     }
 
+    fn no_queries(settings: &Settings, nonce_first: u64) -> Queries {
+        let (quorum, piece_bytes) = (settings.quorum(), reply_piece_bytes(settings.datagram_bytes_max));
+        Queries::new(
+            settings.replicas,
+            quorum.weak(),
+            quorum.strong(),
+            nonce_first,
+            piece_bytes,
+            settings.reply_bytes_max(),
+        )
+    }
+
     /// The process ended and another began, with its clock off by so much: new keys, a new incarnation, nothing remembered.
     pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, skew_ns: i64, random: &mut Random) {
         let wall_ns = now(monotonic_ns, skew_ns).wall_ns;
         self.seat = Seat::new(Principal::Client(self.id), settings.register(), random);
         self.client = Self::incarnate(self.id, settings, wall_ns);
+        self.queries = Self::no_queries(settings, wall_ns);
+        self.reading.clear();
         self.waiting.clear();
         (self.open, self.stopped) = (false, false);
         // Its applications were told so when their sessions ended.
@@ -420,6 +435,7 @@ impl ClientHost {
         if self.stopped {
             return u64::MAX;
         }
-        self.client.deadline_ns().min(self.follower.as_ref().map_or(u64::MAX, Follower::deadline_ns))
+        let client_ns = self.client.deadline_ns().min(self.queries.deadline_ns());
+        client_ns.min(self.follower.as_ref().map_or(u64::MAX, Follower::deadline_ns))
     }
 }

@@ -237,6 +237,11 @@ impl Network {
         matching.len()
     }
 
+    /// How much of all that was ever sent matches.
+    pub fn recorded_count(&self, filter: &Filter) -> usize {
+        self.recorded.iter().filter(|packet| filter.matches(packet)).count()
+    }
+
     /// Sends again what matches of all that was ever sent.
     pub fn replay(&mut self, filter: &Filter) -> usize {
         let copies: Vec<_> = self.recorded.iter().filter(|packet| filter.matches(packet)).cloned().collect();

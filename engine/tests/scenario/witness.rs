@@ -1,5 +1,6 @@
 //! The service as the checkers see it: a wrapper that writes down what a replica executes, independent of what the replica says of itself.
 
+use super::clients::END;
 use logothete_crypto::Digest;
 use logothete_engine::service::{OrderedLog, OrderedRequest, QueryError, RestoreError, Results, Service};
 use logothete_engine::state::State;
@@ -77,7 +78,11 @@ impl Service for Witness {
     }
 
     fn query(&self, operation: &[u8], results: &mut Results<'_>) -> Result<(), QueryError> {
-        self.service.query(operation, results)
+        match (operation, self.service.ordered_log()) {
+            (END, Some(log)) => results.push(&log.end().to_le_bytes()),
+            _ => return self.service.query(operation, results),
+        }
+        Ok(())
     }
 
     fn ordered_log(&self) -> Option<&OrderedLog> {

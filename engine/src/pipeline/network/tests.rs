@@ -21,6 +21,9 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// A cluster's processes at the network, on one thread: its replicas, a driver, and the operator.
 struct World {
+    cluster: Cluster,
+    secrets: Vec<[u8; 32]>,
+    fan_out: FanOut,
     networks: Vec<Network>,
     pool: Vec<Pool>,
     now_ns: u64,
@@ -34,22 +37,31 @@ fn principals(cluster: &Cluster) -> Vec<Principal> {
     replicas.chain((0..cluster.clients.len() as u16).map(|id| Principal::Client(ClientId(id)))).collect()
 }
 
+fn open_process(cluster: &Cluster, secrets: &[[u8; 32]], index: usize, fan_out: FanOut) -> Opened {
+    let (own, identity) = (principals(cluster)[index], Identity::from_secret_bytes(secrets[index]));
+    open_network(cluster, own, identity, Transport::Mmsg, fan_out, DatagramCounters::private()).unwrap()
+}
+
 impl World {
     fn new(fan_out: FanOut, key_lifetime_s: u64) -> Self {
         let mut generated = init::generate(&init::Plan::default(), &mut logothete_crypto::os_entropy).unwrap();
         generated.cluster.key_lifetime_s = key_lifetime_s;
-        let cluster = &generated.cluster;
-        let identities = generated.replicas.into_iter().chain(generated.clients);
-        let opened: Vec<Opened> = principals(cluster)
-            .into_iter()
-            .zip(identities)
-            .map(|(own, identity)| {
-                open_network(cluster, own, identity, Transport::Mmsg, fan_out, DatagramCounters::private()).unwrap()
-            })
-            .collect();
+        let cluster = generated.cluster;
+        let identities = generated.replicas.iter().chain(&generated.clients);
+        let secrets: Vec<[u8; 32]> = identities.map(|identity| *identity.secret_bytes()).collect();
+        let opened: Vec<Opened> =
+            (0..secrets.len()).map(|index| open_process(&cluster, &secrets, index, fan_out)).collect();
         let (networks, pool): (Vec<_>, Vec<_>) = opened.into_iter().map(|opened| (opened.network, opened.pool)).unzip();
         let taken = vec![0; networks.len()];
-        Self { networks, pool, now_ns: 0, taken, reports: BTreeMap::new() }
+        Self { cluster, secrets, fan_out, networks, pool, now_ns: 0, taken, reports: BTreeMap::new() }
+    }
+
+    /// A process ends, and another begins in its place.
+    fn restart(&mut self, index: usize) {
+        drop(self.networks.remove(index));
+        let opened = open_process(&self.cluster, &self.secrets, index, self.fan_out);
+        self.networks.insert(index, opened.network);
+        self.pool[index] = opened.pool;
     }
 
     /// A millisecond passes, and everything that was sent arrives.
@@ -176,6 +188,24 @@ fn nobody_else_rotates_keys() {
         let came = world.taken[id] - before[id];
         assert_eq!(came, u64::from(id != 2) + 1, "both came to the core of replica {id}");
     }
+}
+
+/// `protocol.md AN-7`: a client that runs on does not know that a replica is another process now, and announces itself to nobody.
+#[test]
+fn a_restarted_replica_finds_the_clients_that_ran_on() {
+    let mut world = World::new(FanOut::Unicast, 0);
+    assert!(world.turn_until(1000, World::settled));
+    world.restart(2);
+    let (driver, message, before) = (4, chatter(), world.taken[2]);
+    for _ in 0..200 {
+        world.say(driver, &message);
+        world.turn();
+        // The other replicas are silent.
+        if world.taken[2] > before {
+            return;
+        }
+    }
+    panic!("nothing of the client came to the restarted replica");
 }
 
 /// `protocol.md PK-7`

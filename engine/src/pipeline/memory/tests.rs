@@ -1,0 +1,175 @@
+//! The memory over a keeper that does what the test says, when the test says it.
+
+use super::*;
+use crate::journal::checkpoint_store::BeginError;
+use crate::numbers::{ReplicaId, ReplicaSet, View};
+use crate::state::State;
+use logothete_transport::HostError;
+use logothete_transport::pool::{Pool, PoolConfig};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What the keeper was told, and what it is to answer.
+#[derive(Default)]
+struct Slate {
+    taken: u64,
+    durable: u64,
+    begun: Vec<SequenceNumber>,
+    begins_nothing: bool,
+    /// The checkpoint that has become durable.
+    complete: Option<SequenceNumber>,
+    trimmed: Option<Mark>,
+}
+
+struct Puppet {
+    slate: Arc<Mutex<Slate>>,
+    state: JournalState,
+}
+
+impl Puppet {
+    fn slate(&self) -> MutexGuard<'_, Slate> {
+        self.slate.lock().expect("one thread")
+    }
+}
+
+fn failure() -> HostError {
+    HostError::from_io("fdatasync", &std::io::ErrorKind::StorageFull.into(), "journal".to_owned())
+}
+
+impl Keeper for Puppet {
+    fn append(&mut self, _: &Record<'_>) -> Result<Mark, AppendError> {
+        self.slate().taken += 1;
+        Ok(Mark(self.slate().taken))
+    }
+
+    fn poll(&mut self) -> Mark {
+        Mark(self.slate().durable)
+    }
+
+    fn state(&self) -> &JournalState {
+        &self.state
+    }
+
+    fn begin_checkpoint(&mut self, sequence: SequenceNumber, _: Snapshot, _: Vec<u8>) -> Result<(), BeginError> {
+        let mut slate = self.slate();
+        if slate.begins_nothing {
+            return Err(BeginError::Failed(failure()));
+        }
+        slate.begun.push(sequence);
+        Ok(())
+    }
+
+    fn poll_checkpoint(&mut self) -> Result<Option<SequenceNumber>, HostError> {
+        Ok(self.slate().complete.take())
+    }
+
+    fn trim(&mut self, below: Mark) {
+        self.slate().trimmed = Some(below);
+    }
+
+    fn flush(&mut self) -> Result<Mark, JournalError> {
+        Ok(self.poll())
+    }
+
+    fn close(mut self: Box<Self>) -> Result<Mark, JournalError> {
+        self.flush()
+    }
+}
+
+struct Bench {
+    memory: Memory,
+    slate: Arc<Mutex<Slate>>,
+    outbox: Outbox,
+}
+
+const CHECKPOINT_EVERY: u64 = 100;
+
+fn bench(state: JournalState) -> Bench {
+    let slate = Arc::new(Mutex::new(Slate::default()));
+    let keeper = Puppet { slate: slate.clone(), state };
+    let pool = Pool::new(PoolConfig { frame_bytes: 2048, frames: 8 }).expect("a few kilobytes");
+    let memory = Memory::new(Box::new(keeper), Mark(0), Mark(1), CHECKPOINT_EVERY);
+    Bench { memory, slate, outbox: Outbox::new(pool, 1472) }
+}
+
+impl Bench {
+    fn persist(&mut self, count: u64) {
+        let record = Record::ViewEntered { view: View(3) };
+        let mut bytes = vec![0; record.encoded_bytes()];
+        record.encode(&mut bytes);
+        (0..count).for_each(|_| self.memory.persist(&bytes));
+    }
+
+    fn poll(&mut self, durable: u64) -> Option<u64> {
+        self.slate.lock().expect("one thread").durable = durable;
+        self.memory.poll(0, &mut self.outbox)
+    }
+
+    fn plan(&mut self, sequence: u64, record: u64, after: u64) {
+        self.memory.plan_checkpoint(SequenceNumber(sequence), State::new(4).snapshot(), record, after);
+    }
+}
+
+/// `protocol.md JR-6`: the records that a checkpoint makes superfluous say in which view the replica is; what says so anew is durable before.
+#[test]
+fn a_checkpoint_is_begun_when_what_was_recorded_with_it_is_durable() {
+    let mut bench = bench(JournalState::Writing);
+    bench.persist(5);
+    bench.plan(8, 3, 5);
+    assert_eq!(bench.poll(4), Some(4));
+    assert_eq!(bench.slate.lock().unwrap().begun, []);
+    assert_ne!(bench.memory.deadline_ns(), u64::MAX, "its turn is looked for");
+    assert_eq!(bench.poll(5), Some(5));
+    assert_eq!(bench.slate.lock().unwrap().begun, [SequenceNumber(8)]);
+    assert_eq!(bench.slate.lock().unwrap().trimmed, None, "it is not durable yet");
+    bench.slate.lock().unwrap().complete = Some(SequenceNumber(8));
+    bench.poll(5);
+    assert_eq!(bench.slate.lock().unwrap().trimmed, Some(Mark(3)));
+    bench.poll(5);
+    assert_eq!(bench.memory.deadline_ns(), u64::MAX, "nothing is under way");
+}
+
+#[test]
+fn a_checkpoint_that_could_not_be_begun_is_tried_again_after_as_many_records() {
+    let mut bench = bench(JournalState::Writing);
+    bench.slate.lock().unwrap().begins_nothing = true;
+    bench.persist(CHECKPOINT_EVERY);
+    assert!(bench.memory.wants_checkpoint());
+    bench.plan(8, 1, CHECKPOINT_EVERY);
+    bench.poll(CHECKPOINT_EVERY);
+    assert_eq!(bench.memory.trouble_that_is_news(), Some(Trouble::Checkpoint));
+    assert!(!bench.memory.wants_checkpoint(), "not at once");
+    bench.persist(CHECKPOINT_EVERY);
+    assert!(bench.memory.wants_checkpoint());
+}
+
+/// `protocol.md JR-1`: messages wait for a disk that stalls, and not without a bound.
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    let mut bench = bench(JournalState::Writing);
+    bench.persist(1);
+    let to = Audience::Replicas(ReplicaSet::only(ReplicaId(2)));
+    let message = [7; 1024];
+    for _ in 0..2 * HELD_BYTES_MAX / message.len() {
+        bench.memory.hold(to, &message, &mut bench.outbox);
+    }
+    let waits = |memory: &Memory| memory.held.iter().map(|held| held.bytes.len()).sum::<usize>();
+    assert_eq!(waits(&bench.memory), HELD_BYTES_MAX);
+    assert_eq!(bench.poll(1), Some(1));
+    assert_eq!(waits(&bench.memory), 0);
+    bench.persist(1);
+    bench.memory.hold(to, &message, &mut bench.outbox);
+    assert_eq!(waits(&bench.memory), message.len(), "there is room again");
+}
+
+/// `protocol.md JR-4`
+#[test]
+fn a_disk_that_failed_is_not_looked_at_again_and_again() {
+    let mut bench = bench(JournalState::Failed(failure()));
+    bench.persist(1);
+    assert_eq!(bench.poll(1), None);
+    assert_eq!(bench.memory.trouble_that_is_news(), Some(Trouble::Failed));
+    assert_eq!(bench.memory.deadline_ns(), u64::MAX);
+    let to = Audience::Replicas(ReplicaSet::only(ReplicaId(2)));
+    bench.memory.hold(to, b"a promise", &mut bench.outbox);
+    assert_eq!(bench.memory.held.len(), 0, "nothing is promised any more");
+}
