@@ -59,6 +59,8 @@ pub struct Memory {
     /// The checkpoint that is being written, and the first record that it needs.
     writing: Option<(SequenceNumber, Mark)>,
     planned: Option<Planned>,
+    /// The last checkpoint that became durable: to write it once more would let nothing go.
+    written: SequenceNumber,
     held_bytes: usize,
     poll_due_ns: u64,
     backlog_bytes: usize,
@@ -82,6 +84,7 @@ impl Memory {
             bytes_since_checkpoint: 0,
             writing: None,
             planned: None,
+            written: SequenceNumber(0),
             held_bytes: 0,
             poll_due_ns: u64::MAX,
             backlog_bytes: 0,
@@ -194,12 +197,13 @@ impl Memory {
         self.poll_due_ns
     }
 
-    /// Whether a checkpoint is due.
-    pub(super) fn wants_checkpoint(&self) -> bool {
+    /// Whether a checkpoint is due, where `stable` is the newest that there is.
+    pub(super) fn wants_checkpoint(&self, stable: SequenceNumber) -> bool {
         // What failed for want of room is tried again when as much was recorded once more.
         let hopeless = matches!(self.trouble, Some(Trouble::Failed | Trouble::Unmade));
         self.writing.is_none()
             && self.planned.is_none()
+            && stable > self.written
             && self.bytes_since_checkpoint >= self.checkpoint_every_bytes
             && !hopeless
     }
@@ -232,8 +236,8 @@ impl Memory {
         match self.keeper.poll_checkpoint() {
             Ok(None) => {}
             Ok(Some(_)) => {
-                let (_, needed) = self.writing.take().expect("only what was begun ends");
-                self.needed = needed;
+                let (sequence, needed) = self.writing.take().expect("only what was begun ends");
+                (self.written, self.needed) = (sequence, needed);
                 self.keeper.trim(needed);
             }
             Err(_) => {
@@ -259,5 +263,80 @@ impl Memory {
             }
         }
         self.keeper.close().map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::checkpoint_store::BeginError;
+    use crate::numbers::View;
+    use crate::state::State;
+    use logothete_transport::HostError;
+    use logothete_transport::pool::{Pool, PoolConfig};
+
+    /// What is asked of it is durable at once.
+    #[derive(Default)]
+    struct Instant {
+        records: u64,
+        checkpoint: Option<SequenceNumber>,
+    }
+
+    impl Keeper for Instant {
+        fn append(&mut self, _: &Record<'_>) -> Result<Mark, AppendError> {
+            self.records += 1;
+            Ok(Mark(self.records))
+        }
+
+        fn poll(&mut self) -> Mark {
+            Mark(self.records)
+        }
+
+        fn state(&self) -> &JournalState {
+            &JournalState::Writing
+        }
+
+        fn begin_checkpoint(&mut self, sequence: SequenceNumber, _: Snapshot, _: Vec<u8>) -> Result<(), BeginError> {
+            self.checkpoint = Some(sequence);
+            Ok(())
+        }
+
+        fn poll_checkpoint(&mut self) -> Result<Option<SequenceNumber>, HostError> {
+            Ok(self.checkpoint.take())
+        }
+
+        fn trim(&mut self, _: Mark) {}
+
+        fn flush(&mut self) -> Result<Mark, JournalError> {
+            Ok(Mark(self.records))
+        }
+
+        fn close(self: Box<Self>) -> Result<Mark, JournalError> {
+            Ok(Mark(self.records))
+        }
+    }
+
+    /// `protocol.md JR-6`: what is recorded with a checkpoint may be more than after what a checkpoint is due; it calls for none by itself.
+    #[test]
+    fn a_checkpoint_is_written_once() {
+        let mut memory = Memory::new(Box::new(Instant::default()), Mark(0), Mark(1), 8);
+        let mut standing = vec![0; 64];
+        let record = Record::ViewEntered { view: View(1) };
+        let length = record.encode(&mut standing);
+        let frames = PoolConfig { frame_bytes: 4096, frames: 4 };
+        let mut outbox = Outbox::new(Pool::new(frames).unwrap(), 1472);
+        let mut written = Vec::new();
+        memory.persist(&standing[..length]);
+        for stable in [8, 8, 8, 16, 16] {
+            let sequence = SequenceNumber(stable);
+            if memory.wants_checkpoint(sequence) {
+                memory.plan_checkpoint(sequence, State::new(1).snapshot(), 1, memory.records + 1);
+                memory.persist(&standing[..length]);
+                written.push(stable);
+            }
+            memory.poll(0, &mut outbox);
+            memory.poll(0, &mut outbox);
+        }
+        assert_eq!(written, [8, 16]);
     }
 }

@@ -179,7 +179,7 @@ impl Orderer {
             self.make_memory(now);
         }
         let Some(memory) = &mut self.memory else { return };
-        if memory.wants_checkpoint()
+        if memory.wants_checkpoint(self.replica.stable())
             && let Some((sequence, snapshot)) = self.checkpoints.stable()
         {
             let record = self.replica.records_needed_from(sequence);
