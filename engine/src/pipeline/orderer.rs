@@ -128,7 +128,7 @@ impl Orderer {
             self.do_actions(now, outbox);
         }
         if let Record::Stable { sequence, digest } = *record {
-            self.checkpoints.note_digest(sequence, digest);
+            self.checkpoints.note_agreed(sequence, digest);
         }
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
     }
