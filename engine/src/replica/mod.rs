@@ -51,7 +51,7 @@ use peers::Peers;
 use promises::Promises;
 use reads::Reads;
 use recall::Recalled;
-use recovery::Recovery;
+use recovery::{Forgotten, Recovery};
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
 
@@ -176,6 +176,7 @@ pub struct Replica {
     unread_last: SequenceNumber,
     /// It came back without memory, and is not through with that.
     recovery: Option<Recovery>,
+    forgotten: Forgotten,
     synchroniser: Synchroniser,
     log: Log,
     bodies: Bodies,
@@ -247,6 +248,7 @@ impl Replica {
             recalling: false,
             unread_last: SequenceNumber(0),
             recovery: config.forgot.then(Recovery::new),
+            forgotten: Forgotten::default(),
             synchroniser: Synchroniser::default(),
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
@@ -354,6 +356,7 @@ impl Replica {
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
         self.looked_ns = now.monotonic_ns;
         self.recover(now, output);
+        self.watch_forgotten(now, output);
         self.watch_view(now, output);
         self.enter_view(now, output);
         self.accept_in_order(now, output);

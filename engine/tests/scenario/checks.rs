@@ -37,9 +37,13 @@ struct Witnessed {
     view_reported: u64,
     /// What it said first in its present life.
     said_now: BTreeSet<Claim>,
+    /// What it said and forgot.
+    lost: BTreeSet<Claim>,
     /// What its journal holds for good, and how many records of it were looked at.
     durable: BTreeSet<Promise>,
     durable_records: usize,
+    /// What it holds there to have committed; each was looked at when it became durable, and holds in later lives.
+    decided: BTreeSet<(u64, Digest)>,
     /// It forgot what it said, and has not recovered.
     recovers: bool,
     /// It began again, and its state may still be behind its log.
@@ -145,7 +149,17 @@ impl Checks {
         witnessed.durable_records += news.len();
         for bytes in news {
             let (record, _) = Record::decode(&bytes).expect("what was written is read");
+            let witnessed = &mut self.replicas[usize::from(of.0)];
             witnessed.durable.extend(promise(&record));
+            if let Record::Committed { sequence, digest } = record {
+                witnessed.decided.insert((sequence.0, digest));
+                if !self.is_decided(of, sequence.0, digest) {
+                    self.violations.push(format!(
+                        "{of} wrote that s{sequence} committed, without a quorum of commits or f+1 claims"
+                    ));
+                }
+                self.on_decided(of, sequence.0, digest);
+            }
         }
     }
 
@@ -159,11 +173,16 @@ impl Checks {
     pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool, executed: u64, recalled: &Happened) {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let former = std::mem::take(witnessed);
+        witnessed.lost = former.lost;
+        if forgot {
+            witnessed.lost.extend(former.said.keys());
+        }
         witnessed.said = former.said;
         witnessed.checkpoints_said = former.checkpoints_said;
         (witnessed.executed, witnessed.recovers, witnessed.lags) = (executed, forgot, true);
         if !forgot {
             (witnessed.durable, witnessed.durable_records) = (former.durable, former.durable_records);
+            witnessed.decided = former.decided;
             (witnessed.view, witnessed.view_now) = (former.view, former.view_now);
             let own = former.told.into_iter().filter(|(_, from)| from.contains(by));
             witnessed.told = own.map(|(claim, _)| (claim, ReplicaSet::only(by))).collect();
@@ -203,6 +222,7 @@ impl Checks {
                     let witnessed = &mut self.replicas[usize::from(by.0)];
                     witnessed.view_now = witnessed.view_now.max(part.view.0);
                     self.on_own_new_view(by, part);
+                    self.on_own_view_change(by, part);
                 }
             }
             if let Message::CommitClaim(claim) = &message {
@@ -263,6 +283,29 @@ impl Checks {
         }
     }
 
+    /// A view change says all that its replica remembers to have voted for above its checkpoint, in whatever life.
+    fn on_own_view_change(&mut self, by: ReplicaId, part: &Part<'_>) {
+        let Some(content) = self.statements.get(&part.digest).and_then(|seen| seen.view_change()) else { return };
+        let witnessed = &self.replicas[usize::from(by.0)];
+        for (claim, digest) in witnessed.said.iter().filter(|(claim, _)| !witnessed.lost.contains(claim)) {
+            let &(kind, sequence, view) = claim;
+            let of_number = |votes: &[Vote], says: &dyn Fn(&Vote) -> bool| {
+                votes.iter().any(|vote| vote.sequence().0 == sequence && says(vote))
+            };
+            let same = |vote: &Vote| vote.digest == *digest && vote.view().0 >= view;
+            let says = match kind {
+                "commit" => of_number(content.prepared, &|vote| same(vote) || vote.view().0 > view),
+                _ => of_number(content.pre_prepared, &same),
+            };
+            if sequence > content.stable.0 && view < content.view.0 && !says {
+                let wanted = content.view;
+                self.violations.push(format!(
+                    "{by} sent a {kind} in view {view} for s{sequence}, and asks for view {wanted} without it"
+                ));
+            }
+        }
+    }
+
     /// One batch a number, whatever the view.
     fn on_decided(&mut self, by: ReplicaId, sequence: u64, batch: Digest) {
         let (held, first) = *self.batches.entry(sequence).or_insert((batch, by));
@@ -281,6 +324,7 @@ impl Checks {
             digest
         });
         witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(by);
+        witnessed.lost.remove(&claim);
         let (kind, sequence, view) = claim;
         if view < witnessed.view {
             let (higher, text) = (witnessed.view, "after it had asked for or voted in");
@@ -385,17 +429,22 @@ impl Checks {
             return;
         };
         self.on_decided(by, sequence, batch);
-        let claims = &self.replicas[usize::from(by.0)].claims;
+        let durable = self.replicas[usize::from(by.0)].decided.contains(&(sequence, batch));
+        if !durable && !self.is_decided(by, sequence, batch) {
+            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
+        }
+    }
+
+    /// Whether what a replica was told in its present life, and said itself, makes a batch committed.
+    fn is_decided(&self, by: ReplicaId, sequence: u64, batch: Digest) -> bool {
+        let Witnessed { claims, told, .. } = &self.replicas[usize::from(by.0)];
         let claimed = claims.get(&(sequence, batch)).copied().unwrap_or(ReplicaSet::EMPTY);
-        let told = &self.replicas[usize::from(by.0)].told;
         let in_any_view =
             (("commit", sequence, 0), Digest::ZERO)..=(("commit", sequence, u64::MAX), Digest([0xff; 32]));
         let mut commits = told.range(in_any_view).filter(|((_, digest), _)| *digest == batch);
         // A claim to have committed is a commit in whatever view.
         let with_claims = |from: &ReplicaSet| ReplicaSet(from.0 | claimed.0).count();
-        if claimed.count() <= self.faults() && !commits.any(|(_, from)| with_claims(from) > 2 * self.faults()) {
-            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
-        }
+        claimed.count() > self.faults() || commits.any(|(_, from)| with_claims(from) > 2 * self.faults())
     }
 
     /// How a correct replica says that it fares, after a duty cycle.
@@ -499,7 +548,8 @@ fn promise(record: &Record<'_>) -> Option<Promise> {
         | Record::Batch { .. }
         | Record::ViewEntered { .. }
         | Record::Committed { .. }
-        | Record::Stable { .. } => None,
+        | Record::Stable { .. }
+        | Record::EpochAcknowledged { .. } => None,
     }
 }
 

@@ -104,11 +104,6 @@ pub fn now(monotonic_ns: u64, skew_ns: i64) -> Now {
     Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(skew_ns) }
 }
 
-/// The epoch that a replica's statements name, in its lives counted from 0.
-fn epoch_of(id: ReplicaId, life: u64) -> u64 {
-    u64::from(id.0) + 1 + life * 100
-}
-
 /// How a replica's process begins.
 enum Start {
     /// For the first time.
@@ -153,9 +148,8 @@ impl Departed {
 pub struct ReplicaHost {
     pub id: ReplicaId,
     pub disk: Disk,
-    /// The epoch that its statements name.
+    /// The epoch that its packets and its statements name.
     pub epoch: u64,
-    life: u64,
     /// It came back without memory, and may promise nothing yet.
     pub recovers: bool,
     pub seat: Seat,
@@ -175,15 +169,15 @@ pub struct ReplicaHost {
 
 impl ReplicaHost {
     pub fn new(id: ReplicaId, settings: &Settings, random: &mut Random) -> Self {
-        let (disk, epoch) = (Disk::default(), epoch_of(id, 0));
+        let (disk, seat) = (Disk::default(), Seat::new(Principal::Replica(id), settings.register(), random));
+        let epoch = seat.epoch();
         let (orderer, record) = orderer(id, settings, epoch, &disk, Start::First);
         Self {
             id,
             disk,
             epoch,
-            life: 0,
             recovers: false,
-            seat: Seat::new(Principal::Replica(id), settings.register(), random),
+            seat,
             orderer,
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
@@ -201,12 +195,11 @@ impl ReplicaHost {
     pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, random: &mut Random) {
         self.disk.set_time(monotonic_ns);
         self.disk.crash();
-        self.life += 1;
-        self.epoch = epoch_of(self.id, self.life);
+        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
+        self.epoch = self.seat.epoch();
         self.recovers = !self.disk.remembers();
         let start = if self.recovers { Start::Forgot } else { Start::Resumed };
         (self.orderer, self.record) = orderer(self.id, settings, self.epoch, &self.disk, start);
-        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
         self.outbox = Outbox::new(pool(), settings.datagram_bytes_max);
         self.fault = None;
         self.prepared.clear();

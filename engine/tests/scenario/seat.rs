@@ -74,6 +74,11 @@ impl Seat {
         }
     }
 
+    /// The epoch that its packets name.
+    pub fn epoch(&self) -> u64 {
+        self.keys.epoch()
+    }
+
     /// Exchanges announcements with a peer until each has the other's keys.
     pub fn introduce(&mut self, peer: &mut Seat) {
         for _ in 0..4 {

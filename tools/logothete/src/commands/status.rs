@@ -135,11 +135,22 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
             list(&missing)
         ));
     }
+    let forgot = with_progress(&present, Progress::Recovering);
+    if forgot.len() >= cluster.quorum_weak() {
+        let text = format!(
+            "more than f replicas have forgotten what they promised ({}): nobody can vote, and the cluster has stopped; form a new cluster",
+            list(&forgot)
+        );
+        remarks.push(text.clone());
+        failure.get_or_insert(text);
+    }
     let stalled: Vec<usize> = with_progress(&present, Progress::Stalled);
     let behind: Vec<usize> = with_progress(&present, Progress::FellBehind);
     // What f+1 say, a correct replica says. With too few replicas there is no progress, whether they have noticed or
     // not.
-    let progress = present.len() >= cluster.quorum() && stalled.len() < cluster.quorum_weak();
+    let progress = present.len() >= cluster.quorum()
+        && stalled.len() < cluster.quorum_weak()
+        && forgot.len() < cluster.quorum_weak();
     if !progress {
         let known = if stalled.is_empty() {
             String::new()
