@@ -193,8 +193,8 @@ pub struct Replica {
     executed: SequenceNumber,
     /// The last number executed, and its batch, while that is prepared only.
     tentative: Option<(SequenceNumber, Digest)>,
-    /// The host goes back to a checkpoint: nothing is executed until it has.
-    restoring: bool,
+    /// The batch that is being undone: the host goes back to a checkpoint, and nothing is executed until it has.
+    undoing: Option<(SequenceNumber, Digest)>,
     /// The state that is being fetched, and since when.
     fetching: Option<(SequenceNumber, u64)>,
     /// The time given to the service with `executed`.
@@ -267,7 +267,7 @@ impl Replica {
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
             tentative: None,
-            restoring: false,
+            undoing: None,
             fetching: None,
             executed_timestamp_ns: 0,
             highest_seen: SequenceNumber(0),
