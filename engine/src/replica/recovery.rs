@@ -168,11 +168,11 @@ impl Replica {
         if self.is_silent() {
             return Err(Reject::Recovering);
         }
-        if !self.peers.may_answer(from, now.monotonic_ns) {
-            return Err(Reject::RateLimited);
-        }
         if query.epoch() != self.peers.epoch_present(from) {
             return Err(Reject::EpochForgotten);
+        }
+        if !self.peers.may_answer(from, now.monotonic_ns) {
+            return Err(Reject::RateLimited);
         }
         if self.peers.acknowledged(from) != Some(query.epoch()) {
             self.peers.acknowledge_epoch(from, query.epoch());

@@ -37,6 +37,8 @@ struct Witnessed {
     view_reported: u64,
     /// What it said first in its present life.
     said_now: BTreeSet<Claim>,
+    /// What of it was not yet compared with the bounds.
+    said_newly: Vec<Claim>,
     /// What it said and forgot.
     lost: BTreeSet<Claim>,
     /// What its journal holds for good, and how many records of it were looked at.
@@ -321,6 +323,7 @@ impl Checks {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let first = *witnessed.said.entry(claim).or_insert_with(|| {
             witnessed.said_now.insert(claim);
+            witnessed.said_newly.push(claim);
             digest
         });
         witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(by);
@@ -359,51 +362,44 @@ impl Checks {
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
         let witnessed = &mut self.replicas[usize::from(by.0)];
-        let mut executed = std::mem::take(&mut witnessed.tentative);
-        if happened.restored {
-            // It was undone, or is part of the state that was fetched.
-            executed.clear();
-        }
-        executed.extend_from_slice(&happened.executed);
-        // One batch may be ahead of what committed.
-        let ahead = self.settings.tentative && upto > 0 && !happened.restored && batch_of(upto).is_none();
-        // What was fetched need not have committed here.
-        let ahead = ahead && upto > witnessed.executed;
+        // What came before pages were replaced was undone, or is part of the state that was fetched: which state it has now its digest tells, which
+        // is compared with the others'. What it executed from there on is looked at like everything else.
+        let (replaced, mut executed) = match happened.restored {
+            Some(at) => (&happened.executed[..at], happened.executed[at..].to_vec()),
+            None => (&[][..], [&std::mem::take(&mut witnessed.tentative)[..], &happened.executed].concat()),
+        };
+        let begins = executed.iter().map(|request| request.sequence).min();
+        // One batch may be ahead of what committed. What was fetched need not have committed here.
+        let new = match happened.restored {
+            Some(_) => begins.is_some_and(|begins| begins <= upto),
+            None => upto > witnessed.executed,
+        };
+        let ahead = self.settings.tentative && upto > 0 && new && batch_of(upto).is_none();
         let upto = if ahead { upto - 1 } else { upto };
         witnessed.tentative = executed.iter().filter(|request| request.sequence > upto).cloned().collect();
         executed.retain(|request| request.sequence <= upto);
-        let mut from = witnessed.executed + 1;
+        let from = match happened.restored {
+            Some(_) => begins.map_or(upto + 1, |begins| begins.min(upto + 1)),
+            None => witnessed.executed + 1,
+        };
         witnessed.executed = upto;
-        if happened.restored {
-            // Which state it has now its digest tells, which is compared with the others'. What it executed from there on is looked at.
+        if happened.restored.is_some() {
             witnessed.operations.clear();
-            from = executed
-                .iter()
-                .map(|request| request.sequence)
-                .filter(|sequence| *sequence <= upto)
-                .min()
-                .unwrap_or(upto + 1);
         }
-        if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
+        if let Some(forged) = replaced.iter().chain(&executed).find(|request| !self.requested.contains(&request.digest))
+        {
             self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
         }
         for operation in executed.iter().flat_map(|request| &request.operations) {
-            if !witnessed.operations.insert((operation.session, operation.number)) && !happened.restored {
+            if !witnessed.operations.insert((operation.session, operation.number)) {
                 let name = format!("operation {} of session {}", operation.number, operation.session);
                 self.violations.push(format!("{by} executed {name} twice"));
             }
         }
         for sequence in from..=upto {
-            let batch = batch_of(sequence);
-            if happened.restored && batch.is_none() {
-                // Below the state that it fetched.
-                continue;
-            }
-            self.on_batch(by, sequence, batch);
+            self.on_batch(by, sequence, batch_of(sequence));
             let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
             match self.requests.get(&sequence) {
-                // In the cycle in which pages were replaced a number may have been executed before and after, or be part of the state.
-                Some(_) if happened.restored => {}
                 Some(held) if held.requests != requests => {
                     self.violations.push(format!("{} and {by} executed different requests at s{sequence}", held.by));
                 }
@@ -415,7 +411,7 @@ impl Checks {
                 }
             }
         }
-        if !happened.restored && executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
+        if executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
             self.violations.push(format!("{by} executed something outside s{from}..s{upto}"));
         }
         for (operation, position) in std::mem::take(&mut self.accepted_early) {
@@ -519,14 +515,15 @@ impl Checks {
 
     /// Votes beyond the window, or proposals beyond the pipeline.
     pub fn on_bounds(&mut self, by: ReplicaId, executed: u64, stable: u64) {
-        let witnessed = &self.replicas[usize::from(by.0)];
+        // The bounds only rise.
+        let newly = std::mem::take(&mut self.replicas[usize::from(by.0)].said_newly);
         let beyond = |(_, sequence, _): &&Claim| *sequence > stable + self.settings.window();
-        if let Some((kind, sequence, _)) = witnessed.said_now.iter().find(beyond) {
+        if let Some((kind, sequence, _)) = newly.iter().find(beyond) {
             self.violations.push(format!("{by} sent a {kind} for s{sequence}, beyond the window above s{stable}"));
         }
         let depth = self.settings.pipeline_depth;
         let too_deep = |(kind, sequence, _): &&Claim| *kind == "pre-prepare" && *sequence > executed + depth;
-        if let Some((_, sequence, _)) = witnessed.said_now.iter().find(too_deep) {
+        if let Some((_, sequence, _)) = newly.iter().find(too_deep) {
             self.violations
                 .push(format!("{by} proposed s{sequence} with s{executed} executed: more than {depth} in flight"));
         }
