@@ -7,7 +7,7 @@ use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::journal::Record;
-use crate::limits::STATE_RETARGET_NS;
+use crate::limits::{STALLED_NS, STATE_RETARGET_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::state::State;
 use crate::wire::agreement::CheckpointVote;
@@ -224,7 +224,10 @@ impl Replica {
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
         let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
         let reach = self.stable().0 + self.log.window();
-        let out_of_reach = target.0.0 > reach || self.fell_behind || self.lacks_state();
+        // The others may lack it as well: who fetched a state has nothing of what came before.
+        let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
+        let stalled = self.pulse.stuck_since_ns.is_some_and(stalled);
+        let out_of_reach = target.0.0 > reach || self.fell_behind || self.lacks_state() || stalled;
         if target.0 > self.executed && out_of_reach {
             self.fetch_state(now, target, sources, output);
         }

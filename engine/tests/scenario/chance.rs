@@ -139,13 +139,10 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
     }
 }
 
-/// For a while, less than makes the others give them up, some replicas and the others do not hear each other: one, the primary, or half of them. They are
-/// even when it begins and not a window of batches is asked for meanwhile: there is no state transfer, so who falls out of the window stays out.
+/// For a while some replicas and the others do not hear each other: one, the primary, or half of them. So much is asked for meanwhile that who is cut
+/// off may fall out of the others' windows, and needs their state.
 fn cut_off(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Result<(), String> {
-    if !even_out(cluster, unordered)? {
-        return Ok(());
-    }
-    for _ in 0..1 + random.below(cluster.settings.checkpoint_interval as usize) {
+    for _ in 0..1 + random.below(3 * cluster.settings.checkpoint_interval as usize) {
         let text = format!("{}", cluster.clients[0].submitted);
         cluster.append(0, vec![text.into_bytes()])?;
     }

@@ -419,6 +419,18 @@ mod tests {
     }
 
     #[test]
+    fn replicas_that_forgot_are_too_many() {
+        let mut answers = all();
+        answers[1].as_mut().unwrap().progress = Progress::Recovering;
+        assert_eq!(judge(&cluster(), &answers).failure, None, "one of four recovers");
+        answers[3].as_mut().unwrap().progress = Progress::Recovering;
+        let finding = judge(&cluster(), &answers);
+        let failure = finding.failure.unwrap();
+        assert!(failure.contains("(1, 3)") && failure.contains("form a new cluster"), "{failure}");
+        assert!(!finding.progress && finding.remarks.contains(&failure));
+    }
+
+    #[test]
     fn rejects_name_who_says_it_and_of_whom() {
         let count = |by, about, reason: &str, count| RejectCount { by, about, reason: reason.into(), count };
         let replica = Some(Principal::Replica(ReplicaId(3)));
