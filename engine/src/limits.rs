@@ -241,6 +241,9 @@ pub const STATE_ANSWER_BYTES: usize = 400 * 1024;
 /// How often a peer's allowance of state is renewed.
 pub const STATE_REFILL_NS: u64 = 1_000_000;
 
+/// More than `f` replicas that do not remember what they promised for so long are told of: they may have no way back.
+pub const FORGOTTEN_TELL_NS: u64 = 2_000_000_000;
+
 /// A replica that recovers asks the others this often.
 pub const RECOVERY_QUERY_NS: u64 = 20_000_000;
 

@@ -10,7 +10,7 @@
 //! Numbers are little-endian. There is one encoding of a record: lengths account for every byte, reserved bytes are zero.
 
 use crate::limits;
-use crate::numbers::{SequenceNumber, View};
+use crate::numbers::{ReplicaId, SequenceNumber, View};
 use crate::wire::agreement::BatchEntry;
 use logothete_crypto::Digest;
 use zerocopy::little_endian::{U32, U64};
@@ -91,6 +91,13 @@ pub enum Record<'a> {
         /// The digest of the state.
         digest: Digest,
     },
+    /// What another replica signed before this epoch counts no more, since it forgot it.
+    EpochAcknowledged {
+        /// Whose.
+        replica: ReplicaId,
+        /// From which on.
+        epoch: u64,
+    },
 }
 
 /// Why bytes are no record.
@@ -144,6 +151,14 @@ struct NumberLayout {
     digest: Digest,
 }
 
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct EpochLayout {
+    epoch: U64,
+    replica: u8,
+    reserved: [u8; 7],
+}
+
 const HEADER_BYTES: usize = size_of::<Header>();
 const PROPOSAL_BYTES: usize = size_of::<ProposalLayout>();
 const _: () = assert!(HEADER_BYTES == 8 && PROPOSAL_BYTES == 32 && size_of::<VoteLayout>() == 48);
@@ -158,6 +173,7 @@ const VIEW_ENTERED: u8 = 7;
 const COMMITTED: u8 = 8;
 const STABLE: u8 = 9;
 const BATCH: u8 = 10;
+const EPOCH_ACKNOWLEDGED: u8 = 11;
 
 impl ProposalLayout {
     fn of(view: View, sequence: SequenceNumber, timestamp_ns: u64, entries: &[BatchEntry]) -> Self {
@@ -182,6 +198,7 @@ impl<'a> Record<'a> {
                 Self::Prepare { .. } | Self::Commit { .. } => size_of::<VoteLayout>(),
                 Self::ViewEntered { .. } => size_of::<U64>(),
                 Self::Committed { .. } | Self::Stable { .. } => size_of::<NumberLayout>(),
+                Self::EpochAcknowledged { .. } => size_of::<EpochLayout>(),
             }
     }
 
@@ -224,6 +241,10 @@ impl<'a> Record<'a> {
             Self::ViewEntered { view } => put(VIEW_ENTERED, [&view.0.to_le_bytes(), &[]]),
             Self::Committed { sequence, digest } => put(COMMITTED, [number(sequence, digest).as_bytes(), &[]]),
             Self::Stable { sequence, digest } => put(STABLE, [number(sequence, digest).as_bytes(), &[]]),
+            Self::EpochAcknowledged { replica, epoch } => {
+                let fields = EpochLayout { epoch: (*epoch).into(), replica: replica.0, reserved: [0; 7] };
+                put(EPOCH_ACKNOWLEDGED, [fields.as_bytes(), &[]]);
+            }
         }
         length
     }
@@ -274,6 +295,13 @@ impl<'a> Record<'a> {
                 let fields: &NumberLayout = exact(layout)?;
                 Self::Stable { sequence: SequenceNumber(fields.sequence.get()), digest: fields.digest }
             }
+            EPOCH_ACKNOWLEDGED => {
+                let fields: &EpochLayout = exact(layout)?;
+                if fields.reserved != [0; 7] || usize::from(fields.replica) >= limits::REPLICAS_MAX {
+                    return Err(RecordError::Field);
+                }
+                Self::EpochAcknowledged { replica: ReplicaId(fields.replica), epoch: fields.epoch.get() }
+            }
             _ => return Err(RecordError::Kind),
         };
         Ok((record, rest))
@@ -310,6 +338,7 @@ impl<'a> Record<'a> {
             Self::ViewEntered { .. } => "view entered",
             Self::Committed { .. } => "committed",
             Self::Stable { .. } => "stable",
+            Self::EpochAcknowledged { .. } => "epoch acknowledged",
         }
     }
 }
@@ -356,6 +385,7 @@ mod tests {
                 Record::ViewEntered { view },
                 Record::Committed { sequence, digest },
                 Record::Stable { sequence, digest },
+                Record::EpochAcknowledged { replica: ReplicaId((a % limits::REPLICAS_MAX as u64) as u8), epoch: b },
             ];
             let all: Vec<u8> = records.iter().flat_map(encoded).collect();
             let mut rest = &all[..];
@@ -370,7 +400,7 @@ mod tests {
 
         /// Whatever decodes is the one encoding of its record.
         #[test]
-        fn foreign_bytes_decode_exactly_or_not_at_all(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..12, honest: bool) {
+        fn foreign_bytes_decode_exactly_or_not_at_all(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..13, honest: bool) {
             let mut bytes = bytes;
             if honest && bytes.len() >= HEADER_BYTES {
                 let length = bytes.len() as u32;

@@ -18,8 +18,17 @@ struct Held {
     sequence: SequenceNumber,
     snapshot: Snapshot,
     digest: Option<Digest>,
+    /// What `2f+1` replicas agreed on in a former life: the digest has to come to it.
+    agreed: Option<Digest>,
     /// Some peer fetches it, and asked last at this time.
     asked_ns: Option<u64>,
+}
+
+impl Held {
+    /// Nobody asks for the digest of the state from the beginning.
+    fn wants_digest(&self, stable: SequenceNumber) -> bool {
+        self.digest.is_none() && (self.sequence > stable || self.agreed.is_some())
+    }
 }
 
 /// The checkpoints.
@@ -33,36 +42,40 @@ pub(super) struct Checkpoints {
 impl Checkpoints {
     /// With the state that the replica starts from, which is the checkpoint of `sequence`.
     pub(super) fn new(sequence: SequenceNumber, snapshot: Snapshot) -> Self {
-        let first = Held { sequence, snapshot, digest: None, asked_ns: None };
+        let first = Held { sequence, snapshot, digest: None, agreed: None, asked_ns: None };
         Self { held: VecDeque::from([first]), stable: sequence }
     }
 
     /// Keeps a state that the replica has reached.
     pub(super) fn take(&mut self, sequence: SequenceNumber, snapshot: Snapshot) {
         assert!(self.held.back().is_none_or(|last| last.sequence < sequence), "checkpoints are taken in order");
-        self.held.push_back(Held { sequence, snapshot, digest: None, asked_ns: None });
+        self.held.push_back(Held { sequence, snapshot, digest: None, agreed: None, asked_ns: None });
     }
 
     /// Hashes a little; returns a checkpoint whose digest is known now.
+    ///
+    /// # Panics
+    /// If it is not what was agreed on in a former life.
     pub(super) fn hash(&mut self) -> Option<(SequenceNumber, Digest)> {
-        // The first one has no digest that anybody asks for.
-        let next = self.held.iter_mut().find(|held| held.digest.is_none() && held.sequence > self.stable)?;
+        let stable = self.stable;
+        let next = self.held.iter_mut().find(|held| held.wants_digest(stable))?;
         next.digest = next.snapshot.digest_step(PAGES_HASHED_MAX);
-        next.digest.map(|digest| (next.sequence, digest))
+        let digest = next.digest?;
+        assert_eq!(next.agreed.unwrap_or(digest), digest, "executing the journal again leads to the same state");
+        Some((next.sequence, digest))
     }
 
-    /// The digest of a checkpoint is known otherwise: a former life agreed on it.
-    pub(super) fn note_digest(&mut self, sequence: SequenceNumber, digest: Digest) {
+    /// A former life agreed on the digest of a checkpoint. It is computed all the same, though not at once: of all that a journal names only the last are
+    /// still held at its end.
+    pub(super) fn note_agreed(&mut self, sequence: SequenceNumber, digest: Digest) {
         if let Some(held) = self.held.iter_mut().find(|held| held.sequence == sequence) {
-            // The nodes' digests are computed when somebody asks for them first.
-            assert_eq!(held.snapshot.digest(), digest, "executing the journal again leads to the same state");
-            held.digest = Some(digest);
+            held.agreed = Some(digest);
         }
     }
 
     /// Whether there is something to hash.
     pub(super) fn has_work(&self) -> bool {
-        self.held.iter().any(|held| held.digest.is_none() && held.sequence > self.stable)
+        self.held.iter().any(|held| held.wants_digest(self.stable))
     }
 
     /// Goes back to a checkpoint; what was taken after it is forgotten.
@@ -79,7 +92,7 @@ impl Checkpoints {
     /// Takes a state that came from others in place of all that is held.
     pub(super) fn replace(&mut self, sequence: SequenceNumber, digest: Digest, snapshot: Snapshot) {
         self.held.clear();
-        self.held.push_back(Held { sequence, snapshot, digest: Some(digest), asked_ns: None });
+        self.held.push_back(Held { sequence, snapshot, digest: Some(digest), agreed: None, asked_ns: None });
         self.stable = sequence;
     }
 
@@ -156,7 +169,11 @@ mod tests {
         checkpoints.release(SequenceNumber(8), 0);
         assert_eq!(checkpoints.stable_name(), None);
         let digest = snapshot().digest();
-        checkpoints.note_digest(SequenceNumber(8), digest);
+        checkpoints.note_agreed(SequenceNumber(8), digest);
+        assert_eq!(checkpoints.stable_name(), None, "hashed bit by bit");
+        while checkpoints.has_work() {
+            checkpoints.hash();
+        }
         let name = CheckpointName { sequence: SequenceNumber(8), digest };
         assert_eq!(checkpoints.stable_name(), Some(name));
         assert!(checkpoints.ask(name, 0).is_some());

@@ -59,6 +59,8 @@ pub struct Memory {
     /// The checkpoint that is being written, and the first record that it needs.
     writing: Option<(SequenceNumber, Mark)>,
     planned: Option<Planned>,
+    /// The last checkpoint that became durable: to write it once more would let nothing go.
+    written: SequenceNumber,
     held_bytes: usize,
     poll_due_ns: u64,
     backlog_bytes: usize,
@@ -82,6 +84,7 @@ impl Memory {
             bytes_since_checkpoint: 0,
             writing: None,
             planned: None,
+            written: SequenceNumber(0),
             held_bytes: 0,
             poll_due_ns: u64::MAX,
             backlog_bytes: 0,
@@ -194,12 +197,13 @@ impl Memory {
         self.poll_due_ns
     }
 
-    /// Whether a checkpoint is due.
-    pub(super) fn wants_checkpoint(&self) -> bool {
+    /// Whether a checkpoint is due, where `stable` is the newest that there is.
+    pub(super) fn wants_checkpoint(&self, stable: SequenceNumber) -> bool {
         // What failed for want of room is tried again when as much was recorded once more.
         let hopeless = matches!(self.trouble, Some(Trouble::Failed | Trouble::Unmade));
         self.writing.is_none()
             && self.planned.is_none()
+            && stable > self.written
             && self.bytes_since_checkpoint >= self.checkpoint_every_bytes
             && !hopeless
     }
@@ -232,8 +236,8 @@ impl Memory {
         match self.keeper.poll_checkpoint() {
             Ok(None) => {}
             Ok(Some(_)) => {
-                let (_, needed) = self.writing.take().expect("only what was begun ends");
-                self.needed = needed;
+                let (sequence, needed) = self.writing.take().expect("only what was begun ends");
+                (self.written, self.needed) = (sequence, needed);
                 self.keeper.trim(needed);
             }
             Err(_) => {

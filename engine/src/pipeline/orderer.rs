@@ -139,7 +139,7 @@ impl Orderer {
             self.do_actions(now, outbox);
         }
         if let Record::Stable { sequence, digest } = *record {
-            self.checkpoints.note_digest(sequence, digest);
+            self.checkpoints.note_agreed(sequence, digest);
         }
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
     }
@@ -190,7 +190,7 @@ impl Orderer {
             self.make_memory(now);
         }
         let Some(memory) = &mut self.memory else { return };
-        if memory.wants_checkpoint()
+        if memory.wants_checkpoint(self.replica.stable())
             && let Some((sequence, snapshot)) = self.checkpoints.stable()
         {
             let record = self.replica.records_needed_from(sequence);

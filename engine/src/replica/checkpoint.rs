@@ -1,5 +1,6 @@
 //! Checkpoints: agreement on the state every `K` batches, after which the log below is truncated (`protocol.md CK-1` to `CK-3`, PBFT-99 section 4.3).
 
+use super::clients::Admission;
 use super::engine_pages::{EngineHeader, EnginePagesError};
 use super::evidence::{Evidence, EvidenceKind, Proof};
 use super::log::{VoteOutcome, Votes};
@@ -171,12 +172,12 @@ impl Replica {
     /// Undoes what was executed and did not commit: the host goes back to the last checkpoint at or below what committed, and what
     /// committed after that is executed again (`EX-3`).
     pub(super) fn undo_tentative(&mut self, output: &mut Output) {
-        let Some((sequence, _)) = self.tentative.take() else { return };
+        let Some((sequence, digest)) = self.tentative.take() else { return };
         let committed = SequenceNumber(sequence.0 - 1);
         let checkpoint = self.checkpoints.taken_at_most(committed);
         assert!(checkpoint >= self.stable(), "what is stable committed");
         self.checkpoints.forget_above(committed);
-        self.restoring = true;
+        self.undoing = Some((sequence, digest));
         output.event(Event::RolledBack { from: sequence, to: checkpoint });
         output.restore(checkpoint);
     }
@@ -189,10 +190,28 @@ impl Replica {
     /// # Panics
     /// If nothing was to be restored.
     pub fn on_restored(&mut self, now: Now, state: &State, output: &mut Output) -> Result<(), EnginePagesError> {
-        assert!(std::mem::take(&mut self.restoring), "a state is restored when that was asked for");
+        let (sequence, digest) = self.undoing.take().expect("a state is restored when that was asked for");
         self.read_engine_pages(state)?;
+        self.hold_again(sequence, digest);
         self.execute_committed(now, output);
         Ok(())
+    }
+
+    /// The requests of a batch that was undone wait again: their clients may not send them once more, and who does not know of them suspects nobody.
+    fn hold_again(&mut self, sequence: SequenceNumber, digest: Digest) {
+        let (clients, bodies) = (&mut self.clients, &mut self.bodies);
+        let batch = self.log.slot(sequence).and_then(|slot| slot.batch(&digest));
+        let entries = batch.into_iter().flat_map(|batch| batch.entries.iter().zip(&batch.bodies));
+        for (name, body) in entries.filter_map(|(entry, body)| Some((entry.name(), (*body)?))) {
+            if clients.knows(name.client)
+                && bodies.is_authentic(body)
+                && clients.admission(name, bodies) == Admission::New
+                && clients.has_room(name.client, bodies.packet_bytes(body))
+            {
+                bodies.retain(body);
+                clients.hold(name, body, bodies);
+            }
+        }
     }
 
     pub(super) fn read_engine_pages(&mut self, state: &State) -> Result<(), EnginePagesError> {
@@ -235,7 +254,7 @@ impl Replica {
 
     /// Whether a state that the host fetched is still of use; if so it is to be installed, and given with [`Replica::on_state_fetched`].
     pub fn wants_state(&self, sequence: SequenceNumber) -> bool {
-        sequence > self.executed && !self.restoring && self.checkpoints.taking.is_none()
+        sequence > self.executed && self.undoing.is_none() && self.checkpoints.taking.is_none()
     }
 
     /// The host installed a state that it had fetched; its digest is that of a checkpoint that `f+1` replicas vouched for.

@@ -60,7 +60,7 @@ impl Forwarding {
 impl Replica {
     /// When the oldest request that waits is to be forwarded. Who promises nothing vouches for nothing either.
     pub(super) fn forward_due_ns(&self, oldest: Option<Waiting>) -> u64 {
-        let Some(oldest) = oldest.filter(|_| !self.is_primary() && !self.restoring && !self.is_silent()) else {
+        let Some(oldest) = oldest.filter(|_| !self.is_primary() && self.undoing.is_none() && !self.is_silent()) else {
             return u64::MAX;
         };
         let due_ns = self.synchroniser.half_time_ns(oldest.since_ns);

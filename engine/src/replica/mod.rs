@@ -60,7 +60,7 @@ use peers::Peers;
 use promises::Promises;
 use reads::Reads;
 use recall::Recalled;
-use recovery::Recovery;
+use recovery::{Forgotten, Recovery};
 use retransmission::Pulse;
 use view_change::{Synchroniser, ViewChanges};
 
@@ -204,6 +204,7 @@ pub struct Replica {
     unread_last: SequenceNumber,
     /// It came back without memory, and is not through with that.
     recovery: Option<Recovery>,
+    forgotten: Forgotten,
     synchroniser: Synchroniser,
     forwarding: Forwarding,
     goodput: Goodput,
@@ -228,8 +229,8 @@ pub struct Replica {
     /// The last number executed, and its batch, while that is prepared only.
     tentative: Option<(SequenceNumber, Digest)>,
     tentative_since_ns: u64,
-    /// The host goes back to a checkpoint: nothing is executed until it has.
-    restoring: bool,
+    /// The batch that is being undone: the host goes back to a checkpoint, and nothing is executed until it has.
+    undoing: Option<(SequenceNumber, Digest)>,
     /// The state that is being fetched, and since when.
     fetching: Option<(SequenceNumber, u64)>,
     /// The time given to the service with `executed`.
@@ -296,6 +297,7 @@ impl Replica {
             recalling: false,
             unread_last: SequenceNumber(0),
             recovery: config.forgot.then(Recovery::new),
+            forgotten: Forgotten::default(),
             synchroniser: Synchroniser::default(),
             goodput: Goodput::new(),
             forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
@@ -322,7 +324,7 @@ impl Replica {
             executed: SequenceNumber(0),
             tentative: None,
             tentative_since_ns: 0,
-            restoring: false,
+            undoing: None,
             fetching: None,
             executed_timestamp_ns: 0,
             highest_seen: SequenceNumber(0),
@@ -415,6 +417,7 @@ impl Replica {
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
         self.looked_ns = now.monotonic_ns;
         self.recover(now, output);
+        self.watch_forgotten(now, output);
         self.watch_view(now, output);
         self.enter_view(now, output);
         self.accept_in_order(now, output);

@@ -303,7 +303,7 @@ impl Replica {
 
     /// What is to be executed next: what committed, or one batch that prepared where everything below committed (`EX-1`).
     fn next_to_execute(&self) -> Option<(SequenceNumber, Digest)> {
-        if self.checkpoints.is_taking() || self.restoring {
+        if self.checkpoints.is_taking() || self.undoing.is_some() {
             return None;
         }
         let sequence = self.executed.next();

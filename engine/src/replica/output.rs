@@ -106,6 +106,8 @@ pub enum Event {
     RecoveryPoint(SequenceNumber),
     /// It has recovered, and votes.
     Recovered,
+    /// For some time so many replicas have not remembered what they promised that the others are no quorum: nothing is ordered.
+    TooManyForgot(ReplicaSet),
     /// The journal or a checkpoint could not be written: nothing more is promised, or nothing that is older let go.
     MemoryTrouble(Trouble),
     /// This replica left its view.

@@ -155,9 +155,13 @@ impl Peers {
         self.peers[usize::from(id.0)].recovers && self.is_live(id, now_ns)
     }
 
-    /// Whether any does.
-    pub(super) fn any_recovers(&self, now_ns: u64) -> bool {
-        self.ids().any(|id| self.is_recovering(id, now_ns))
+    /// Those that are there and recover.
+    pub(super) fn recovering(&self, now_ns: u64) -> ReplicaSet {
+        let mut set = ReplicaSet::EMPTY;
+        for id in self.ids().filter(|id| self.is_recovering(*id, now_ns)) {
+            set.insert(id);
+        }
+        set
     }
 
     /// A packet of an epoch came from a peer.
@@ -172,6 +176,16 @@ impl Peers {
     /// A peer has forgotten all epochs before this one.
     pub(super) fn acknowledge_epoch(&mut self, id: ReplicaId, epoch: u64) {
         self.peers[usize::from(id.0)].epoch_acknowledged = Some(epoch);
+    }
+
+    /// Since which epoch what a peer signs counts, where that was acknowledged.
+    pub(super) fn acknowledged(&self, id: ReplicaId) -> Option<u64> {
+        self.peers[usize::from(id.0)].epoch_acknowledged
+    }
+
+    /// The epoch of a peer's last packet; 0 where none came.
+    pub(super) fn epoch_present(&self, id: ReplicaId) -> u64 {
+        self.peers[usize::from(id.0)].epoch_present
     }
 
     /// Whether what a replica signed in an epoch counts: once it forgot, only what it signed since, in that epoch or its present one.

@@ -4,7 +4,7 @@
 use super::output::Output;
 use super::{Now, Replica};
 use crate::journal::Record;
-use crate::numbers::{SequenceNumber, View};
+use crate::numbers::{ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::Vote;
 use logothete_crypto::Digest;
 use std::collections::VecDeque;
@@ -132,8 +132,13 @@ impl Replica {
         self.promises.needed_from(checkpoint, self.config.window())
     }
 
-    /// Records how this replica stands to its view, so that the records before are not needed for it.
+    /// Records how this replica stands to its view, and what of others it no longer counts, so that the records before are not needed for it.
     pub fn persist_standing(&mut self, output: &mut Output) {
+        for replica in ReplicaSet::first(self.config.quorum.replicas()).iter() {
+            if let Some(epoch) = self.peers.acknowledged(replica) {
+                self.promises.record(&Record::EpochAcknowledged { replica, epoch }, output);
+            }
+        }
         self.persist_new_view(output);
         match self.active {
             true => self.promises.record(&Record::ViewEntered { view: self.view }, output),

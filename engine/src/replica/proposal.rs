@@ -86,7 +86,7 @@ impl Replica {
 
     /// Whether to order nothing at all: an idle cluster comes to no checkpoint, and a replica that recovers waits for one (`RC-5`).
     fn is_null_due(&mut self, now: Now) -> bool {
-        let due = self.peers.any_recovers(now.monotonic_ns) && self.null_due_ns <= now.monotonic_ns;
+        let due = self.peers.recovering(now.monotonic_ns).count() > 0 && self.null_due_ns <= now.monotonic_ns;
         if due {
             self.null_due_ns = now.monotonic_ns + NULL_BATCH_NS;
         }
@@ -95,7 +95,7 @@ impl Replica {
 
     /// When the next null batch is due.
     pub(super) fn null_deadline_ns(&self, now_ns: u64) -> u64 {
-        let orders = self.is_primary() && self.active && !self.is_silent() && self.peers.any_recovers(now_ns);
+        let orders = self.is_primary() && self.active && !self.is_silent() && self.peers.recovering(now_ns).count() > 0;
         if orders { self.null_due_ns } else { u64::MAX }
     }
 }

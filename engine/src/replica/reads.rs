@@ -94,7 +94,7 @@ impl Replica {
         self.active
             && !self.is_silent()
             && !self.lacks_state()
-            && !self.restoring
+            && self.undoing.is_none()
             && self.tentative.is_none()
             && self.executed >= self.carried_last.max(self.unread_last)
     }

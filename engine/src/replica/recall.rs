@@ -89,6 +89,7 @@ impl Replica {
                     self.recall_entry(now);
                 }
             }
+            Record::EpochAcknowledged { replica, epoch } => self.peers.acknowledge_epoch(replica, epoch),
             Record::Committed { sequence, digest } => {
                 if self.log.in_window(sequence) {
                     self.commit(now, sequence, digest, output);

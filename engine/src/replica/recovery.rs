@@ -10,8 +10,9 @@
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
-use crate::limits::{RECOVERY_QUERY_NS, REPLICAS_MAX};
-use crate::numbers::{ReplicaId, SequenceNumber, View};
+use crate::journal::Record;
+use crate::limits::{FORGOTTEN_TELL_NS, RECOVERY_QUERY_NS, REPLICAS_MAX};
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::replica::Quorum;
 use crate::wire::recovery::{RecoveryAnswer, RecoveryQuery};
 
@@ -61,7 +62,31 @@ impl Recovery {
     }
 }
 
+/// Since when more than `f` replicas do not remember what they promised, and whether that was told.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    since_ns: Option<u64>,
+    told: bool,
+}
+
 impl Replica {
+    /// Says so when for some time too many have forgotten for the others to be a quorum (`RC-2`).
+    pub(super) fn watch_forgotten(&mut self, now: Now, output: &mut Output) {
+        let mut who = self.peers.recovering(now.monotonic_ns);
+        if self.is_silent() {
+            who.insert(self.config.id);
+        }
+        if who.count() <= self.config.quorum.faults() {
+            self.forgotten = Forgotten::default();
+            return;
+        }
+        let since_ns = *self.forgotten.since_ns.get_or_insert(now.monotonic_ns);
+        let long = now.monotonic_ns.saturating_sub(since_ns) >= FORGOTTEN_TELL_NS;
+        if long && !std::mem::replace(&mut self.forgotten.told, true) {
+            output.event(Event::TooManyForgot(who));
+        }
+    }
+
     /// Whether it promises nothing: it does not remember what it has promised, or lacks the state for what it would.
     pub(super) fn is_silent(&self) -> bool {
         self.recovery.is_some()
@@ -108,6 +133,11 @@ impl Replica {
         assert!(self.awaits_memory(), "a replica votes when it has recovered");
         self.recovery = None;
         self.promises.keep(self.config.makes_journal);
+        // Which of the others forgot while this one did not remember it cannot know.
+        for peer in ReplicaSet::first(self.config.quorum.replicas()).without(self.config.id).iter() {
+            self.peers.acknowledge_epoch(peer, self.peers.epoch_present(peer));
+            self.forget_former_epochs(peer);
+        }
         self.persist_standing(output);
         // What it followed without voting is voted on now.
         for slot in self.log.slots_mut().filter(|slot| slot.sequence() > SequenceNumber(0)) {
@@ -139,11 +169,18 @@ impl Replica {
         if self.is_silent() {
             return Err(Reject::Recovering);
         }
+        if query.epoch() != self.peers.epoch_present(from) {
+            return Err(Reject::EpochForgotten);
+        }
         if !self.peers.allowances(from).may_answer_recovery(now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
-        self.peers.acknowledge_epoch(from, query.epoch());
-        self.forget_former_epochs(from);
+        if self.peers.acknowledged(from) != Some(query.epoch()) {
+            self.peers.acknowledge_epoch(from, query.epoch());
+            self.forget_former_epochs(from);
+            let record = Record::EpochAcknowledged { replica: from, epoch: query.epoch() };
+            self.promises.record(&record, output);
+        }
         let window = self.stable().0 + 1..=self.stable().0 + self.log.window();
         let is_prepared = |sequence: &u64| {
             self.log

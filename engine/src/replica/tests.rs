@@ -1,6 +1,7 @@
 //! Tests of the replica that no scenario tells: numbers at their ends, and bounds that hold by arithmetic.
 
 use super::*;
+use crate::journal::Record;
 use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX};
 use crate::limits::{FETCH_ANSWER_BYTES, FETCH_REFILL_NS, QUERIES_MAX, RESULT_FULL_BYTES};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
@@ -8,11 +9,12 @@ use crate::wire::Messages;
 use crate::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::query::{Query, QueryOutcome};
+use crate::wire::recovery::RecoveryQuery;
 use crate::wire::reply::{Answer, Mode};
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
 use crate::wire::retransmission::{Fetch, Standing, Status};
-use crate::wire::view_change::null_batch;
-use logothete_crypto::Identity;
+use crate::wire::view_change::{Part, StatementKind, ViewChange, null_batch};
+use logothete_crypto::{Identity, digest};
 
 fn config(datagram_bytes_max: usize) -> ReplicaConfig {
     ReplicaConfig {
@@ -359,4 +361,75 @@ fn what_is_tentative_makes_the_primary_suspect() {
     }
     held.on_duty_end(later(1010), &mut output);
     assert!(held.tentative.is_none() && !held.standing().suspects);
+}
+
+/// A view change of replica 3, which holds nothing but the state from the beginning, signed in an epoch.
+fn view_change_of_3(epoch: u64, view: u64) -> Vec<u8> {
+    let signer = ReplicaConfig { id: ReplicaId(3), ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let checkpoints = [CheckpointVote::new(SequenceNumber(0), Digest::default())];
+    let content = ViewChange {
+        view: View(view),
+        stable: SequenceNumber(0),
+        epoch,
+        replica: signer.id,
+        checkpoints: &checkpoints,
+        prepared: &[],
+        pre_prepared: &[],
+    };
+    content.encode(|body| replica(signer).signatures.sign(StatementKind::ViewChange, body))
+}
+
+/// Brings a replica a statement of replica 3 that replica 2 passes on.
+fn pass_on(replica: &mut Replica, view: u64, bytes: &[u8]) -> Result<(), Reject> {
+    let part = Part {
+        statement: StatementKind::ViewChange,
+        replica: ReplicaId(3),
+        view: View(view),
+        digest: digest(bytes),
+        total_bytes: bytes.len(),
+        index: 0,
+        bytes,
+    };
+    replica.on_part(now(), ReplicaId(2), &part, &mut Output::new())
+}
+
+/// The records in an output, encoded, and how many actions come before the last of them.
+fn records(output: &Output) -> (Vec<Vec<u8>>, usize) {
+    let persisted = |action: &Action| match action {
+        Action::Persist { bytes } => Some(output.message(bytes.clone()).to_vec()),
+        _ => None,
+    };
+    let last = output.actions().iter().rposition(|action| persisted(action).is_some());
+    (output.actions().iter().filter_map(persisted).collect(), last.unwrap_or(0))
+}
+
+/// `protocol.md RC-4`: whoever acknowledged that a replica forgot refuses what it signed before, in its next lives as well.
+#[test]
+fn an_epoch_that_was_acknowledged_stays_so_over_restarts() {
+    let keeps = ReplicaConfig { keeps_journal: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (mut former, mut output) = (replica(keeps), Output::new());
+    let (before, after) = (view_change_of_3(5, 1), view_change_of_3(6, 2));
+    assert_eq!(
+        former.on_recovery_query(now(), ReplicaId(3), &RecoveryQuery::new(6), &mut output),
+        Err(Reject::EpochForgotten),
+        "it is of no such epoch"
+    );
+    former.peers.heard_in_epoch(ReplicaId(3), 6);
+    former.on_recovery_query(now(), ReplicaId(3), &RecoveryQuery::new(6), &mut output).unwrap();
+    assert_eq!(pass_on(&mut former, 1, &before), Err(Reject::EpochForgotten));
+    let (first, at) = records(&output);
+    let answer = output.actions().iter().position(|action| matches!(action, Action::Send { promise: true, .. }));
+    assert!(first.len() == 1 && answer.is_some_and(|answer| at < answer), "it is durable before the answer leaves");
+    // A checkpoint lets the record go, and what is written with it takes its place.
+    output.clear();
+    former.persist_standing(&mut output);
+    for journal in [first, records(&output).0] {
+        let (mut latter, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+        for bytes in &journal {
+            latter.recall(now(), &Record::decode(bytes).unwrap().0, &mut output);
+        }
+        latter.on_recalled(now(), &mut output);
+        assert_eq!(pass_on(&mut latter, 1, &before), Err(Reject::EpochForgotten));
+        assert_eq!(pass_on(&mut latter, 2, &after), Ok(()));
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::cluster::Cluster;
 use super::faults::{Behaviour, Fault};
-use super::hosts::Settings;
+use super::hosts::{ReplicaHost, Settings};
 use super::liar::lie;
 use super::network::Filter;
 use super::random::Random;
@@ -22,6 +22,9 @@ const SKEW_NS: i64 = 300_000_000;
 
 /// How long replicas have to even out when nothing is lost any more.
 const SETTLE_NS: u64 = 3_000 * MILLISECOND_NS;
+
+/// How long a replica without memory has to come to where it may vote, while nobody asks for anything.
+const RECOVERY_NS: u64 = 30 * SETTLE_NS;
 
 /// How much of what goes on after a failure is told.
 const AFTERMATH_NS: u64 = 300 * MILLISECOND_NS;
@@ -54,6 +57,7 @@ fn settings(seed: u64) -> (Settings, Random) {
         batch_requests_max: 1 + random.below(8),
         client_window: 1 + random.below(8) as u64,
         tentative: random.percent(40),
+        journal: random.percent(50),
         seed: random.next(),
         ..Settings::default()
     };
@@ -70,6 +74,7 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
         cluster.replicas[at].fault = Some(Fault::new(behaviour(random)));
     }
     let lies = random.percent(50);
+    let restarts = random.percent(50);
     cluster.network.loss_percent = [0, 5, 15, 30][random.below(4)];
     cluster.network.duplicate_percent = [0, 10][random.below(2)];
     let unordered = random.percent(60);
@@ -83,6 +88,12 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
         }
         if random.percent(5) {
             crash_one(cluster, random);
+        }
+        if restarts && random.percent(15) {
+            restart_some(cluster, random)?;
+        }
+        if random.percent(3) {
+            stall_disk(cluster, random, unordered)?;
         }
         for _ in 0..if lies { random.below(4) } else { 0 } {
             lie_one(cluster, random);
@@ -113,22 +124,25 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
     pass(cluster, SETTLE_NS, unordered)?;
     cluster.checks.on_end();
     cluster.checks.verdict()?;
-    let mut executed = cluster.replicas.iter().filter(|host| host.is_correct()).map(|host| host.executed);
-    let first = executed.next().expect("most replicas are correct");
-    if executed.all(|other| other == first) {
-        Ok(())
-    } else {
+    for _ in 0..RECOVERY_NS / SETTLE_NS {
+        if cluster.replicas.iter().any(|host| host.is_correct() && host.recovers) {
+            pass(cluster, SETTLE_NS, unordered)?;
+        }
+    }
+    if cluster.replicas.iter().any(|host| host.is_correct() && host.recovers) {
+        return Err(format!("a replica does not recover\n{}", standing(cluster)));
+    }
+    if !even_out(cluster, unordered)? {
         Err(format!("a correct replica stays behind\n{}", standing(cluster)))
+    } else {
+        Ok(())
     }
 }
 
-/// For a while, less than makes the others give them up, some replicas and the others do not hear each other: one, the primary, or half of them. They are
-/// even when it begins and not a window of batches is asked for meanwhile: there is no state transfer, so who falls out of the window stays out.
+/// For a while some replicas and the others do not hear each other: one, the primary, or half of them. So much is asked for meanwhile that who is cut
+/// off may fall out of the others' windows, and needs their state.
 fn cut_off(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Result<(), String> {
-    if !even_out(cluster, unordered)? {
-        return Ok(());
-    }
-    for _ in 0..1 + random.below(cluster.settings.checkpoint_interval as usize) {
+    for _ in 0..1 + random.below(3 * cluster.settings.checkpoint_interval as usize) {
         let text = format!("{}", cluster.clients[0].submitted);
         cluster.append(0, vec![text.into_bytes()])?;
     }
@@ -150,6 +164,36 @@ fn cut_off(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Resul
     cluster.network.unblock();
     // Time for heartbeats: cut off again at once, a replica would be silent for more than a second in all.
     pass(cluster, 400 * MILLISECOND_NS, unordered)
+}
+
+/// Some processes of replicas are killed and others begin: with what is durable any number, crashed ones among them; without as many as
+/// the protocol bears, those that are crashed or have not recovered from an earlier time among them.
+fn restart_some(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
+    let (replicas, faults) = (cluster.settings.replicas, cluster.settings.quorum().faults());
+    let count = if random.percent(20) { replicas } else { 1 + random.below(2) };
+    for _ in 0..count {
+        let at = random.below(replicas);
+        let host = &cluster.replicas[at];
+        if !host.is_correct() && !host.is_crashed() {
+            continue;
+        }
+        let wrong = |host: &&ReplicaHost| host.id.0 as usize != at && (!host.is_correct() || host.recovers);
+        let others = cluster.replicas.iter().filter(wrong).count();
+        let lost = random.percent(25);
+        if others < faults || (!lost && host.disk.remembers()) {
+            cluster.restart_replica(at, lost)?;
+        }
+    }
+    Ok(())
+}
+
+/// For a while a disk writes nothing.
+fn stall_disk(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Result<(), String> {
+    let at = random.below(cluster.settings.replicas);
+    cluster.replicas[at].disk.hold(true);
+    pass(cluster, random.below(200) as u64 * MILLISECOND_NS, unordered)?;
+    cluster.replicas[at].disk.hold(false);
+    Ok(())
 }
 
 /// A client's process ends when every replica has what it sent.
@@ -181,7 +225,7 @@ fn crash_one(cluster: &mut Cluster, random: &mut Random) {
     let (replicas, faults) = (cluster.settings.replicas, cluster.settings.quorum().faults());
     let view = cluster.replicas.iter().map(|host| host.orderer.replica().view().0).max().unwrap_or(0);
     let at = if random.percent(60) { view as usize % replicas } else { random.below(replicas) };
-    let faulty = cluster.replicas.iter().filter(|host| !host.is_correct()).count();
+    let faulty = cluster.replicas.iter().filter(|host| !host.is_correct() || host.recovers).count();
     if faulty < faults || !cluster.replicas[at].is_correct() {
         cluster.replicas[at].fault = Some(Fault::new(Behaviour::Crashed));
     }
@@ -219,6 +263,9 @@ fn standing(cluster: &mut Cluster) -> String {
         let (view, active) = (replica.view(), if replica.is_active() { "in" } else { "wants" });
         let (executed, stable) = (replica.executed(), replica.stable());
         text += &format!("  {}: {active} v{view}, executed {executed}, stable {stable}, {fault:?}\n", host.id);
+        if host.recovers {
+            text += "     it recovers\n";
+        }
     }
     for host in &cluster.clients {
         text += &format!("  c{}: accepted {}, waits for {}\n", host.id, host.accepted, host.outstanding());

@@ -37,9 +37,15 @@ struct Witnessed {
     view_reported: u64,
     /// What it said first in its present life.
     said_now: BTreeSet<Claim>,
+    /// What of it was not yet compared with the bounds.
+    said_newly: Vec<Claim>,
+    /// What it said and forgot.
+    lost: BTreeSet<Claim>,
     /// What its journal holds for good, and how many records of it were looked at.
     durable: BTreeSet<Promise>,
     durable_records: usize,
+    /// What it holds there to have committed; each was looked at when it became durable, and holds in later lives.
+    decided: BTreeSet<(u64, Digest)>,
     /// It forgot what it said, and has not recovered.
     recovers: bool,
     /// It began again, and its state may still be behind its log.
@@ -153,7 +159,17 @@ impl Checks {
         witnessed.durable_records += news.len();
         for bytes in news {
             let (record, _) = Record::decode(&bytes).expect("what was written is read");
+            let witnessed = &mut self.replicas[usize::from(of.0)];
             witnessed.durable.extend(promise(&record));
+            if let Record::Committed { sequence, digest } = record {
+                witnessed.decided.insert((sequence.0, digest));
+                if !self.is_decided(of, sequence.0, digest) {
+                    self.violations.push(format!(
+                        "{of} wrote that s{sequence} committed, without a quorum of commits or f+1 claims"
+                    ));
+                }
+                self.on_decided(of, sequence.0, digest);
+            }
         }
     }
 
@@ -167,11 +183,16 @@ impl Checks {
     pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool, executed: u64, recalled: &Happened) {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let former = std::mem::take(witnessed);
+        witnessed.lost = former.lost;
+        if forgot {
+            witnessed.lost.extend(former.said.keys());
+        }
         witnessed.said = former.said;
         witnessed.checkpoints_said = former.checkpoints_said;
         (witnessed.executed, witnessed.recovers, witnessed.lags) = (executed, forgot, true);
         if !forgot {
             (witnessed.durable, witnessed.durable_records) = (former.durable, former.durable_records);
+            witnessed.decided = former.decided;
             (witnessed.view, witnessed.view_now) = (former.view, former.view_now);
             let own = former.told.into_iter().filter(|(_, from)| from.contains(by));
             witnessed.told = own.map(|(claim, _)| (claim, ReplicaSet::only(by))).collect();
@@ -211,6 +232,7 @@ impl Checks {
                     let witnessed = &mut self.replicas[usize::from(by.0)];
                     witnessed.view_now = witnessed.view_now.max(part.view.0);
                     self.on_own_new_view(by, part);
+                    self.on_own_view_change(by, part);
                 }
             }
             if let Message::CommitClaim(claim) = &message {
@@ -271,6 +293,29 @@ impl Checks {
         }
     }
 
+    /// A view change says all that its replica remembers to have voted for above its checkpoint, in whatever life.
+    fn on_own_view_change(&mut self, by: ReplicaId, part: &Part<'_>) {
+        let Some(content) = self.statements.get(&part.digest).and_then(|seen| seen.view_change()) else { return };
+        let witnessed = &self.replicas[usize::from(by.0)];
+        for (claim, digest) in witnessed.said.iter().filter(|(claim, _)| !witnessed.lost.contains(claim)) {
+            let &(kind, sequence, view) = claim;
+            let of_number = |votes: &[Vote], says: &dyn Fn(&Vote) -> bool| {
+                votes.iter().any(|vote| vote.sequence().0 == sequence && says(vote))
+            };
+            let same = |vote: &Vote| vote.digest == *digest && vote.view().0 >= view;
+            let says = match kind {
+                "commit" => of_number(content.prepared, &|vote| same(vote) || vote.view().0 > view),
+                _ => of_number(content.pre_prepared, &same),
+            };
+            if sequence > content.stable.0 && view < content.view.0 && !says {
+                let wanted = content.view;
+                self.violations.push(format!(
+                    "{by} sent a {kind} in view {view} for s{sequence}, and asks for view {wanted} without it"
+                ));
+            }
+        }
+    }
+
     /// One batch a number, whatever the view.
     fn on_decided(&mut self, by: ReplicaId, sequence: u64, batch: Digest) {
         let (held, first) = *self.batches.entry(sequence).or_insert((batch, by));
@@ -286,9 +331,11 @@ impl Checks {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         let first = *witnessed.said.entry(claim).or_insert_with(|| {
             witnessed.said_now.insert(claim);
+            witnessed.said_newly.push(claim);
             digest
         });
         witnessed.told.entry((claim, digest)).or_insert(ReplicaSet::EMPTY).insert(by);
+        witnessed.lost.remove(&claim);
         let (kind, sequence, view) = claim;
         if view < witnessed.view {
             let (higher, text) = (witnessed.view, "after it had asked for or voted in");
@@ -324,53 +371,47 @@ impl Checks {
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
         let witnessed = &mut self.replicas[usize::from(by.0)];
-        let mut executed = std::mem::take(&mut witnessed.tentative);
-        if happened.restored {
-            // It was undone, or is part of the state that was fetched.
-            executed.clear();
-        }
-        executed.extend_from_slice(&happened.executed);
-        // One batch may be ahead of what committed.
-        let ahead = self.settings.tentative && upto > 0 && !happened.restored && batch_of(upto).is_none();
-        // What was fetched need not have committed here, nor what is in a checkpoint that others vouch for; its digest is compared with theirs.
-        let ahead = ahead && upto > witnessed.executed && upto > stable;
+        // What came before pages were replaced was undone, or is part of the state that was fetched: which state it has now its digest tells, which
+        // is compared with the others'. What it executed from there on is looked at like everything else.
+        let (replaced, mut executed) = match happened.restored {
+            Some(at) => (&happened.executed[..at], happened.executed[at..].to_vec()),
+            None => (&[][..], [&std::mem::take(&mut witnessed.tentative)[..], &happened.executed].concat()),
+        };
+        let begins = executed.iter().map(|request| request.sequence).min();
+        // One batch may be ahead of what committed. What was fetched need not have committed here, nor what is in a checkpoint that others vouch for.
+        let new = match happened.restored {
+            Some(_) => begins.is_some_and(|begins| begins <= upto),
+            None => upto > witnessed.executed,
+        };
+        let ahead = self.settings.tentative && upto > 0 && new && upto > stable && batch_of(upto).is_none();
         let upto = if ahead { upto - 1 } else { upto };
         witnessed.tentative = executed.iter().filter(|request| request.sequence > upto).cloned().collect();
         executed.retain(|request| request.sequence <= upto);
-        let mut from = witnessed.executed + 1;
+        let from = match happened.restored {
+            Some(_) => begins.map_or(upto + 1, |begins| begins.min(upto + 1)),
+            None => witnessed.executed + 1,
+        };
         witnessed.executed = upto;
-        if happened.restored {
-            // Which state it has now its digest tells, which is compared with the others'. What it executed from there on is looked at.
+        if happened.restored.is_some() {
             witnessed.operations.clear();
-            from = executed
-                .iter()
-                .map(|request| request.sequence)
-                .filter(|sequence| *sequence <= upto)
-                .min()
-                .unwrap_or(upto + 1);
         }
-        if let Some(forged) = executed.iter().find(|request| !self.requested.contains(&request.digest)) {
+        if let Some(forged) = replaced.iter().chain(&executed).find(|request| !self.requested.contains(&request.digest))
+        {
             self.violations.push(format!("{by} executed {forged:?}, which no client asked for"));
         }
         for operation in executed.iter().flat_map(|request| &request.operations) {
-            if !witnessed.operations.insert((operation.session, operation.number)) && !happened.restored {
+            if !witnessed.operations.insert((operation.session, operation.number)) {
                 let name = format!("operation {} of session {}", operation.number, operation.session);
                 self.violations.push(format!("{by} executed {name} twice"));
             }
         }
         for sequence in from..=upto {
             let batch = batch_of(sequence);
-            if happened.restored && batch.is_none() {
-                // Below the state that it fetched.
-                continue;
-            }
             if batch.is_some() || sequence > stable {
                 self.on_batch(by, sequence, batch);
             }
             let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
             match self.requests.get(&sequence) {
-                // In the cycle in which pages were replaced a number may have been executed before and after, or be part of the state.
-                Some(_) if happened.restored => {}
                 Some(held) if held.requests != requests => {
                     self.violations.push(format!("{} and {by} executed different requests at s{sequence}", held.by));
                 }
@@ -382,7 +423,7 @@ impl Checks {
                 }
             }
         }
-        if !happened.restored && executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
+        if executed.iter().any(|request| !(from..=upto).contains(&request.sequence)) {
             self.violations.push(format!("{by} executed something outside s{from}..s{upto}"));
         }
         for (operation, position) in std::mem::take(&mut self.accepted_early) {
@@ -396,17 +437,22 @@ impl Checks {
             return;
         };
         self.on_decided(by, sequence, batch);
-        let claims = &self.replicas[usize::from(by.0)].claims;
+        let durable = self.replicas[usize::from(by.0)].decided.contains(&(sequence, batch));
+        if !durable && !self.is_decided(by, sequence, batch) {
+            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
+        }
+    }
+
+    /// Whether what a replica was told in its present life, and said itself, makes a batch committed.
+    fn is_decided(&self, by: ReplicaId, sequence: u64, batch: Digest) -> bool {
+        let Witnessed { claims, told, .. } = &self.replicas[usize::from(by.0)];
         let claimed = claims.get(&(sequence, batch)).copied().unwrap_or(ReplicaSet::EMPTY);
-        let told = &self.replicas[usize::from(by.0)].told;
         let in_any_view =
             (("commit", sequence, 0), Digest::ZERO)..=(("commit", sequence, u64::MAX), Digest([0xff; 32]));
         let mut commits = told.range(in_any_view).filter(|((_, digest), _)| *digest == batch);
         // A claim to have committed is a commit in whatever view.
         let with_claims = |from: &ReplicaSet| ReplicaSet(from.0 | claimed.0).count();
-        if claimed.count() <= self.faults() && !commits.any(|(_, from)| with_claims(from) > 2 * self.faults()) {
-            self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
-        }
+        claimed.count() > self.faults() || commits.any(|(_, from)| with_claims(from) > 2 * self.faults())
     }
 
     /// How a correct replica says that it fares, after a duty cycle.
@@ -497,14 +543,15 @@ impl Checks {
 
     /// Votes beyond the window, or proposals beyond the pipeline.
     pub fn on_bounds(&mut self, by: ReplicaId, executed: u64, stable: u64) {
-        let witnessed = &self.replicas[usize::from(by.0)];
+        // The bounds only rise.
+        let newly = std::mem::take(&mut self.replicas[usize::from(by.0)].said_newly);
         let beyond = |(_, sequence, _): &&Claim| *sequence > stable + self.settings.window();
-        if let Some((kind, sequence, _)) = witnessed.said_now.iter().find(beyond) {
+        if let Some((kind, sequence, _)) = newly.iter().find(beyond) {
             self.violations.push(format!("{by} sent a {kind} for s{sequence}, beyond the window above s{stable}"));
         }
         let depth = self.settings.pipeline_depth;
         let too_deep = |(kind, sequence, _): &&Claim| *kind == "pre-prepare" && *sequence > executed + depth;
-        if let Some((_, sequence, _)) = witnessed.said_now.iter().find(too_deep) {
+        if let Some((_, sequence, _)) = newly.iter().find(too_deep) {
             self.violations
                 .push(format!("{by} proposed s{sequence} with s{executed} executed: more than {depth} in flight"));
         }
@@ -526,7 +573,8 @@ fn promise(record: &Record<'_>) -> Option<Promise> {
         | Record::Batch { .. }
         | Record::ViewEntered { .. }
         | Record::Committed { .. }
-        | Record::Stable { .. } => None,
+        | Record::Stable { .. }
+        | Record::EpochAcknowledged { .. } => None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::network::{Fate, Filter, Network, Packet};
 use super::random::Random;
 use super::report::{Detail, Loss, Report};
 use super::seat::Seat;
-use super::words::{Words, duration, name_of, ranges};
+use super::words::{Words, duration, list, name_of, ranges};
 use logothete_engine::authentication::Incoming;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
@@ -418,6 +418,10 @@ impl Cluster {
                 }
                 Event::RecoveryPoint(sequence) => outcomes.push(format!("may vote again after s{sequence}")),
                 Event::Recovered => outcomes.push("has recovered".to_owned()),
+                Event::TooManyForgot(who) => {
+                    let who: Vec<Principal> = who.iter().map(Principal::Replica).collect();
+                    outcomes.push(format!("says that too many have forgotten: {}", list(&who)));
+                }
                 Event::MemoryTrouble(_) => unreachable!("the disks of a scenario do not fail"),
                 Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
                 Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {

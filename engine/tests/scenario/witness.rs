@@ -28,8 +28,8 @@ pub struct Executed {
 #[derive(Debug, Default)]
 pub struct Happened {
     pub executed: Vec<Executed>,
-    /// Its pages were replaced: the replica fetched a state, or went back to one.
-    pub restored: bool,
+    /// Its pages were replaced, last when so many of these had been executed: the replica fetched a state, or went back to one.
+    pub restored: Option<usize>,
 }
 
 /// What happened, shared with whoever looks.
@@ -73,7 +73,9 @@ impl Service for Witness {
     }
 
     fn restored(&mut self) -> Result<(), RestoreError> {
-        self.record.lock().expect("one thread").restored = true;
+        let mut record = self.record.lock().expect("one thread");
+        record.restored = Some(record.executed.len());
+        drop(record);
         self.service.restored()
     }
 

@@ -104,6 +104,12 @@ impl Bench {
         self.memory.poll(0, &mut self.outbox)
     }
 
+    /// Everything that was taken is durable.
+    fn poll_all(&mut self) -> Option<u64> {
+        let taken = self.slate.lock().expect("one thread").taken;
+        self.poll(taken)
+    }
+
     fn plan(&mut self, sequence: u64, record: u64, after: u64) {
         self.memory.plan_checkpoint(SequenceNumber(sequence), State::new(4).snapshot(), record, after);
     }
@@ -133,13 +139,31 @@ fn a_checkpoint_that_could_not_be_begun_is_tried_again_after_as_many_records() {
     let mut bench = bench(JournalState::Writing);
     bench.slate.lock().unwrap().begins_nothing = true;
     bench.persist(CHECKPOINT_EVERY);
-    assert!(bench.memory.wants_checkpoint());
+    assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
     bench.plan(8, 1, CHECKPOINT_EVERY);
     bench.poll(CHECKPOINT_EVERY);
     assert_eq!(bench.memory.trouble_that_is_news(), Some(Trouble::Checkpoint));
-    assert!(!bench.memory.wants_checkpoint(), "not at once");
+    assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)), "not at once");
     bench.persist(CHECKPOINT_EVERY);
-    assert!(bench.memory.wants_checkpoint());
+    assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
+}
+
+/// `protocol.md JR-6`: what is recorded with a checkpoint may be more than after what a checkpoint is due; it calls for none by itself.
+#[test]
+fn a_checkpoint_is_written_once() {
+    let mut bench = bench(JournalState::Writing);
+    bench.persist(CHECKPOINT_EVERY);
+    for stable in [8, 8, 8, 16, 16] {
+        if bench.memory.wants_checkpoint(SequenceNumber(stable)) {
+            let taken = bench.slate.lock().unwrap().taken;
+            bench.plan(stable, 1, taken + 1);
+            bench.persist(CHECKPOINT_EVERY);
+            bench.poll_all();
+            bench.slate.lock().unwrap().complete = Some(SequenceNumber(stable));
+        }
+        bench.poll_all();
+    }
+    assert_eq!(bench.slate.lock().unwrap().begun, [SequenceNumber(8), SequenceNumber(16)]);
 }
 
 /// `protocol.md JR-1`: messages wait for a disk that stalls, and not without a bound.

@@ -72,6 +72,11 @@ fn text(event: Event) -> Option<String> {
             "does not remember what it promised: it follows the others, and votes again after sequence number {}",
             sequence.0
         )),
+        Event::TooManyForgot(who) => Some(format!(
+            "more than f replicas have forgotten what they promised ({}): nobody can vote, and the cluster has stopped for good unless \
+             they come back with their journals; form a new cluster",
+            who.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ")
+        )),
         Event::Recovered => Some("has recovered, and votes again".to_owned()),
         Event::MemoryTrouble(Trouble::Full) => {
             Some("the disk has no room for the journal: promises wait until there is some".to_owned())
@@ -108,7 +113,7 @@ fn text(event: Event) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logothete_engine::numbers::SequenceNumber;
+    use logothete_engine::numbers::{ReplicaSet, SequenceNumber};
 
     #[test]
     fn what_is_routine_is_not_told() {
@@ -118,6 +123,8 @@ mod tests {
         let told = text(Event::Contradiction(line.parse().unwrap())).unwrap();
         assert!(told.contains("replica 2") && told.contains("number 7"), "{told}");
         assert!(text(Event::Diverged(SequenceNumber(9))).unwrap().contains('9'));
+        let forgot = text(Event::TooManyForgot(ReplicaSet::first(2))).unwrap();
+        assert!(forgot.contains("(0, 1)") && forgot.contains("form a new cluster"), "{forgot}");
         assert!(text(Event::FellBehind { checkpoint: SequenceNumber(256) }).unwrap().contains("256"));
     }
 }

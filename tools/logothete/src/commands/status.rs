@@ -115,11 +115,22 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
             list(&missing)
         ));
     }
+    let forgot = with_progress(&present, Progress::Recovering);
+    if forgot.len() >= cluster.quorum_weak() {
+        let text = format!(
+            "more than f replicas have forgotten what they promised ({}): nobody can vote, and the cluster has stopped; form a new cluster",
+            list(&forgot)
+        );
+        remarks.push(text.clone());
+        failure.get_or_insert(text);
+    }
     let stalled: Vec<usize> = with_progress(&present, Progress::Stalled);
     let behind: Vec<usize> = with_progress(&present, Progress::FellBehind);
     // What f+1 say, a correct replica says. With too few replicas there is no progress, whether they have noticed or
     // not.
-    let progress = present.len() >= cluster.quorum() && stalled.len() < cluster.quorum_weak();
+    let progress = present.len() >= cluster.quorum()
+        && stalled.len() < cluster.quorum_weak()
+        && forgot.len() < cluster.quorum_weak();
     if !progress {
         let known = if stalled.is_empty() {
             String::new()
@@ -385,6 +396,18 @@ mod tests {
         let mut answers = all();
         answers[3].as_mut().unwrap().progress = Progress::Stalled;
         assert!(judge(&cluster(), &answers).progress);
+    }
+
+    #[test]
+    fn replicas_that_forgot_are_too_many() {
+        let mut answers = all();
+        answers[1].as_mut().unwrap().progress = Progress::Recovering;
+        assert_eq!(judge(&cluster(), &answers).failure, None, "one of four recovers");
+        answers[3].as_mut().unwrap().progress = Progress::Recovering;
+        let finding = judge(&cluster(), &answers);
+        let failure = finding.failure.unwrap();
+        assert!(failure.contains("(1, 3)") && failure.contains("form a new cluster"), "{failure}");
+        assert!(!finding.progress && finding.remarks.contains(&failure));
     }
 
     #[test]
