@@ -162,6 +162,7 @@ impl Orderer {
         }
         for (message, _) in packet.messages().flatten() {
             self.transfer.on_message(now.monotonic_ns, from, &message, &mut self.checkpoints, &mut self.output);
+            self.replica.on_state_refused(self.transfer.refusals());
         }
     }
 

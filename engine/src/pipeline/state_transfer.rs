@@ -6,7 +6,7 @@ use crate::limits::{REPLICAS_MAX, STATE_ANSWER_BYTES, STATE_REFILL_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::Output;
 use crate::state::Snapshot;
-use crate::state::transfer::{AnswerLimits, CheckpointName, Transfer, TransferConfig, answer};
+use crate::state::transfer::{AnswerLimits, CheckpointName, Finding, Transfer, TransferConfig, answer};
 use crate::wire::state::StateQuery;
 use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
@@ -23,17 +23,25 @@ struct Allowance {
 pub(super) struct StateTransfer {
     message_bytes_max: usize,
     fetching: Option<Transfer>,
+    /// Who does not hold what is being fetched.
+    refused: ReplicaSet,
     allowances: [Allowance; REPLICAS_MAX],
 }
 
 impl StateTransfer {
     /// Nothing is fetched yet; messages have at most so many bytes.
     pub(super) fn new(message_bytes_max: usize) -> Self {
-        Self { message_bytes_max, fetching: None, allowances: [Allowance::default(); REPLICAS_MAX] }
+        Self {
+            message_bytes_max,
+            fetching: None,
+            refused: ReplicaSet::EMPTY,
+            allowances: [Allowance::default(); REPLICAS_MAX],
+        }
     }
 
     /// Fetches a checkpoint, on the base of what is here; what was fetched of an earlier one serves as well.
     pub(super) fn fetch(&mut self, target: CheckpointName, sources: ReplicaSet, base: impl FnOnce() -> Snapshot) {
+        self.refused = ReplicaSet::EMPTY;
         match &mut self.fetching {
             Some(transfer) => transfer.retarget(target),
             None => {
@@ -55,8 +63,10 @@ impl StateTransfer {
         match message {
             Message::StateQuery(query) => self.answer(now_ns, from, query, checkpoints, output),
             Message::StateNodes(nodes) => {
-                if let Some(transfer) = &mut self.fetching {
-                    transfer.on_nodes(now_ns, from, nodes);
+                if let Some(transfer) = &mut self.fetching
+                    && let Some(Finding::Refused { source, .. }) = transfer.on_nodes(now_ns, from, nodes)
+                {
+                    self.refused.insert(source);
                 }
             }
             Message::StatePages(pages) => {
@@ -104,6 +114,11 @@ impl StateTransfer {
         let complete = transfer.finished().cloned().map(|snapshot| (transfer.target(), snapshot))?;
         self.fetching = None;
         Some(complete)
+    }
+
+    /// How many replicas said that they do not hold what is being fetched.
+    pub(super) fn refusals(&self) -> usize {
+        self.refused.count()
     }
 
     /// What is being fetched is of no use any more.

@@ -252,6 +252,14 @@ impl Replica {
         output.fetch_state(target, sources);
     }
 
+    /// So many replicas do not hold the state that the host fetches. When one of them is correct the others may have let go of it as well, and it gives way
+    /// to a later one at once (`ST-7`).
+    pub fn on_state_refused(&mut self, replicas: usize) {
+        if let Some((_, since_ns)) = self.fetching.as_mut().filter(|_| replicas >= self.config.quorum.weak()) {
+            *since_ns = 0;
+        }
+    }
+
     /// Whether a state that the host fetched is still of use; if so it is to be installed, and given with [`Replica::on_state_fetched`].
     pub fn wants_state(&self, sequence: SequenceNumber) -> bool {
         sequence > self.executed && self.undoing.is_none() && self.checkpoints.taking.is_none()
