@@ -193,6 +193,8 @@ pub struct Replica {
     executed: SequenceNumber,
     /// The last number executed, and its batch, while that is prepared only.
     tentative: Option<(SequenceNumber, Digest)>,
+    /// Since when its requests wait to be committed; none where it has no requests.
+    tentative_since_ns: Option<u64>,
     /// The batch that is being undone: the host goes back to a checkpoint, and nothing is executed until it has.
     undoing: Option<(SequenceNumber, Digest)>,
     /// The state that is being fetched, and since when.
@@ -267,6 +269,7 @@ impl Replica {
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
             tentative: None,
+            tentative_since_ns: None,
             undoing: None,
             fetching: None,
             executed_timestamp_ns: 0,

@@ -324,6 +324,7 @@ impl Replica {
             let batch = slot.batch(&digest).expect("it was just looked at");
             if slot.committed.is_none() {
                 self.tentative = Some((sequence, digest));
+                self.tentative_since_ns = (!batch.entries.is_empty()).then_some(now.monotonic_ns);
             }
             // Strictly later than the batch before, whatever the primary wrote (`NC-8`). A null batch executes nothing, and has no time.
             if !batch.entries.is_empty() {

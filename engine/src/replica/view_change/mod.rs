@@ -152,7 +152,10 @@ impl Replica {
         if !self.active {
             return None;
         }
-        self.clients.oldest_since_ns(&self.bodies).map(|since| since.max(self.entered_ns))
+        // What was executed tentatively waits as well: its clients may lack others' replies, and only what commits needs no view change any more.
+        let uncommitted = self.tentative.and(self.tentative_since_ns);
+        let oldest = self.clients.oldest_since_ns(&self.bodies).into_iter().chain(uncommitted).min();
+        oldest.map(|since| since.max(self.entered_ns))
     }
 
     /// Looks after the view: suspects its primary, or gives up waiting for its new view (`VC-1`, `VC-8`).
