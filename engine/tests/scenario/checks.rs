@@ -357,7 +357,7 @@ impl Checks {
     pub fn on_executed(
         &mut self,
         by: ReplicaId,
-        upto: u64,
+        (upto, stable): (u64, u64),
         happened: &Happened,
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
@@ -397,7 +397,11 @@ impl Checks {
             }
         }
         for sequence in from..=upto {
-            self.on_batch(by, sequence, batch_of(sequence));
+            // What a new view starts from is settled by the f+1 that hold its state, whether or not it committed here; the digests are compared.
+            let batch = batch_of(sequence);
+            if batch.is_some() || sequence > stable {
+                self.on_batch(by, sequence, batch);
+            }
             let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
             match self.requests.get(&sequence) {
                 Some(held) if held.requests != requests => {

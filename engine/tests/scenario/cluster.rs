@@ -370,7 +370,7 @@ impl Cluster {
         let (executed, stable) = (replica.executed().0, replica.stable().0);
         let record = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
-        self.checks.on_executed(host.id, executed, &record, batch_of);
+        self.checks.on_executed(host.id, (executed, stable), &record, batch_of);
         self.checks.on_bounds(host.id, executed, stable);
         for sequence in executed + 1..=stable + self.settings.window() {
             if batch_of(sequence).is_some() && host.committed.insert(sequence) {
