@@ -220,13 +220,13 @@ fn even_out(cluster: &mut Cluster, unordered: bool) -> Result<bool, String> {
     Ok(false)
 }
 
-/// One more replica stops for good, if the protocol bears it: the present primary or another.
+/// One more replica stops, if the protocol bears it: the present primary or another. What a liar said outlives it, so that it must not come back as a correct one.
 fn crash_one(cluster: &mut Cluster, random: &mut Random) {
     let (replicas, faults) = (cluster.settings.replicas, cluster.settings.quorum().faults());
     let view = cluster.replicas.iter().map(|host| host.orderer.replica().view().0).max().unwrap_or(0);
     let at = if random.percent(60) { view as usize % replicas } else { random.below(replicas) };
     let faulty = cluster.replicas.iter().filter(|host| !host.is_correct() || host.recovers).count();
-    if faulty < faults || !cluster.replicas[at].is_correct() {
+    if faulty < faults && cluster.replicas[at].is_correct() {
         cluster.replicas[at].fault = Some(Fault::new(Behaviour::Crashed));
     }
 }

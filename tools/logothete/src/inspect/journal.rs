@@ -117,6 +117,7 @@ fn describe(record: &Record<'_>) -> String {
             format!("{name}\tview {view} sequence {sequence} digest {digest:?}")
         }
         Record::ViewEntered { view } => format!("{name}\tview {view}"),
+        Record::EpochAcknowledged { replica, epoch } => format!("{name}\treplica {} epoch {epoch:016x}", replica.0),
         Record::Committed { sequence, digest } | Record::Stable { sequence, digest } => {
             format!("{name}\tsequence {sequence} digest {digest:?}")
         }
