@@ -2,7 +2,7 @@
 
 use super::full_results::FullResults;
 use super::round_trip::RoundTrip;
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, RequestSigner};
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
 use crate::replica::Now;
@@ -42,6 +42,8 @@ pub enum ClientFault {
 /// What one replica says of a request.
 #[derive(Clone, Copy, Debug)]
 struct Vote {
+    /// Which message was executed under the request's name.
+    request: Digest,
     view: View,
     sequence: SequenceNumber,
     results: Digest,
@@ -55,7 +57,7 @@ impl Vote {
     }
 
     fn agrees_with(&self, other: &Vote) -> bool {
-        self.sequence == other.sequence && self.results == other.results
+        (self.request, self.sequence, self.results) == (other.request, other.sequence, other.results)
     }
 }
 
@@ -66,6 +68,8 @@ struct Outstanding {
     message: Vec<u8>,
     /// Of the message; taken when the first reply comes, so that sending waits for no digest.
     digest: Option<Digest>,
+    /// Of the same request as it was before it had to be signed; it may have been executed all the same (`protocol.md DM-6`).
+    unsigned: Option<Digest>,
     operations_at: usize,
     operation_count: usize,
     sent_first_ns: u64,
@@ -79,11 +83,13 @@ struct Outstanding {
 impl Outstanding {
     /// Counts a reply, and returns the vote that its replica now has.
     fn count(&mut self, from: ReplicaId, reply: &Reply<'_>) -> Option<Vote> {
-        if *self.digest.get_or_insert_with(|| digest(&self.message)) != reply.request {
+        let own = *self.digest.get_or_insert_with(|| digest(&self.message));
+        if reply.request != own && Some(reply.request) != self.unsigned {
             return None;
         }
         let results = reply.results.digest();
-        let vote = Vote { view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
+        let request = reply.request;
+        let vote = Vote { request, view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
         let place = self.votes.get_mut(usize::from(from.0))?;
         let counted = match place {
             // A replica has one vote (`CL-6`), but may give in full what it gave as a digest.
@@ -115,6 +121,11 @@ impl Outstanding {
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
+    signer: RequestSigner,
+    /// Requests are signed: `f+1` replicas take no others.
+    signs: bool,
+    /// Who says so.
+    demanding: ReplicaSet,
     incarnation: Incarnation,
     open: bool,
     /// Outstanding requests by number; number 0 opens the incarnation.
@@ -131,12 +142,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that has not opened its incarnation yet: [`Client::on_due`] begins with that.
-    pub fn new(config: ClientConfig) -> Self {
+    /// A client that has not opened its incarnation yet: [`Client::on_due`] begins with that. It signs with `signer` when it has to.
+    pub fn new(config: ClientConfig, signer: RequestSigner) -> Self {
         assert!((1..=config.quorum).contains(&config.quorum_weak) && config.quorum <= config.replicas);
         assert!(config.replicas <= REPLICAS_MAX && config.window >= 1);
         let mut client = Self {
             config,
+            signer,
+            signs: false,
+            demanding: ReplicaSet::EMPTY,
             incarnation: config.incarnation,
             open: false,
             outstanding: (0..=config.window).map(|_| Outstanding::default()).collect(),
@@ -172,6 +186,11 @@ impl Client {
     /// Requests sent again for want of replies.
     pub fn retransmitted(&self) -> u64 {
         self.retransmitted
+    }
+
+    /// Whether requests are signed, since `f+1` replicas take no others (`protocol.md DM-6`).
+    pub fn signs(&self) -> bool {
+        self.signs
     }
 
     /// Refusals for want of room.
@@ -237,7 +256,7 @@ impl Client {
         for (message, _) in packet.messages().flatten() {
             match message {
                 Message::Reply(reply) => self.on_reply(now, from, &reply, &mut complete),
-                Message::Refusal(refusal) => self.on_refusal(from, refusal)?,
+                Message::Refusal(refusal) => self.on_refusal(now, from, refusal)?,
                 _ => {}
             }
         }
@@ -283,7 +302,7 @@ impl Client {
         }
     }
 
-    fn on_refusal(&mut self, from: ReplicaId, refusal: &Refusal) -> Result<(), ClientFault> {
+    fn on_refusal(&mut self, now: Now, from: ReplicaId, refusal: &Refusal) -> Result<(), ClientFault> {
         if refusal.incarnation() != self.incarnation || !self.is_outstanding(refusal.number()) {
             return Ok(());
         }
@@ -308,9 +327,40 @@ impl Client {
                 let Some(next) = vouched.0.checked_add(1) else { return Err(ClientFault::Superseded) };
                 self.open_incarnation(Incarnation(next));
             }
+            // One replica alone must not make a client work more (`DM-6`).
+            Some(RefusalReason::SignatureRequired) => {
+                self.demanding.insert(from);
+                if !self.signs && self.demanding.count() >= self.config.quorum_weak {
+                    self.signs = true;
+                    self.sign_outstanding(now.monotonic_ns);
+                }
+            }
             None => {}
         }
         Ok(())
+    }
+
+    /// Signs what is outstanding, under the same numbers, and sends it at once.
+    fn sign_outstanding(&mut self, now_ns: u64) {
+        for number in self.lowest.0..self.next.0 {
+            let name = self.name(RequestNumber(number));
+            let at = (number % self.outstanding.len() as u64) as usize;
+            let request = &mut self.outstanding[at];
+            if request.answered {
+                continue;
+            }
+            let unsigned = std::mem::take(&mut request.message);
+            let operations = &unsigned[request.operations_at..];
+            append_request(&mut request.message, Some(&self.signer), name, request.operation_count, operations);
+            request.operations_at = request.message.len() - operations.len();
+            request.unsigned = Some(digest(&unsigned));
+            request.digest = None;
+            request.resend_at_ns = now_ns;
+        }
+    }
+
+    fn name(&self, number: RequestNumber) -> RequestName {
+        RequestName { client: self.config.id, incarnation: self.incarnation, number }
     }
 
     fn open_incarnation(&mut self, incarnation: Incarnation) {
@@ -323,13 +373,14 @@ impl Client {
     }
 
     fn enter(&mut self, now_ns: u64, number: RequestNumber, count: usize, operations: &[u8]) -> &[u8] {
-        let name = RequestName { client: self.config.id, incarnation: self.incarnation, number };
-        let trips = self.trips;
-        let request = self.at_mut(number);
+        let (name, trips) = (self.name(number), self.trips);
+        let at = (number.0 % self.outstanding.len() as u64) as usize;
+        let request = &mut self.outstanding[at];
         request.number = number;
         request.answered = false;
         request.message.clear();
-        request::append(&mut request.message, name, count, operations);
+        request.unsigned = None;
+        append_request(&mut request.message, self.signs.then_some(&self.signer), name, count, operations);
         request.operations_at = request.message.len() - operations.len();
         request.operation_count = count;
         request.sent_first_ns = now_ns;
@@ -353,6 +404,19 @@ impl Client {
 
     fn at_mut(&mut self, number: RequestNumber) -> &mut Outstanding {
         &mut self.outstanding[(number.0 % self.outstanding.len() as u64) as usize]
+    }
+}
+
+fn append_request(
+    out: &mut Vec<u8>,
+    signer: Option<&RequestSigner>,
+    name: RequestName,
+    count: usize,
+    operations: &[u8],
+) {
+    match signer {
+        Some(signer) => request::append_signed(out, name, count, operations, |parts| signer.sign(parts)),
+        None => request::append(out, name, count, operations),
     }
 }
 

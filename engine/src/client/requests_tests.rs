@@ -4,6 +4,7 @@ use super::*;
 use crate::limits::RETRANSMIT_INITIAL_NS;
 use crate::numbers::View;
 use crate::wire::operation::OperationsWriter;
+use logothete_crypto::Identity;
 
 const INCARNATION: Incarnation = Incarnation(70);
 const WINDOW: u64 = 3;
@@ -13,7 +14,7 @@ fn at(milliseconds: u64) -> Now {
 }
 
 fn client_of(reads: bool) -> Client {
-    Client::new(ClientConfig {
+    let config = ClientConfig {
         id: ClientId(5),
         replicas: 4,
         quorum_weak: 2,
@@ -21,7 +22,8 @@ fn client_of(reads: bool) -> Client {
         reads,
         window: WINDOW,
         incarnation: INCARNATION,
-    })
+    };
+    Client::new(config, RequestSigner::new(Identity::from_secret_bytes([5; 32]), Digest::ZERO))
 }
 
 /// A client of four replicas whose service answers no queries.
@@ -293,7 +295,7 @@ fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
 
 fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
     let number = RequestNumber(number);
-    client.on_refusal(ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
+    client.on_refusal(at(1), ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
 }
 
 /// `protocol.md CL-2`
@@ -324,7 +326,7 @@ fn overload_is_counted_and_frees_no_number() {
     submit(&mut client, at(0), b"operation");
     let overloaded = Refusal::new(INCARNATION, RequestNumber(1), RefusalReason::Overloaded, 0);
     for from in 0..4 {
-        client.on_refusal(ReplicaId(from), &overloaded).unwrap();
+        client.on_refusal(at(1), ReplicaId(from), &overloaded).unwrap();
     }
     assert_eq!((client.overloaded(), client.requests_in_flight()), (4, 1));
 }

@@ -15,7 +15,7 @@
 mod batch;
 mod session;
 
-use crate::authentication::{AuthenticatedPacket, Incoming};
+use crate::authentication::{AuthenticatedPacket, Incoming, RequestSigner};
 use crate::client::{Client, ClientConfig, ClientFault, Finished, Queries, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
@@ -26,7 +26,7 @@ use crate::pipeline::{
 use crate::replica::Now;
 use crate::service::{ResultsView, ServiceKind};
 use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
-use crate::wire::request::{REQUEST_OVERHEAD_BYTES, operation_bytes_max, request_bytes_max};
+use crate::wire::request::{SIGNED_REQUEST_OVERHEAD_BYTES, operation_bytes_max, request_bytes_max};
 use crate::wire::{Audience, Message};
 use batch::Batch;
 use logothete_client::record::{Eviction, Facts, ServiceKind as ServiceFact};
@@ -64,6 +64,7 @@ pub fn run_driver(
 ) -> Result<(), DriverError> {
     let own = Principal::Client(client);
     let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory).map_err(ProcessError::from)?;
+    let signer = RequestSigner::new(Identity::from_secret_bytes(*identity.secret_bytes()), cluster.digest());
     let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
     let clock = Clock::start();
     let now = clock.now();
@@ -94,18 +95,21 @@ pub fn run_driver(
     opened.report.arrangement = Arrangement::Shared;
     opened.report.arrangement_reason = "a driver has one thread".to_owned();
     announce(&opened.report);
-    let operations_bytes_max = request_bytes_max(cluster.datagram_bytes_max, replicas) - REQUEST_OVERHEAD_BYTES;
+    let operations_bytes_max = request_bytes_max(cluster.datagram_bytes_max, replicas) - SIGNED_REQUEST_OVERHEAD_BYTES;
     let result_bytes = if cluster.service == ServiceKind::Null { cluster.null_reply_bytes } else { 0 };
     let mut driver = Driver {
-        client: Client::new(ClientConfig {
-            id: client,
-            replicas,
-            quorum_weak: cluster.quorum_weak(),
-            quorum: cluster.quorum(),
-            reads: cluster.service.reads(),
-            window: cluster.client_window as u64,
-            incarnation: Incarnation(now.wall_ns),
-        }),
+        client: Client::new(
+            ClientConfig {
+                id: client,
+                replicas,
+                quorum_weak: cluster.quorum_weak(),
+                quorum: cluster.quorum(),
+                reads: cluster.service.reads(),
+                window: cluster.client_window as u64,
+                incarnation: Incarnation(now.wall_ns),
+            },
+            signer,
+        ),
         queries: Queries::new(replicas, cluster.quorum_weak(), cluster.quorum(), now.wall_ns),
         batch: Batch::new(operations_bytes_max, reply_bytes_max(cluster), result_bytes),
         sessions: Sessions { open: Vec::new(), poll_first: 0, acknowledged_end: 0 },
@@ -141,6 +145,8 @@ counter_set! {
         requests_retransmitted: requests,
         /// Refusals by replicas that had no room.
         overloaded: refusals,
+        /// 1 where requests are signed, since replicas take no others of this client.
+        signs: flag,
         /// Queries that a quorum answered alike at once.
         queries_answered: queries,
         /// Queries that were ordered, since no quorum answered them alike in time.
@@ -299,6 +305,7 @@ impl Driver {
         self.gauges.operations_in_flight.set(self.client.operations_in_flight() as u64);
         self.gauges.requests_retransmitted.set(self.client.retransmitted());
         self.gauges.overloaded.set(self.client.overloaded());
+        self.gauges.signs.set(u64::from(self.client.signs()));
         self.gauges.queries_answered.set(self.queries.answered());
         self.gauges.queries_ordered.set(self.queries.ordered());
         self.gauges.view.set(self.client.view().0);

@@ -88,6 +88,12 @@ counter_set! {
         progress: code,
         /// Replicas heard from in the last second, itself included.
         peers_reachable: replicas,
+        /// Clients that it disputed since its start: their tags are good for others only.
+        disputes_sent: clients,
+        /// Disputes of other replicas that it took.
+        disputes_received: disputes,
+        /// Clients whose requests must be signed.
+        clients_demoted: clients,
     }
 }
 
@@ -242,6 +248,9 @@ impl OrdererCounters {
         self.gauges.checkpoint_stable.set(replica.stable().0);
         self.gauges.progress.set(replica.progress(now) as Progress as u64);
         self.gauges.peers_reachable.set(replica.peers_reachable(now).count() as u64);
+        self.gauges.disputes_sent.set(replica.dispute_counts().sent);
+        self.gauges.disputes_received.set(replica.dispute_counts().received);
+        self.gauges.clients_demoted.set(replica.demoted_clients().count() as u64);
         self.rejects.publish(|reason| replica.rejects().of(reason));
         for (id, rejects) in self.rejects_of.iter().enumerate() {
             let of_replica = replica.rejects_by_sender().of_replica(ReplicaId(id as u8));

@@ -30,6 +30,10 @@ struct Body {
     name: Option<RequestName>,
     digest: Digest,
     authentic: bool,
+    /// It came from its client itself.
+    direct: bool,
+    /// What proves it beside a tag is good, or is not; `None` where nobody looked.
+    proof: Option<bool>,
     arrived_ns: u64,
     /// It is in the journal since this view and stable checkpoint.
     persisted: Option<(View, SequenceNumber)>,
@@ -61,6 +65,8 @@ impl Body {
             name: None,
             digest: Digest::default(),
             authentic: false,
+            direct: false,
+            proof: None,
             arrived_ns: 0,
             persisted: None,
             references: 0,
@@ -118,6 +124,7 @@ impl Bodies {
         body.name = Some(name);
         body.digest = digest;
         body.authentic = authentic;
+        (body.direct, body.proof) = (false, None);
         body.arrived_ns = now_ns;
         body.persisted = None;
         body.references = 1;
@@ -164,9 +171,30 @@ impl Bodies {
         self.body(reference).name.expect("a body in use has a name")
     }
 
-    /// Whether its tag for this replica verified.
+    /// Whether it is proven: by its tag for this replica, or in another way.
     pub fn is_authentic(&self, reference: BodyRef) -> bool {
-        self.body(reference).authentic
+        let body = self.body(reference);
+        body.authentic || body.proof == Some(true)
+    }
+
+    /// Notes that it came from its client itself.
+    pub fn note_direct(&mut self, reference: BodyRef) {
+        self.body_mut(reference).direct = true;
+    }
+
+    /// Whether it did.
+    pub fn is_direct(&self, reference: BodyRef) -> bool {
+        self.body(reference).direct
+    }
+
+    /// What proves it beside a tag is good, or is not.
+    pub fn note_proof(&mut self, reference: BodyRef, good: bool) {
+        self.body_mut(reference).proof = Some(good);
+    }
+
+    /// Whether it is; `None` where nobody looked yet.
+    pub fn proof(&self, reference: BodyRef) -> Option<bool> {
+        self.body(reference).proof
     }
 
     /// Whether a body has more than one reference.

@@ -4,7 +4,7 @@
 //! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
 //! an allocation in the steady state. The same type runs in production and under the scenario files.
 //!
-//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`, `view_change`.
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`, `view_change`, `disputes`.
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
@@ -12,6 +12,8 @@ mod blame;
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
+mod demotion;
+mod disputes;
 pub mod engine_pages;
 pub mod evidence;
 pub mod log;
@@ -27,9 +29,11 @@ mod recovery;
 pub mod reject;
 mod requests;
 mod retransmission;
+mod signed_requests;
 mod view_change;
 
 pub use blame::RejectTable;
+pub use disputes::DisputeCounts;
 pub use evidence::Evidence;
 pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
@@ -44,6 +48,7 @@ use crate::wire::{Audience, Message};
 use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
 use clients::Clients;
+use disputes::Disputes;
 use evidence::EvidenceBook;
 use log::Log;
 use logothete_crypto::Digest;
@@ -53,6 +58,7 @@ use reads::Reads;
 use recall::Recalled;
 use recovery::Recovery;
 use retransmission::Pulse;
+use signed_requests::CheckBudget;
 use view_change::{Synchroniser, ViewChanges};
 
 /// The time, as the host gives it: the core has no clock.
@@ -67,6 +73,8 @@ pub struct Now {
 /// What is fixed at the start of a replica.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaConfig {
+    /// The cluster's number, which packets name.
+    pub cluster_id: u64,
     /// Which replica this is.
     pub id: ReplicaId,
     /// The cluster's quorums.
@@ -185,6 +193,8 @@ pub struct Replica {
     reads: Reads,
     rejects: RejectTable,
     evidence: EvidenceBook,
+    disputes: Disputes,
+    check_budget: CheckBudget,
     pulse: Pulse,
     /// The highest number below which every proposal is accepted.
     accepted: SequenceNumber,
@@ -261,6 +271,8 @@ impl Replica {
             reads: Reads::new(config.clients),
             rejects: RejectTable::new(config.quorum.replicas(), config.clients),
             evidence: EvidenceBook::new(config.quorum.replicas()),
+            disputes: Disputes::new(config.clients),
+            check_budget: CheckBudget::new(config.clients),
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
@@ -340,6 +352,9 @@ impl Replica {
                 self.on_recovery_query(now, from, query, output)
             }
             (Principal::Replica(from), Message::RecoveryAnswer(answer)) => self.on_recovery_answer(from, answer),
+            (Principal::Replica(from), Message::Dispute(dispute)) => self.on_dispute(now, from, dispute),
+            (Principal::Replica(from), Message::Examine(examine)) => self.on_examine(now, from, examine, output),
+            (Principal::Replica(from), Message::Testimony(testimony)) => self.on_testimony(from, testimony),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
             // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
             (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
@@ -358,6 +373,7 @@ impl Replica {
         self.enter_view(now, output);
         self.accept_in_order(now, output);
         self.execute_committed(now, output);
+        self.pursue_disputes(now, output);
         self.propose(now, output);
         self.release_queries(output);
         self.fetch_missing(now, output);
@@ -377,6 +393,7 @@ impl Replica {
             self.held_until_ns.unwrap_or(u64::MAX),
             view_due_ns,
             self.recovery_due_ns(),
+            self.disputes_due_ns(),
             self.null_deadline_ns(self.looked_ns),
         ];
         dues.into_iter().min().expect("there are some")

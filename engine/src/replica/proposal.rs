@@ -44,6 +44,11 @@ impl Replica {
         self.entries.clear();
         self.proposing.clear();
         let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
+        if let Some(body) = self.next_demotion(now) {
+            bytes += self.bodies.message(body).len();
+            self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
+            self.proposing.push(Some(body));
+        }
         while self.entries.len() < self.config.batch_requests_max {
             let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };

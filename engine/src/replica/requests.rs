@@ -31,9 +31,13 @@ impl Replica {
             return Err(Reject::RequestNotAlone);
         }
         self.admit_size(bytes.len())?;
+        self.disputes.on_direct(from, packet.body_digest());
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
-                let digest = packet.body_digest();
+                let (digest, signed) = (packet.body_digest(), self.clients.must_sign(from));
+                if signed {
+                    self.admit_signed(now, name, bytes, output)?;
+                }
                 if !self.clients.has_room(name.client, packet.datagram().len()) {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
@@ -43,6 +47,10 @@ impl Replica {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
                 };
+                self.bodies.note_direct(body);
+                if signed {
+                    self.bodies.note_proof(body, true);
+                }
                 self.clients.hold(name, body, &mut self.bodies);
                 self.bind_body(name, body);
                 Ok(())
@@ -88,7 +96,7 @@ impl Replica {
         });
     }
 
-    fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {
+    pub(super) fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {
         let refusal = Refusal::new(name.incarnation, name.number, reason, detail);
         output.send(Audience::Client(name.client), |bytes| refusal.append(bytes));
     }

@@ -285,6 +285,7 @@ impl Replica {
             return Err(Reject::SenderMismatch);
         }
         let digest = packet.body_digest();
+        let examined = self.on_examined(now, packet);
         let asked = |(sequence, wanted): &(SequenceNumber, Digest)| {
             let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
             let batch = slot.batch(wanted).expect("what is incomplete is named");
@@ -292,13 +293,16 @@ impl Replica {
             lacking.any(|(entry, _)| entry.digest == digest && entry.name() == name)
         };
         if !self.incomplete.iter().any(asked) {
-            return Err(Reject::RelayUnasked);
+            return if examined { Ok(()) } else { Err(Reject::RelayUnasked) };
         }
         let (datagram, range) = (packet.datagram(), packet.body_range());
         let authentic = packet.is_authentic();
         let Some(body) = self.bodies.store(datagram, range, name, digest, authentic, now.monotonic_ns) else {
             return Err(Reject::Overloaded);
         };
+        if !authentic && self.try_signature(now, body) != Some(true) {
+            self.examine_copy(now, name, digest, packet);
+        }
         self.bind_body(name, body);
         self.bodies.release(body);
         Ok(())

@@ -16,6 +16,7 @@ use logothete_crypto::Identity;
 
 fn config(datagram_bytes_max: usize) -> ReplicaConfig {
     ReplicaConfig {
+        cluster_id: 1,
         id: ReplicaId(1),
         quorum: Quorum::of(4).unwrap(),
         clients: 2,
@@ -39,7 +40,8 @@ fn config(datagram_bytes_max: usize) -> ReplicaConfig {
 fn replica(config: ReplicaConfig) -> Replica {
     let identity = |seed| Identity::from_secret_bytes([seed; 32]);
     let public = (0..4).map(|seed| identity(seed).public()).collect();
-    Replica::new(config, Signatures::new(identity(config.id.0), public, Digest::default()))
+    let clients = (100..102).map(|seed| identity(seed).public()).collect();
+    Replica::new(config, Signatures::new(identity(config.id.0), public, clients, Digest::default()))
 }
 
 fn now() -> Now {

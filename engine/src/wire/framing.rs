@@ -109,6 +109,8 @@ pub enum Kind {
     RecoveryQuery = 25,
     /// [`super::recovery::RecoveryAnswer`]
     RecoveryAnswer = 26,
+    /// [`super::dispute::Dispute`]
+    Dispute = 30,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -121,6 +123,10 @@ pub enum Kind {
     Probe = 35,
     /// [`super::probe::ProbeHeard`]
     ProbeHeard = 36,
+    /// [`super::dispute::Examine`]
+    Examine = 40,
+    /// [`super::dispute::Testimony`]
+    Testimony = 41,
 }
 
 impl Kind {
@@ -151,12 +157,15 @@ impl Kind {
         Self::QueryAnswer,
         Self::RecoveryQuery,
         Self::RecoveryAnswer,
+        Self::Dispute,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
         Self::RejectsReport,
         Self::Probe,
         Self::ProbeHeard,
+        Self::Examine,
+        Self::Testimony,
     ];
 
     /// The kind of each byte.

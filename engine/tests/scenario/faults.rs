@@ -1,9 +1,11 @@
 //! How a faulty replica behaves: a correct one runs inside, and what it says is changed on the way out, with its own keys.
 
 use super::words::made_up;
-use logothete_crypto::Digest;
+use logothete_crypto::{Digest, digest};
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};
+use logothete_engine::wire::dispute::Testimony;
+use logothete_engine::wire::packet::PacketParts;
 use logothete_engine::wire::reply::{Answer, Reply};
 use logothete_engine::wire::retransmission::Status;
 use logothete_engine::wire::subscription::{append_run, append_runs};
@@ -21,6 +23,8 @@ pub enum Behaviour {
     Equivocates(ReplicaSet),
     /// Hands subscribers entries that nobody appended.
     ForgesEntries,
+    /// Makes the receiver's tag wrong on every client's packet that it relays, and says that it had it so from the client itself.
+    SpoilsCopies,
     /// Behaves well, apart from what the script sends in its name.
     Scripted,
     /// Does nothing any more; what the script sends in its name apart.
@@ -33,6 +37,8 @@ pub struct Fault {
     pub behaviour: Behaviour,
     /// The batch told to some in place of the one told to the others.
     twins: BTreeMap<Digest, Digest>,
+    /// The spoilt copy in place of each that it relays.
+    copies: BTreeMap<Digest, Digest>,
 }
 
 /// A packet body for an audience.
@@ -44,7 +50,7 @@ pub struct Spoken {
 
 impl Fault {
     pub fn new(behaviour: Behaviour) -> Self {
-        Self { behaviour, twins: BTreeMap::new() }
+        Self { behaviour, twins: BTreeMap::new(), copies: BTreeMap::new() }
     }
 
     /// What leaves in place of what the correct replica inside would have said.
@@ -61,7 +67,7 @@ impl Fault {
                 let message_count = spoken.message_count;
                 split.map(|(set, body)| Spoken { audience: Audience::Replicas(set), body, message_count }).collect()
             }
-            (Behaviour::Equivocates(_) | Behaviour::ForgesEntries, _) => {
+            (Behaviour::Equivocates(_) | Behaviour::ForgesEntries | Behaviour::SpoilsCopies, _) => {
                 let body = self.rewrite(own, &spoken);
                 vec![Spoken { body, ..spoken }]
             }
@@ -73,6 +79,21 @@ impl Fault {
         !matches!(self.behaviour, Behaviour::Silent | Behaviour::Crashed | Behaviour::Equivocates(_))
     }
 
+    /// What it is about to relay, if it will be spoilt.
+    pub fn learn_copies(&mut self, relays: &[(ReplicaId, Vec<u8>)]) {
+        let spoils = self.spoils_copies();
+        for (to, datagram) in relays.iter().filter(|_| spoils) {
+            let mut spoilt = datagram.clone();
+            spoil_copy(&mut spoilt, *to);
+            self.copies.insert(digest(datagram), digest(&spoilt));
+        }
+    }
+
+    /// Whether it changes what it relays.
+    pub fn spoils_copies(&self) -> bool {
+        self.behaviour == Behaviour::SpoilsCopies
+    }
+
     /// Whether its tags are wrong.
     pub fn spoils_tags(&self) -> bool {
         self.behaviour == Behaviour::GarbageTags
@@ -80,6 +101,7 @@ impl Fault {
 
     fn rewrite(&mut self, own: ReplicaId, spoken: &Spoken) -> Vec<u8> {
         let forges = self.behaviour == Behaviour::ForgesEntries;
+        let spoils = self.spoils_copies();
         let mut out = Vec::new();
         for (message, bytes) in Messages::new(&spoken.body, Principal::Replica(own)).flatten() {
             match message {
@@ -90,7 +112,11 @@ impl Fault {
                     }
                     append_runs(&mut out, runs.stream, runs.oldest, runs.position, runs.chain, runs.count, &forged);
                 }
-                _ if forges => out.extend_from_slice(bytes),
+                Message::Testimony(testimony) if spoils => {
+                    let packet = self.copies.get(&testimony.packet).copied().unwrap_or(testimony.packet);
+                    Testimony { packet, ..*testimony }.append(&mut out);
+                }
+                _ if forges || spoils => out.extend_from_slice(bytes),
                 Message::PrePrepare(proposal) => {
                     let (timestamp, entries) = (proposal.timestamp_ns, proposal.entries);
                     let twin = self.twin(timestamp, entries);
@@ -157,6 +183,12 @@ pub fn spoil(packet: &mut [u8], audience: Audience, of: impl Fn(Principal) -> bo
             packet[vector + position * ENTRY_BYTES + 4] ^= 0xff;
         }
     }
+}
+
+/// Makes a receiver's tag wrong on a client's packet.
+pub fn spoil_copy(packet: &mut [u8], to: ReplicaId) {
+    let audience = PacketParts::parse(packet).expect("what is relayed was accepted").audience;
+    spoil(packet, audience, |receiver| receiver == Principal::Replica(to));
 }
 
 /// Everybody in an audience, in the order of their tags.

@@ -93,7 +93,7 @@ fn room_for_an_operation() {
     assert_eq!(cluster.operation_bytes_max(), operation_bytes_max(32768, 4));
     assert!(cluster.result_bytes_max() < 32768 && cluster.result_bytes_max() > 32768 - 256);
     cluster.datagram_bytes_max = 1472;
-    assert!(cluster.operation_bytes_max() > 1472 - 256 && cluster.operation_bytes_max() < 1472);
+    assert!(cluster.operation_bytes_max() > 1472 - 320 && cluster.operation_bytes_max() < 1472);
     assert_eq!((cluster.quorum(), cluster.quorum_weak(), cluster.window()), (3, 2, 256));
     assert_eq!((cluster.driver_count(), cluster.operator_index()), (2, 2));
     assert!(cluster.is_loopback());
