@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::RETRANSMIT_INITIAL_NS;
+use crate::authentication::Signatures;
 use crate::numbers::View;
 use crate::wire::operation::OperationsWriter;
 use logothete_crypto::Identity;
@@ -329,4 +330,54 @@ fn overload_is_counted_and_frees_no_number() {
         client.on_refusal(at(1), ReplicaId(from), &overloaded).unwrap();
     }
     assert_eq!((client.overloaded(), client.requests_in_flight()), (4, 1));
+}
+
+fn demand(client: &mut Client, from: u8, number: u64) {
+    let refusal = Refusal::new(INCARNATION, RequestNumber(number), RefusalReason::SignatureRequired, 0);
+    client.on_refusal(at(5), ReplicaId(from), &refusal).unwrap();
+}
+
+/// `protocol.md DM-6`
+#[test]
+fn a_client_signs_when_enough_replicas_demand_it() {
+    let mut client = submitted(false);
+    let unsigned = client.at(RequestNumber(1)).message.clone();
+    demand(&mut client, 3, 1);
+    demand(&mut client, 3, 1);
+    assert!(!client.signs(), "one replica alone");
+    demand(&mut client, 0, 1);
+    assert!(client.signs());
+    let mut sent = Vec::new();
+    client.on_due(at(5), |message| sent.push(message.to_vec()));
+    let [signed] = &sent[..] else { panic!("what is outstanding goes at once: {}", sent.len()) };
+    let key = Identity::from_secret_bytes([5; 32]).public();
+    let signatures = Signatures::new(Identity::from_secret_bytes([1; 32]), vec![], vec![key; 6], Digest::ZERO);
+    assert!(signatures.verify_request(ClientId(5), signed));
+    let decode = |message| match Message::decode(message, Principal::Client(ClientId(5))) {
+        Ok(Message::Request(request)) => (request.name, request.operations.bytes()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(decode(signed), decode(&unsigned), "the same request");
+    // From now on at once, the opening of a next incarnation included.
+    let next = submit(&mut client, at(6), b"next");
+    assert!(signatures.verify_request(ClientId(5), &next));
+    assert_eq!(client.requests_in_flight(), 2);
+}
+
+/// `protocol.md DM-6`: whichever of the two was executed, its results are those of the request; what is said of one does not count for the other.
+#[test]
+fn an_unsigned_request_that_was_executed_all_the_same_is_answered() {
+    for signed_wins in [false, true] {
+        let mut client = submitted(false);
+        let unsigned = digest(&client.at(RequestNumber(1)).message);
+        [0, 1].iter().for_each(|from| demand(&mut client, *from, 1));
+        let signed = digest(&client.at(RequestNumber(1)).message);
+        assert_ne!(signed, unsigned);
+        let (first, other) = if signed_wins { (signed, unsigned) } else { (unsigned, signed) };
+        let of = |request| Reply { request, ..reply(1, 7, b"result") };
+        assert!(hear(&mut client, 0, &of(first)).is_empty());
+        assert!(hear(&mut client, 3, &of(other)).is_empty(), "another message");
+        assert!(hear(&mut client, 3, &of(Digest([8; 32]))).is_empty());
+        assert_eq!(hear(&mut client, 1, &of(first)).len(), 1);
+    }
 }

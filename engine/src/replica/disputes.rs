@@ -410,3 +410,6 @@ impl Suspect {
         packet.is_spoilt() || now_ns.saturating_sub(since) >= DISPUTE_PATIENCE_NS
     }
 }
+
+#[cfg(test)]
+mod tests;
