@@ -101,7 +101,8 @@ mod tests {
     fn a_signature_is_good_for_one_thing() {
         let identity = |seed| Identity::from_secret_bytes([seed; 32]);
         let replicas = vec![identity(1).public(), identity(2).public()];
-        let signatures = |context| Signatures::new(identity(1), replicas.clone(), vec![identity(9).public()], Digest([context; 32]));
+        let signatures =
+            |context| Signatures::new(identity(1), replicas.clone(), vec![identity(9).public()], Digest([context; 32]));
         let (here, elsewhere) = (signatures(7), signatures(8));
         let signature = here.sign(StatementKind::ViewChange, b"body");
         let good = |by: u8, kind, body: &[u8]| here.verify(ReplicaId(by), kind, body, &signature);

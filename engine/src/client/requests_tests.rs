@@ -1,8 +1,8 @@
 //! Requests under way against replicas that lie, lag and repeat themselves.
 
 use super::*;
-use crate::limits::RETRANSMIT_INITIAL_NS;
 use crate::authentication::Signatures;
+use crate::limits::RETRANSMIT_INITIAL_NS;
 use crate::numbers::View;
 use crate::wire::operation::OperationsWriter;
 use logothete_crypto::Identity;
@@ -296,7 +296,11 @@ fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
 
 fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
     let number = RequestNumber(number);
-    client.on_refusal(at(1), ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
+    client.on_refusal(
+        at(1),
+        ReplicaId(from),
+        &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known),
+    )
 }
 
 /// `protocol.md CL-2`

@@ -1,5 +1,5 @@
-//! Disputes: how a replica finds out that a client's tags are good for some replicas only, and says so (`protocol.md DM-2`, `DM-3`; the attack is that on
-//! PBFT in Aardvark, section 3).
+//! Disputes: how a replica finds out that a client's tags are good for some replicas only, and says so (`protocol.md DM-2`, `DM-3`; Aardvark
+//! describes the attack).
 //!
 //! ```text
 //!  a copy that a peer relayed lacks a good tag ---> examination: others are asked for the copy that they had from the client itself
@@ -386,7 +386,11 @@ impl Replica {
     ) -> Result<(), Reject> {
         let slot = self.log.slot(examine.sequence()).ok_or(Reject::FetchUnknown)?;
         let batch = slot.batch(&examine.batch).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
-        let (entry, held) = batch.entries.get(examine.request()).zip(batch.bodies.get(examine.request())).ok_or(Reject::FetchUnknown)?;
+        let (entry, held) = batch
+            .entries
+            .get(examine.request())
+            .zip(batch.bodies.get(examine.request()))
+            .ok_or(Reject::FetchUnknown)?;
         let waiting = || self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies);
         let direct = |body: &super::BodyRef| self.bodies.is_direct(*body);
         let body = held.filter(direct).or_else(|| waiting().filter(direct)).filter(|_| examine.packet() == 0);

@@ -63,7 +63,9 @@ pub enum EnginePagesError {
     #[error("the state is of a cluster with other clients, client window or datagram size; check the configuration")]
     Shape,
     /// A client's standing that cannot be.
-    #[error("what the state says of client {client} is none of what this version writes; all replicas must run the same version")]
+    #[error(
+        "what the state says of client {client} is none of what this version writes; all replicas must run the same version"
+    )]
     Client {
         /// Whose.
         client: ClientId,

@@ -202,6 +202,8 @@ pub struct Replica {
     executed: SequenceNumber,
     /// The last number executed, and its batch, while that is prepared only.
     tentative: Option<(SequenceNumber, Digest)>,
+    /// Since when that is so.
+    tentative_since_ns: u64,
     /// The host goes back to a checkpoint: nothing is executed until it has.
     restoring: bool,
     /// The state that is being fetched, and since when.
@@ -277,6 +279,7 @@ impl Replica {
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
             tentative: None,
+            tentative_since_ns: 0,
             restoring: false,
             fetching: None,
             executed_timestamp_ns: 0,

@@ -116,7 +116,12 @@ impl Replica {
                 let vouching = 1 + slot.prepares.matching(&digest);
                 if vouching < self.config.quorum.weak() && !self.is_proven(batch) {
                     let all_seen = self.seek_proofs(now, sequence);
-                    if !self.log.slot(sequence).and_then(Slot::proposed_batch).is_some_and(|batch| self.is_proven(batch)) {
+                    if !self
+                        .log
+                        .slot(sequence)
+                        .and_then(Slot::proposed_batch)
+                        .is_some_and(|batch| self.is_proven(batch))
+                    {
                         self.held_until_ns = (!all_seen).then_some(now.monotonic_ns + HELD_RETRY_NS);
                         return;
                     }
@@ -334,6 +339,7 @@ impl Replica {
             let batch = slot.batch(&digest).expect("it was just looked at");
             if slot.committed.is_none() {
                 self.tentative = Some((sequence, digest));
+                self.tentative_since_ns = now.monotonic_ns;
             }
             // Strictly later than the batch before, whatever the primary wrote (`NC-8`). A null batch executes nothing, and has no time.
             if !batch.entries.is_empty() {

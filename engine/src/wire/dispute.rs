@@ -174,12 +174,7 @@ pub fn demotion_name(of: ClientId) -> RequestName {
 }
 
 /// A demotion's packet, as a primary makes it, and where in it the request is: with the system client for its sender, and no tag in it.
-pub fn demotion_packet(
-    cluster: u64,
-    replicas: usize,
-    of: ClientId,
-    disputes: &[Dispute],
-) -> (Vec<u8>, Range<usize>) {
+pub fn demotion_packet(cluster: u64, replicas: usize, of: ClientId, disputes: &[Dispute]) -> (Vec<u8>, Range<usize>) {
     let mut operations = OperationsWriter::new(OPERATION_HEADER_BYTES + size_of_val(disputes));
     assert!(operations.try_push(0, 0, disputes.as_bytes()), "it was made for them");
     let mut body = Vec::new();

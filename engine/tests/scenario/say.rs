@@ -7,14 +7,14 @@ use super::words::made_up;
 use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
 use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
-use logothete_engine::wire::dispute::Dispute;
-use logothete_engine::wire::{Audience, Message};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare};
+use logothete_engine::wire::dispute::Dispute;
 use logothete_engine::wire::operation::OperationsWriter;
 use logothete_engine::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
 use logothete_engine::wire::request;
 use logothete_engine::wire::retransmission::{Fetch, Standing, Status};
 use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange};
+use logothete_engine::wire::{Audience, Message};
 
 /// `3 -> 0,1 [spoilt=1]: MESSAGE`
 pub fn send(cluster: &mut Cluster, rest: &str) -> Result<(), String> {

@@ -63,7 +63,8 @@ fn a_dispute_counts_once_and_in_its_signers_name_only() {
     assert_eq!(replica.next_demotion(now()), None, "two replicas, two clients");
     assert_eq!(replica.dispute_counts(), DisputeCounts { sent: 0, received: 2 });
     // Whoever signs without end is checked at a bounded rate.
-    let checked = (0..1000).filter(|_| replica.on_dispute(now(), ReplicaId(0), &forged_by(0)) == Err(Reject::SignatureBad));
+    let checked =
+        (0..1000).filter(|_| replica.on_dispute(now(), ReplicaId(0), &forged_by(0)) == Err(Reject::SignatureBad));
     assert!(checked.count() < 100);
 }
 
@@ -137,9 +138,8 @@ fn a_batch_has_one_demotion_at_most() {
 fn a_testimony_counts_with_its_packet_only() {
     let mut replica = here();
     let (body, lacking) = (Digest([1; 32]), Digest([2; 32]));
-    let testify = |replica: &mut Replica, from: u8, packet| {
-        replica.on_testimony(ReplicaId(from), &Testimony { body, packet })
-    };
+    let testify =
+        |replica: &mut Replica, from: u8, packet| replica.on_testimony(ReplicaId(from), &Testimony { body, packet });
     assert_eq!(testify(&mut replica, 0, lacking), Err(Reject::TestimonyUnasked));
     let question = Examine::new(SequenceNumber(1), Digest([3; 32]), 0, 0);
     let examination = || Examination {
@@ -171,7 +171,7 @@ fn a_testimony_counts_with_its_packet_only() {
     // It is said to the primary, and again.
     let said = |replica: &mut Replica, at_ns: u64| {
         let mut output = Output::new();
-        let now = crate::replica::Now { monotonic_ns: now().monotonic_ns + at_ns, ..now() };
+        let now = Now { monotonic_ns: now().monotonic_ns + at_ns, ..now() };
         replica.pursue_disputes(now, &mut output);
         output.actions().len()
     };

@@ -152,7 +152,10 @@ impl Replica {
         if !self.active {
             return None;
         }
-        self.clients.oldest_since_ns(&self.bodies).map(|since| since.max(self.entered_ns))
+        // What is executed tentatively waits as well: where too few are left in the view to commit it, nobody else would leave.
+        let tentative = self.tentative.map(|_| self.tentative_since_ns);
+        let since = self.clients.oldest_since_ns(&self.bodies).into_iter().chain(tentative).min()?;
+        Some(since.max(self.entered_ns))
     }
 
     /// Looks after the view: suspects its primary, or gives up waiting for its new view (`VC-1`, `VC-8`).

@@ -208,7 +208,7 @@ fn the_pages_say_who_is_demoted() {
     assert!(table.demote(ClientId(2), &mut bodies));
     let after = state_of(&table);
     assert_ne!(digest_of(&before), digest_of(&after));
-    let mut other = super::super::Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES);
+    let mut other = Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES);
     let waits = name(2, 9, 0);
     let body = bodies.store(&[0; 128], 48..100, waits, Digest::ZERO, true, 0).unwrap();
     other.hold(waits, body, &mut bodies);
