@@ -13,7 +13,6 @@
 //! - [`plot`] draws the latency and throughput picture as SVG;
 //! - [`null_protocol`] sends PBFT's datagrams with nothing behind them: the limit that the engine is held against.
 
-pub mod history;
 pub mod latency;
 pub mod linearizability;
 pub mod load;
@@ -21,3 +20,5 @@ pub mod null_protocol;
 pub mod plot;
 pub mod processes;
 pub mod report;
+
+pub use load::history;

@@ -1,44 +1,13 @@
 //! Sealing, verifying and hashing must not allocate once an audience is known: they run for every
 //! datagram.
 
+#[path = "../../transport/tests/allocations/mod.rs"]
+mod allocations;
+
+use allocations::allocations_of;
 use logothete_crypto::{
     Digest, Entropy, Identity, KeyRing, KeyRingConfig, MacAlgorithm, TAG_ENTRY_BYTES, digest, digest_many, os_entropy,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    /// Allocations of this thread; the test harness allocates on others.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting.
-struct Counting;
-
-// SAFETY: every method does what the system's allocator does, with the same arguments. The counter
-// is a constant-initialised `Cell` without destructor, so touching it allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is `System`'s too.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `alloc` above, hence from `System`, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations_of(mut work: impl FnMut()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
-
 const REPLICAS: u16 = 4;
 
 fn ring(own: u16, algorithm: MacAlgorithm) -> KeyRing {
@@ -52,11 +21,6 @@ fn ring(own: u16, algorithm: MacAlgorithm) -> KeyRing {
         peers: others.map(|peer| (peer, identity(peer).public())).collect(),
     };
     KeyRing::new(config, Box::new(os_entropy) as Entropy)
-}
-
-#[test]
-fn the_counter_counts() {
-    assert_eq!(allocations_of(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
 #[test]

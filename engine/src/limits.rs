@@ -54,14 +54,18 @@ pub const STATUS_STUCK_MAX_NS: u64 = 100_000_000;
 /// A replica answers one peer's status messages no more often than this.
 pub const STATUS_ANSWER_NS: u64 = 1_000_000;
 
+/// How often that doubles for a peer that repeats itself: to 64 ms, less than [`STATUS_STUCK_MAX_NS`].
+pub const STATUS_ANSWER_DOUBLINGS: u32 = 6;
+
 /// The most bytes of one answer to a status message.
 pub const STATUS_ANSWER_BYTES: usize = 24 * 1024;
 
 /// The wait before a body is asked for again, from the next replica.
 pub const FETCH_RETRY_NS: u64 = 2_000_000;
 
-/// The most bytes of bodies that one peer is sent in each [`FETCH_REFILL_NS`]: a few of the largest packets always fit.
-pub const FETCH_ANSWER_BYTES: usize = 512 * 1024;
+/// The most bytes of bodies that one peer is sent in each [`FETCH_REFILL_NS`]: two of the largest packets always fit, and 64 MB/s are more than
+/// a replica needs that a client leaves out.
+pub const FETCH_ANSWER_BYTES: usize = 128 * 1024;
 
 /// How often a peer's allowance of bodies is renewed.
 pub const FETCH_REFILL_NS: u64 = 2_000_000;
@@ -93,6 +97,73 @@ pub const LEARNED_NS: u64 = 5_000_000_000;
 /// A suspicion is looked at again after this before it counts: whoever was stopped itself first hears what arrived meanwhile.
 pub const SUSPICION_CONFIRM_NS: u64 = 2_000_000;
 
+/// What verifying a packet is taken to cost, besides its bytes: a tag, and the way there.
+pub const QUOTA_PACKET_NS: u64 = 1_000;
+
+/// Bytes hashed in a nanosecond: BLAKE3 in vectors.
+pub const QUOTA_BYTES_PER_NS: u64 = 4;
+
+/// A sender may cause verification for one part in so many of the time: half a core, some 365 thousand packets of 1472 bytes a second or 1.8 GB/s in
+/// datagrams of 32 KiB, which no correct sender comes near.
+pub const QUOTA_SHARE: u64 = 2;
+
+/// A sender may be ahead of its share by so much: everything that a receive buffer of some MiB can hold.
+pub const QUOTA_BURST_NS: u64 = 100_000_000;
+
+/// What a packet with a wrong tag costs its sender's share: 500 a second are looked at, and a burst of 50.
+pub const QUOTA_BAD_TAG_NS: u64 = 1_000_000;
+
+/// How often it is looked at whether a replica floods.
+pub const FLOOD_WINDOW_NS: u64 = 100_000_000;
+
+/// A replica floods when it sends more than so many times as much as the next busiest (Aardvark's figure).
+pub const FLOOD_FACTOR: u64 = 20;
+
+/// Fewer packets of the next busiest in a window count as so many: 20 000 packets in 100 ms, unasked, are a flood beside replicas that are idle.
+pub const FLOOD_FLOOR_PACKETS: u64 = 1_000;
+
+/// A replica that floods is not listened to for this long: its place is taken by the others, and a wrong verdict costs no more than a pause.
+pub const ISOLATION_NS: u64 = 5_000_000_000;
+
+/// What a primary achieves is judged in intervals of this.
+pub const BAR_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// So many intervals in a row must speak against a primary.
+pub const BAR_INTERVALS: u32 = 3;
+
+/// A new primary is not judged for this long (Aardvark's figure); its caches are cold, and what waited meanwhile comes at once.
+pub const BAR_GRACE_NS: u64 = 5_000_000_000;
+
+/// How often the grace doubles while one primary after the other is complained of: to 80 s.
+pub const BAR_GRACE_DOUBLINGS: u32 = 4;
+
+/// The bar is a share of the best of the last one to two of these.
+pub const BAR_BEST_NS: u64 = 30_000_000_000;
+
+/// The bar's first height in percent of the best; it rises by 1 with each interval that was judged and good.
+pub const BAR_PERCENT_FIRST: u64 = 50;
+
+/// Its last (Aardvark's figure).
+pub const BAR_PERCENT_LAST: u64 = 90;
+
+/// What a request counts for beside its bytes, so that a change of their size changes little.
+pub const BAR_REQUEST_BYTES: usize = 512;
+
+/// While a backup waits for the primary, it looks at least this often whether it still does.
+pub const BAR_LOOK_NS: u64 = 2_000_000;
+
+/// A look that is later than due by more than this was late for want of a core.
+pub const BAR_LATE_NS: u64 = 500_000;
+
+/// What comes so long after a request was first forwarded, which is three times by then, must not be served before it.
+pub const FAIR_AFTER_NS: u64 = 3 * FORWARD_RETRY_NS;
+
+/// So many batches that serve others first are unfair: the turn of clients takes one, what large requests leave room for another, and twice that.
+pub const FAIR_BATCHES: u32 = 4;
+
+/// A request is forwarded to a primary again after this: a primary that has it proposes it sooner.
+pub const FORWARD_RETRY_NS: u64 = 20_000_000;
+
 /// How often time-outs double while views change in vain: the shortest to about a minute.
 pub const DOUBLINGS_MAX: u32 = 11;
 
@@ -101,6 +172,9 @@ pub const TIMEOUT_VIEW_MAX_NS: u64 = SILENCE_MIN_NS << DOUBLINGS_MAX;
 
 /// Signed statements are sent again to one peer no more often than this.
 pub const STATEMENTS_ANSWER_NS: u64 = 10_000_000;
+
+/// Statements for one peer take so long for each KiB: 32 MB/s.
+pub const STATEMENT_NS_PER_1024_BYTES: u64 = 32_000;
 
 /// One more signature of one peer's statements may be checked after this: at some 60 µs a check that is 6 % of a core.
 pub const STATEMENT_CHECK_NS: u64 = 1_000_000;
@@ -321,6 +395,7 @@ const _: () = {
     );
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
+    assert!(STATUS_ANSWER_NS << STATUS_ANSWER_DOUBLINGS <= STATUS_STUCK_MAX_NS);
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
     assert!(KEY_OVERLAP_NS >= 10 * ANNOUNCE_MAX_NS);
     assert!(PROBE_MIN_NS < PROBE_NS && PROBE_NS < PROBE_MAX_NS);

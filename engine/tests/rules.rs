@@ -1,22 +1,18 @@
 //! `engine/docs/protocol.md` and the code cannot drift apart: each rule is defined once, each citation names a rule that exists, and each
-//! rule is cited where it is obeyed.
+//! rule is cited where it is obeyed and where a test shows it.
 //!
 //! A rule is defined by a heading such as `### NC-3. A backup holds a proposal`. A citation is the rule's number in a source, a test or a
 //! scenario; `NC-3` to `NC-5`, written with "to", cites those between as well.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod sources;
 
-/// Where citations are looked for, from the root of the workspace.
-const CITING: [&str; 5] = ["crypto/src", "transport/src", "engine/src", "engine/client/src", "engine/tests"];
+use sources::{Source, parts, root, sources};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
 
 /// A family of rules and a number in it.
 type Rule = (String, u32);
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// The rule that a word begins with, and the length of its number in bytes: two capitals, a hyphen, digits.
 fn rule_at(word: &str) -> Option<(Rule, usize)> {
@@ -68,22 +64,18 @@ fn defined() -> BTreeMap<Rule, usize> {
 /// Every citation, with the files in which it stands.
 fn cited() -> BTreeMap<Rule, Vec<PathBuf>> {
     let mut cited: BTreeMap<Rule, Vec<PathBuf>> = BTreeMap::new();
-    let mut waiting: Vec<PathBuf> =
-        CITING.iter().map(|folder| root().join(folder)).filter(|path| path.exists()).collect();
-    while let Some(path) = waiting.pop() {
-        if path.is_dir() {
-            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        let reads = path.extension().is_some_and(|extension| extension == "rs" || extension == "txt");
-        if !reads || path.ends_with("engine/tests/rules.rs") {
-            continue;
-        }
-        for rule in rules_named(&fs::read_to_string(&path).unwrap()) {
+    for Source { path, program, tests } in sources() {
+        for rule in rules_named(&program).into_iter().chain(rules_named(&tests)) {
             cited.entry(rule).or_default().push(path.clone());
         }
     }
     cited
+}
+
+/// The rules that no text has.
+fn uncited<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let cited: BTreeSet<Rule> = texts.flat_map(rules_named).collect();
+    defined().keys().filter(|rule| !cited.contains(*rule)).map(|rule| format!("{}-{}", rule.0, rule.1)).collect()
 }
 
 #[test]
@@ -114,14 +106,17 @@ fn rules_that_are_cited_are_defined() {
 }
 
 #[test]
-fn rules_that_are_defined_are_cited() {
-    let cited = cited();
-    let uncited: Vec<String> = defined()
-        .keys()
-        .filter(|rule| !cited.contains_key(*rule))
-        .map(|rule| format!("{}-{}", rule.0, rule.1))
-        .collect();
-    assert!(uncited.is_empty(), "cited in no source, test or scenario: {uncited:?}");
+fn rules_that_are_defined_are_cited_where_they_are_obeyed() {
+    let sources = sources();
+    let uncited = uncited(sources.iter().map(|source| &source.program[..]));
+    assert!(uncited.is_empty(), "cited in no source: {uncited:?}");
+}
+
+#[test]
+fn rules_that_are_defined_are_cited_where_they_are_shown() {
+    let sources = sources();
+    let uncited = uncited(sources.iter().map(|source| &source.tests[..]));
+    assert!(uncited.is_empty(), "cited in no test and no scenario: {uncited:?}");
 }
 
 #[test]
@@ -129,4 +124,41 @@ fn citations_are_found_in_a_text() {
     let rule = |family: &str, number| (family.to_owned(), number);
     let text = "(`protocol.md NC-3` to `NC-5`, `PK-12`), not AES-256, X-1, UTF-8, pre-PK-1 or NC-x";
     assert_eq!(rules_named(text), [rule("NC", 3), rule("NC", 4), rule("NC", 5), rule("PK", 12)]);
+}
+
+#[test]
+fn tests_are_told_from_the_program() {
+    let text = "\
+/// NC-1
+fn rule() {}
+
+#[cfg(test)]
+/// NC-2
+mod tests {
+    #[test]
+    fn a() {
+    }
+    // NC-3
+}
+
+// NC-4
+impl Thing {
+    #[cfg(test)]
+    fn b() {
+        // NC-5
+    }
+
+    // NC-6
+    fn c() {}
+}
+#[cfg(all(test, not(loom)))]
+mod elsewhere;
+// NC-7
+#[cfg(any(not(loom), test))]
+mod both; // NC-8
+";
+    let (program, tests) = parts(text);
+    let numbers = |text: &str| rules_named(text).into_iter().map(|rule| rule.1).collect::<Vec<_>>();
+    assert_eq!((numbers(&program), numbers(&tests)), (vec![1, 4, 6, 7, 8], vec![2, 3, 5]));
+    assert!(tests.contains("mod elsewhere;"));
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::clock::BatchedClock;
 use super::collect::{Collected, LoadResult, Phase, Slice, SliceSink};
+use super::history::HistoryWriter;
 use super::lane::{Flight, Lane};
 use super::schedule::{Schedule, nanoseconds};
 use super::target::{Access, Failure, Failures, Refusal, Target};
 use super::workload::Workload;
 use super::{Clock, LoadOptions};
-use crate::history::HistoryWriter;
 
 /// One run of the load; everything that it depends on is an argument, time included.
 #[derive(Debug)]

@@ -15,6 +15,7 @@
 mod clock;
 mod collect;
 mod generator;
+pub mod history;
 mod lane;
 mod schedule;
 mod session;
@@ -30,7 +31,7 @@ pub use session::connect;
 pub use target::{Access, Answer, Failure, Failures, Refusal, Target};
 pub use workload::{KeyValueWorkload, LogWorkload, NullWorkload, Workload};
 
-use crate::history::HistoryWriter;
+use self::history::HistoryWriter;
 
 /// When operations are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -94,7 +94,7 @@ mod tests {
     use logothete_transport::session::{Listener, ListenerConfig, ServerSession};
 
     use super::*;
-    use crate::history::HistoryWriter;
+    use crate::load::history::HistoryWriter;
     use crate::load::{Extent, LoadOptions, LogWorkload, Outlets, Pace, run};
 
     /// A driver without a cluster: every operation gets the next position, as one ordered log would give it.

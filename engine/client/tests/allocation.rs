@@ -1,34 +1,14 @@
 //! The polling paths of both ends allocate nothing.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+#[path = "../../../transport/tests/allocations/mod.rs"]
+mod allocations;
+
 use std::time::Duration;
 
+use allocations::allocations_of;
 use logothete_client::record::{Facts, Notice, Request, Response, ServiceKind, Status};
 use logothete_client::{Options, Position, Session, Subscription};
 use logothete_transport::session::{Interest, Listener, ListenerConfig, ServerSession};
-
-/// The system's allocator, counted.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: hands every call on to the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(address, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Opens a session from a thread of its own, since connecting waits for the listener.
 fn open<T: Send + 'static>(
@@ -57,43 +37,43 @@ fn a_round_through_all_rings_allocates_nothing() {
     let (mut subscribed, mut subscription) =
         open(&mut listener, move || Subscription::connect(path, Position(0), Options::default()).unwrap());
 
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
     let (mut position, mut completions, mut entries) = (0u64, 0u64, 0u64);
-    for _ in 0..1000 {
-        for _ in 0..10 {
-            session.try_append(&[5; 100]).unwrap();
+    let allocations = allocations_of(|| {
+        for _ in 0..1000 {
+            for _ in 0..10 {
+                session.try_append(&[5; 100]).unwrap();
+            }
+            session.flush();
+            let mut numbers = [0; 10];
+            let mut count = 0;
+            server
+                .poll_requests(10, |record| {
+                    let Ok(Request::Operation { number, bytes }) = Request::decode(record) else { return false };
+                    let entry = Notice::Entry { position, timestamp_ns: 0, session: 1, bytes };
+                    entry.push(subscribed.subscription.as_mut().unwrap()).unwrap();
+                    position += 1;
+                    numbers[count] = number;
+                    count += 1;
+                    true
+                })
+                .unwrap();
+            for number in &numbers[..count] {
+                let result = Response::Result { number: *number, status: Status::Ok, bytes: &[0; 8] };
+                result.push(&mut server.responses).unwrap();
+            }
+            server.publish();
+            subscribed.publish();
+            session.poll(|_| completions += 1).unwrap();
+            subscription.poll(|_| entries += 1).unwrap();
+            // Idle turns, with what they look at.
+            assert_eq!(session.poll(|_| ()).unwrap(), 0);
+            assert_eq!(subscription.poll(|_| ()).unwrap(), 0);
+            assert!(listener.accept().is_none());
+            let interest = Interest { requests: true, responses_free_bytes: 0, subscription_free_bytes: 0 };
+            assert!(server.prepare_sleep(interest));
+            server.cancel_sleep();
         }
-        session.flush();
-        let mut numbers = [0; 10];
-        let mut count = 0;
-        server
-            .poll_requests(10, |record| {
-                let Ok(Request::Operation { number, bytes }) = Request::decode(record) else { return false };
-                let entry = Notice::Entry { position, timestamp_ns: 0, session: 1, bytes };
-                entry.push(subscribed.subscription.as_mut().unwrap()).unwrap();
-                position += 1;
-                numbers[count] = number;
-                count += 1;
-                true
-            })
-            .unwrap();
-        for number in &numbers[..count] {
-            let result = Response::Result { number: *number, status: Status::Ok, bytes: &[0; 8] };
-            result.push(&mut server.responses).unwrap();
-        }
-        server.publish();
-        subscribed.publish();
-        session.poll(|_| completions += 1).unwrap();
-        subscription.poll(|_| entries += 1).unwrap();
-        // Idle turns, with what they look at.
-        assert_eq!(session.poll(|_| ()).unwrap(), 0);
-        assert_eq!(subscription.poll(|_| ()).unwrap(), 0);
-        assert!(listener.accept().is_none());
-        let interest = Interest { requests: true, responses_free_bytes: 0, subscription_free_bytes: 0 };
-        assert!(server.prepare_sleep(interest));
-        server.cancel_sleep();
-    }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    });
     assert_eq!((position, completions, entries), (10_000, 10_000, 10_000));
     assert_eq!(allocations, 0, "allocations on the polling paths");
 }

@@ -215,6 +215,10 @@ reasons! {
     Replayed => "replayed",
     /// The tag is wrong.
     TagBad => "tag bad",
+    /// Its sender, or whoever uses its name, sent more than its share.
+    Quota => "quota",
+    /// Its sender floods, and is not listened to for a while.
+    Isolated => "isolated",
 }
 
 impl RefusedCounters {
@@ -274,6 +278,11 @@ impl Verifier {
     /// How often what was refused.
     pub fn refused(&self) -> &RefusedCounters {
         &self.refused
+    }
+
+    /// A datagram was dropped before it came here.
+    pub fn count(&mut self, reason: Refused) {
+        self.refused.count(reason);
     }
 
     fn check<'a>(

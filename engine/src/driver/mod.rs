@@ -69,25 +69,7 @@ pub fn run_driver(
     let clock = Clock::start();
     let now = clock.now();
     let replicas = cluster.replica_count();
-    let facts = Facts {
-        service: match cluster.service {
-            ServiceKind::Log => ServiceFact::Log,
-            ServiceKind::KeyValue => ServiceFact::KeyValue,
-            ServiceKind::Null => ServiceFact::Null,
-        },
-        operation_bytes_max: operation_bytes_max(cluster.datagram_bytes_max, replicas) as u32,
-        result_bytes_max: reply_bytes_max(cluster) as u32,
-    };
-    // Session numbers of one start never meet those of another (`protocol.md DR-5`): they count up from the time of the
-    // start.
-    let config = ListenerConfig {
-        session_first: now.wall_ns,
-        facts: facts.encode(),
-        // The longest result and the longest entry always fit, whatever size of rings an application asks for.
-        ring_bytes_min: (4 * cluster.datagram_bytes_max).next_power_of_two(),
-        ..ListenerConfig::default()
-    };
-    let listener = Listener::bind(&local.session, config)?;
+    let listener = Listener::bind(&local.session, listening(cluster, now))?;
     opened.network.register_waker(listener.waker_fd()).map_err(ProcessError::from)?;
     if let Some(core) = local.cores.first() {
         cores::pin_current_thread(usize::from(*core)).map_err(ProcessError::from)?;
@@ -203,6 +185,28 @@ impl Sessions {
         if let Some(session) = self.find(finished.session) {
             session.finish(finished.number, finished.result);
         }
+    }
+}
+
+/// How a driver that starts now listens.
+fn listening(cluster: &Cluster, now: Now) -> ListenerConfig {
+    let facts = Facts {
+        service: match cluster.service {
+            ServiceKind::Log => ServiceFact::Log,
+            ServiceKind::KeyValue => ServiceFact::KeyValue,
+            ServiceKind::Null => ServiceFact::Null,
+        },
+        operation_bytes_max: operation_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()) as u32,
+        result_bytes_max: reply_bytes_max(cluster) as u32,
+    };
+    ListenerConfig {
+        // Session numbers of one start never meet those of another (`protocol.md DR-5`): they count up from the time of
+        // the start.
+        session_first: now.wall_ns,
+        facts: facts.encode(),
+        // The longest result and the longest entry always fit, whatever size of rings an application asks for.
+        ring_bytes_min: (4 * cluster.datagram_bytes_max).next_power_of_two(),
+        ..ListenerConfig::default()
     }
 }
 
@@ -413,5 +417,43 @@ impl Driver {
         });
         let sessions = self.sessions.open.iter().map(Session::deadline_ns).min().unwrap_or(u64::MAX);
         bounds.min(sessions).min(self.client.deadline_ns()).min(self.queries.deadline_ns())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::init::{Plan, generate};
+    use logothete_transport::session::{ClientSession, ConnectOptions};
+    use std::time::{Duration, Instant};
+
+    /// Ends a wait of this test; it measures nothing.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// `protocol.md DR-5`
+    #[test]
+    fn two_starts_of_a_driver_share_no_session_number() {
+        let plan = Plan { port_base: Some(7400), ..Plan::default() };
+        let cluster = generate(&plan, &mut logothete_crypto::os_entropy).unwrap().cluster;
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = |wall_ns| {
+            let path = folder.path().join(format!("session-{wall_ns}"));
+            let mut listener = Listener::bind(&path, listening(&cluster, Now { monotonic_ns: 5, wall_ns })).unwrap();
+            [(); 2].map(|()| {
+                let path = path.clone();
+                let client = std::thread::spawn(move || ClientSession::connect(path, &ConnectOptions::default()));
+                let until = Instant::now() + LIMIT;
+                loop {
+                    if let Some(session) = listener.accept() {
+                        client.join().unwrap().unwrap();
+                        return session.id();
+                    }
+                    assert!(Instant::now() < until, "the application never came");
+                    listener.wait(Duration::from_millis(20));
+                }
+            })
+        };
+        assert_eq!(sessions(1_700_000_000), [1_700_000_000, 1_700_000_001]);
+        assert_eq!(sessions(1_700_000_002), [1_700_000_002, 1_700_000_003]);
     }
 }

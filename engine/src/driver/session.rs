@@ -420,6 +420,48 @@ mod tests {
         assert_eq!(fresh.asked(), 1);
     }
 
+    /// `protocol.md DR-4`: while a result waits for room, no further operation is taken; when there is room, all results come in
+    /// their order, and then the operation.
+    #[test]
+    fn operations_wait_while_a_result_does() {
+        let (mut session, mut client, _listener) = open(false);
+        let context = SessionContext { replicas: 4, weak: 2, operation_bytes_max: 1000, service: ServiceKind::Log };
+        let taken = |session: &mut Session| {
+            let (mut batch, mut queries) = (Batch::new(4096, 4096, 0), Queries::new(4, 2, 3, 0));
+            assert!(
+                session
+                    .take_requests(&context, Sinks { batch: &mut batch, queries: &mut queries, stream_next: &mut 0 })
+            );
+            batch.operations().count()
+        };
+        let mut sent = 0;
+        while session.held.is_empty() {
+            session.complete(sent, &[7; 500]);
+            sent += 1;
+        }
+        session.complete(sent, b"short");
+        sent += 1;
+        session.publish();
+        Request::Operation { number: 99, bytes: b"next" }.push(&mut client.requests).unwrap();
+        client.publish();
+        assert_eq!(taken(&mut session), 0);
+        let mut came = Vec::new();
+        let mut look = |client: &mut ClientSession| {
+            client
+                .poll_responses(usize::MAX, |record| {
+                    let Ok(Response::Result { number, .. }) = Response::decode(record) else { panic!("a result") };
+                    came.push(number);
+                })
+                .unwrap();
+            client.publish();
+        };
+        look(&mut client);
+        assert_eq!(taken(&mut session), 1);
+        session.publish();
+        look(&mut client);
+        assert_eq!(came, (0..sent).collect::<Vec<_>>());
+    }
+
     #[test]
     fn who_has_a_ring_for_entries_may_follow_once() {
         let (mut session, mut client, _listener) = open(true);

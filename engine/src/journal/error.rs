@@ -1,11 +1,9 @@
 //! Why a journal cannot be read, or not be written.
 
 use super::Mark;
+use super::foreign::{ForeignFile, RECOVER};
 use logothete_transport::HostError;
 use std::path::PathBuf;
-
-/// The advice for whatever only the other replicas can mend.
-const RECOVER: &str = "move the data directory away and let the replica recover from the others with --rejoin";
 
 /// A journal that cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,34 +23,9 @@ pub enum JournalError {
         /// The journal's directory.
         path: PathBuf,
     },
-    /// Written by another format version.
-    #[error(
-        "{path} has format version {found}, this program reads {expected}; \
-         start the program that wrote it, or {RECOVER}"
-    )]
-    Version {
-        /// Which file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// This build's.
-        expected: u32,
-    },
-    /// The journal of somebody else (`protocol.md JR-5`).
-    #[error(
-        "{path} belongs to {what} {found}, this replica is of {what} {expected}; \
-         check data_directory and --id, and that the cluster's configuration was not changed"
-    )]
-    Foreign {
-        /// Which file.
-        path: PathBuf,
-        /// Cluster configuration, or replica.
-        what: &'static str,
-        /// What the file says.
-        found: String,
-        /// What this replica is.
-        expected: String,
-    },
+    /// Of another version, or somebody else's (`protocol.md JR-5`).
+    #[error(transparent)]
+    Foreign(#[from] ForeignFile),
     /// What was durable is damaged (`protocol.md JR-3`).
     #[error("journal segment {segment} is damaged at byte {offset}: {reason}; {RECOVER}")]
     Corrupt {

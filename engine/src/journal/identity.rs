@@ -1,6 +1,7 @@
 //! Whose journal it is: the file `identity` beside the segments, written when the journal is made.
 
 use super::error::JournalError;
+use super::foreign::{self, ForeignFile};
 use super::segment::{Checksum, Salt, VERSION, checksum};
 use super::{JournalConfig, JournalMode};
 use crate::numbers::ReplicaId;
@@ -77,11 +78,9 @@ impl Identity {
             Err(error) => return Err(HostError::from_io("open", &error, path.display().to_string()).into()),
         };
         let damaged = || JournalError::Identity { path: path.clone() };
-        // The version first: it says what the rest is.
-        let version = bytes.strip_prefix(&MAGIC).and_then(|rest| U32::ref_from_prefix(rest).ok());
-        let (version, _) = version.ok_or_else(damaged)?;
-        if version.get() != VERSION {
-            return Err(JournalError::Version { path, found: version.get(), expected: VERSION });
+        let version = foreign::version(&bytes, MAGIC).ok_or_else(damaged)?;
+        if version != VERSION {
+            return Err(ForeignFile::Version { path, found: version, expected: VERSION }.into());
         }
         let layout = Layout::ref_from_bytes(&bytes).map_err(|_| damaged())?;
         if layout.computed() != layout.checksum {
@@ -123,15 +122,10 @@ impl Identity {
 
     /// Refuses a journal that is not this replica's (`protocol.md JR-5`).
     pub(super) fn check(&self, directory: &Path, config: &JournalConfig) -> Result<(), JournalError> {
-        let foreign = |what, found: String, expected: String| {
-            Err(JournalError::Foreign { path: path(directory), what, found, expected })
-        };
-        if self.context != config.context {
-            return foreign("cluster configuration", self.context.to_string(), config.context.to_string());
-        }
-        if self.replica != config.replica {
-            return foreign("replica", self.replica.to_string(), config.replica.to_string());
-        }
-        Ok(())
+        let owned = [
+            ("cluster configuration", self.context.to_string(), config.context.to_string()),
+            ("replica", self.replica.to_string(), config.replica.to_string()),
+        ];
+        Ok(foreign::check_owner(&path(directory), owned)?)
     }
 }

@@ -3,6 +3,7 @@
 //! - `record`: [`Record`], what stands in a journal.
 //! - `segment`: the layout of the files: segments, groups, checksums that chain them.
 //! - `identity`: whose journal it is.
+//! - `foreign`: files that are another's, or of another version.
 //! - `writer`: [`Journal`]: records collect in a buffer while one group of them is written.
 //! - `supply`: the thread that makes, and recycles, segments.
 //! - `recovery`: reading a journal; a torn end is told from damage here.
@@ -19,6 +20,7 @@ pub mod birth;
 pub mod checkpoint_store;
 mod error;
 mod files;
+mod foreign;
 mod identity;
 pub mod inspection;
 mod record;
@@ -30,6 +32,7 @@ mod tests;
 mod writer;
 
 pub use error::{AppendError, FullReason, JournalError};
+pub use foreign::ForeignFile;
 pub use identity::Identity;
 pub use record::{Record, RecordError};
 pub use recovery::{Contents, SegmentSummary, Torn};

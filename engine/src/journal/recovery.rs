@@ -9,6 +9,7 @@
 //! *Limit:* rot of the very last group, of a journal that was not closed, looks like a torn one.
 
 use super::error::JournalError;
+use super::foreign::ForeignFile;
 use super::identity::Identity;
 use super::record::Record;
 use super::segment::{Checksum, GROUPS_OFFSET, Group, GroupKind, HeaderFault, SegmentHeader, VERSION};
@@ -170,7 +171,7 @@ impl Walk<'_> {
         let header = match SegmentHeader::read(bytes) {
             Ok(header) if header.number() == number && header.salt == self.identity.salt => header,
             Err(HeaderFault::Version(found)) => {
-                return Err(JournalError::Version { path: path.to_owned(), found, expected: VERSION });
+                return Err(ForeignFile::Version { path: path.to_owned(), found, expected: VERSION }.into());
             }
             // Damaged, or of a former life.
             _ => return self.not_begun(number, lowest, bytes),

@@ -500,7 +500,7 @@ fn a_foreign_journal_is_refused_by_name() {
         std::fs::write(&path, &bytes).unwrap();
         let error = open(&ours);
         let version = (8..12).contains(&at);
-        assert_eq!(matches!(error, JournalError::Version { .. }), version, "byte {at}: {error}");
+        assert_eq!(matches!(error, JournalError::Foreign(ForeignFile::Version { .. })), version, "byte {at}: {error}");
         assert_eq!(matches!(error, JournalError::Identity { .. }), !version, "byte {at}: {error}");
     }
     std::fs::remove_file(&path).unwrap();

@@ -47,6 +47,7 @@ pub use process::{reply_bytes_max, run_replica, run_unreplicated};
 pub use unreplicated::Unreplicated;
 
 use crate::authentication::{Incoming, RefusedCounters};
+use crate::limits::REPLICAS_MAX;
 use crate::replica::{Event, Now};
 
 /// What the network's side knows and the operator wants to hear.
@@ -58,6 +59,8 @@ pub struct ReplicaFacts {
     pub datagrams_received: u64,
     /// Datagrams refused by the verifier since the start, by reason.
     pub refused: RefusedCounters,
+    /// Datagrams of each replica dropped because it flooded.
+    pub isolated: [u64; REPLICAS_MAX],
 }
 
 /// What stands behind the network: a replica with its service, or the unreplicated baseline.

@@ -305,7 +305,7 @@ impl Core for Orderer {
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
-        self.reader.answer_rejects(outbox, Some(self.replica.rejects_by_sender()), &facts.refused);
+        self.reader.answer_rejects(outbox, Some(self.replica.rejects_by_sender()), facts);
         if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
         }

@@ -109,3 +109,76 @@ impl Outbox {
         self.relays.drain(..).for_each(|(to, frame)| out.depart_relayed(to, frame));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::{ClientId, ReplicaSet};
+    use logothete_transport::pool::PoolConfig;
+
+    const FRAME_BYTES: usize = 512;
+
+    #[derive(Default)]
+    struct Left(Vec<(Audience, Vec<u8>, u16)>);
+
+    impl Departures for Left {
+        fn depart(&mut self, packet: Outgoing) {
+            let mut frame = packet.frame;
+            let body = frame.capacity_bytes_mut()[HEADER_BYTES..HEADER_BYTES + packet.body_bytes].to_vec();
+            self.0.push((packet.audience, body, packet.message_count));
+        }
+
+        fn depart_relayed(&mut self, _: ReplicaId, _: Frame) {
+            panic!("nothing was relayed");
+        }
+    }
+
+    fn outbox(frames: usize) -> (Outbox, Pool) {
+        let pool = Pool::new(PoolConfig { frame_bytes: FRAME_BYTES, frames }).unwrap();
+        (Outbox::new(pool.clone(), FRAME_BYTES), pool)
+    }
+
+    fn drain(outbox: &mut Outbox) -> Vec<(Audience, Vec<u8>, u16)> {
+        let mut left = Left::default();
+        outbox.drain_into(&mut left);
+        left.0
+    }
+
+    /// `protocol.md PK-9`
+    #[test]
+    fn what_is_for_one_audience_shares_its_packet_in_order() {
+        let (mut outbox, _pool) = outbox(8);
+        let (all, one) = (Audience::Replicas(ReplicaSet::first(4)), Audience::Client(ClientId(0)));
+        outbox.add(all, &[1; 8]);
+        outbox.add(one, &[2; 8]);
+        outbox.add(all, &[3; 8]);
+        outbox.add(one, &[4; 8]);
+        let body = |first, second| [[first; 8], [second; 8]].concat();
+        assert_eq!(drain(&mut outbox), [(all, body(1, 3), 2), (one, body(2, 4), 2)]);
+        // As few packets as hold them: the one that is full goes first, and the next message begins another.
+        let room = outbox.room(all);
+        outbox.add(all, &vec![5; room - 8]);
+        outbox.add(all, &[6; 8]);
+        outbox.add(all, &[7; 8]);
+        let left = drain(&mut outbox);
+        assert_eq!(left.iter().map(|(_, body, count)| (body.len(), *count)).collect::<Vec<_>>(), [(room, 2), (8, 1)]);
+        assert_eq!(left[1].1, [7; 8]);
+        assert_eq!(drain(&mut outbox), [], "nothing leaves twice");
+    }
+
+    /// `protocol.md BP-4`
+    #[test]
+    fn without_a_free_frame_a_message_is_dropped() {
+        let (mut outbox, pool) = outbox(1);
+        let to = |client| Audience::Client(ClientId(client));
+        outbox.add(to(0), b"first");
+        outbox.add(to(1), b"lost");
+        outbox.add_alone(to(2), b"lost as well");
+        outbox.relay(ReplicaId(1), b"and this");
+        outbox.add(to(0), b" and more");
+        assert_eq!(pool.exhausted(), 3);
+        assert_eq!(drain(&mut outbox), [(to(0), b"first and more".to_vec(), 2)]);
+        outbox.add(to(1), b"there is room again");
+        assert_eq!(drain(&mut outbox).len(), 1);
+    }
+}

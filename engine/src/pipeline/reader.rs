@@ -3,9 +3,9 @@
 
 use super::ReplicaFacts;
 use super::outbox::Outbox;
-use crate::authentication::{AuthenticatedPacket, Refused, RefusedCounters};
+use crate::authentication::{AuthenticatedPacket, Refused};
 use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
-use crate::numbers::{ClientId, Principal};
+use crate::numbers::{ClientId, Principal, ReplicaId};
 use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
 use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
@@ -97,15 +97,10 @@ impl Reader {
     }
 
     /// Tells who asked whom this process rejects for what (`protocol.md EV-4`); `table` has its core's part, where it has one.
-    pub(super) fn answer_rejects(
-        &mut self,
-        outbox: &mut Outbox,
-        table: Option<&RejectTable>,
-        refused: &RefusedCounters,
-    ) {
+    pub(super) fn answer_rejects(&mut self, outbox: &mut Outbox, table: Option<&RejectTable>, facts: &ReplicaFacts) {
         while let Some((client, nonce)) = self.reject_questions.pop() {
             self.reject_entries.clear();
-            let omitted = list_rejects(table, refused, &mut self.reject_entries);
+            let omitted = list_rejects(table, facts, &mut self.reject_entries);
             self.message.clear();
             RejectsReport { nonce, omitted, entries: &self.reject_entries }.append(&mut self.message);
             outbox.add(Audience::Client(client), &self.message);
@@ -205,7 +200,7 @@ impl Following {
 }
 
 /// Lists what was rejected, the most frequent first; returns how many rejects found no room.
-fn list_rejects(table: Option<&RejectTable>, refused: &RefusedCounters, entries: &mut Vec<RejectEntry>) -> u64 {
+fn list_rejects(table: Option<&RejectTable>, facts: &ReplicaFacts, entries: &mut Vec<RejectEntry>) -> u64 {
     let entry = |about: u16, by: u8, reason: usize, count: u64| RejectEntry {
         about: about.into(),
         by,
@@ -213,8 +208,14 @@ fn list_rejects(table: Option<&RejectTable>, refused: &RefusedCounters, entries:
         reserved: [0; 4],
         count: count.into(),
     };
-    for (index, reason) in Refused::ALL.iter().enumerate().filter(|(_, reason)| refused.of(**reason) > 0) {
-        entries.push(entry(RejectEntry::NOBODY, RejectEntry::BY_VERIFIER, index, refused.of(*reason)));
+    // Who is isolated was proven to flood; of what else the verifier refuses nobody is proven to have sent it.
+    let unnamed = |reason: &Refused| *reason != Refused::Isolated && facts.refused.of(*reason) > 0;
+    for (index, reason) in Refused::ALL.iter().enumerate().filter(|(_, reason)| unnamed(reason)) {
+        entries.push(entry(RejectEntry::NOBODY, RejectEntry::BY_VERIFIER, index, facts.refused.of(*reason)));
+    }
+    for (id, count) in (0..).map(ReplicaId).zip(facts.isolated).filter(|(_, count)| *count > 0) {
+        let about = Principal::Replica(id).code();
+        entries.push(entry(about, RejectEntry::BY_VERIFIER, Refused::Isolated as usize, count));
     }
     for (sender, row) in table.into_iter().flat_map(RejectTable::rows) {
         let about = sender.map_or(RejectEntry::NOBODY, Principal::code);

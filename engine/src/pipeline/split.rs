@@ -12,7 +12,7 @@ use super::outbox::{Departures, Outbox, Outgoing};
 use super::{Core, ReplicaFacts};
 use crate::authentication::{PacketFacts, Refused, RefusedCounters};
 use crate::cluster::{Idle, ReplicaLocal};
-use crate::limits::POOL_FRAMES;
+use crate::limits::{POOL_FRAMES, REPLICAS_MAX};
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet};
 use crate::replica::Event;
 use crate::wire::Audience;
@@ -62,6 +62,14 @@ struct Shared {
     datagrams_sent: AtomicU64,
     datagrams_received: AtomicU64,
     refused: [AtomicU64; Refused::ALL.len()],
+    isolated: [AtomicU64; REPLICAS_MAX],
+}
+
+/// Stores what hardly ever changes: the other thread keeps the cache line, since nothing is written that is there already.
+fn store_new(shared: &AtomicU64, value: u64) {
+    if shared.load(Ordering::Relaxed) != value {
+        shared.store(value, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -69,7 +77,10 @@ impl Shared {
         self.datagrams_sent.store(facts.datagrams_sent, Ordering::Relaxed);
         self.datagrams_received.store(facts.datagrams_received, Ordering::Relaxed);
         for (shared, reason) in self.refused.iter().zip(Refused::ALL) {
-            shared.store(facts.refused.of(*reason), Ordering::Relaxed);
+            store_new(shared, facts.refused.of(*reason));
+        }
+        for (shared, count) in self.isolated.iter().zip(facts.isolated) {
+            store_new(shared, count);
         }
     }
 
@@ -78,6 +89,7 @@ impl Shared {
             datagrams_sent: self.datagrams_sent.load(Ordering::Relaxed),
             datagrams_received: self.datagrams_received.load(Ordering::Relaxed),
             refused: RefusedCounters::from_counts(|index| self.refused[index].load(Ordering::Relaxed)),
+            isolated: std::array::from_fn(|id| self.isolated[id].load(Ordering::Relaxed)),
         }
     }
 }

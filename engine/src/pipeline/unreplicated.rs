@@ -155,7 +155,7 @@ impl Core for Unreplicated {
                 (report.log_oldest, report.log_end) = (oldest.into(), end.into());
             });
         }
-        self.reader.answer_rejects(outbox, None, &facts.refused);
+        self.reader.answer_rejects(outbox, None, facts);
         if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
         }

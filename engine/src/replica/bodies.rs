@@ -32,6 +32,8 @@ struct Body {
     authentic: bool,
     /// It came from its client itself.
     direct: bool,
+    /// Its tag for this replica is wrong, and its client could have made a good one.
+    spoilt: bool,
     /// What proves it beside a tag is good, or is not; `None` where nobody looked.
     proof: Option<bool>,
     arrived_ns: u64,
@@ -66,6 +68,7 @@ impl Body {
             digest: Digest::default(),
             authentic: false,
             direct: false,
+            spoilt: false,
             proof: None,
             arrived_ns: 0,
             persisted: None,
@@ -124,7 +127,7 @@ impl Bodies {
         body.name = Some(name);
         body.digest = digest;
         body.authentic = authentic;
-        (body.direct, body.proof) = (false, None);
+        (body.direct, body.spoilt, body.proof) = (false, false, None);
         body.arrived_ns = now_ns;
         body.persisted = None;
         body.references = 1;
@@ -185,6 +188,16 @@ impl Bodies {
     /// Whether it did.
     pub fn is_direct(&self, reference: BodyRef) -> bool {
         self.body(reference).direct
+    }
+
+    /// Notes that its tag for this replica is wrong, and that its client could have made a good one.
+    pub fn note_spoilt(&mut self, reference: BodyRef) {
+        self.body_mut(reference).spoilt = true;
+    }
+
+    /// Whether that is so.
+    pub fn is_spoilt(&self, reference: BodyRef) -> bool {
+        self.body(reference).spoilt
     }
 
     /// What proves it beside a tag is good, or is not.

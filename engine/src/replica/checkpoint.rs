@@ -6,7 +6,7 @@ use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::journal::Record;
-use crate::limits::STATE_RETARGET_NS;
+use crate::limits::{STALLED_NS, STATE_RETARGET_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::state::State;
 use crate::wire::agreement::CheckpointVote;
@@ -204,8 +204,13 @@ impl Replica {
     /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
         let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
+        // Whoever has what is lacking may have got it with a state, and cannot say what committed.
+        let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
         let reach = self.stable().0 + self.log.window();
-        let out_of_reach = target.0.0 > reach || self.fell_behind || self.lacks_state();
+        let out_of_reach = target.0.0 > reach
+            || self.fell_behind
+            || self.lacks_state()
+            || self.pulse.stuck_since_ns.is_some_and(stalled);
         if target.0 > self.executed && out_of_reach {
             self.fetch_state(now, target, sources, output);
         }

@@ -90,6 +90,15 @@ pub enum Admission {
     BeyondWindow,
 }
 
+/// A request that waits to be executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Since when it is its client's next.
+    pub since_ns: u64,
+    /// The request.
+    pub body: BodyRef,
+}
+
 /// The table.
 #[derive(Debug)]
 pub struct Clients {
@@ -249,14 +258,15 @@ impl Clients {
         oldest.then(|| now_ns.saturating_sub(bodies.arrived_ns(body).max(state.advanced_ns)))
     }
 
-    /// Since when the request waits that is the next in its client's order and has waited longest; only those whose tag for this replica
+    /// The request that is the next in its client's order and has waited longest; only those whose tag for this replica
     /// is good count (`protocol.md VC-1`).
-    pub fn oldest_since_ns(&self, bodies: &Bodies) -> Option<u64> {
-        let since = |state: &ClientState| {
-            let next = state.opening.or_else(|| state.next_waiting((state.incarnation, state.last), bodies))?;
-            bodies.is_authentic(next).then(|| bodies.arrived_ns(next).max(state.advanced_ns))
+    pub fn oldest(&self, bodies: &Bodies) -> Option<Waiting> {
+        let waiting = |state: &ClientState| {
+            let body = state.opening.or_else(|| state.next_waiting((state.incarnation, state.last), bodies))?;
+            let since_ns = || bodies.arrived_ns(body).max(state.advanced_ns);
+            bodies.is_authentic(body).then(|| Waiting { since_ns: since_ns(), body })
         };
-        self.states.iter().filter_map(since).min()
+        self.states.iter().filter_map(waiting).min_by_key(|waiting| waiting.since_ns)
     }
 
     /// Whether a request waits that is the next in its client's order and could be proposed by a primary that had proposed

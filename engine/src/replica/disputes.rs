@@ -12,6 +12,7 @@
 //! A faulty peer can spoil the tags of a copy, or make up a request altogether. It takes a replica that had the packet from the client, and verified its own
 //! tag on it, to speak against the client; of `f+1` such one is correct.
 
+use super::bodies::BodyRef;
 use super::output::Output;
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
@@ -188,62 +189,61 @@ impl Replica {
         }
     }
 
-    /// A copy of a request that a wanted batch names came from a peer, with no good tag for this replica: others are asked for theirs, if it is of a proposal
-    /// made just now.
-    pub(super) fn examine_copy(&mut self, now: Now, name: RequestName, request: Digest, packet: &RelayedPacket<'_>) {
+    /// The body of a proposal came by way of a peer, with no good tag for this replica: others are asked for theirs, if the proposal was made just now.
+    pub(super) fn examine_body(&mut self, now: Now, body: BodyRef, sequence: SequenceNumber) {
+        let (name, request) = (self.bodies.name(body), self.bodies.digest(body));
         let (client, now_ns, weak) = (name.client, now.monotonic_ns, self.config.quorum.weak());
         if !self.clients.knows(client) || self.clients.must_sign(client) || self.is_silent() || !self.active {
             return;
         }
-        let Some((sequence, batch, at)) = self.proposal_naming(now, name, &request) else { return };
+        let Some((batch, at)) = self.fresh_proposal(now, sequence, name, &request) else { return };
         let (own, replicas) = (self.config.id, self.config.quorum.replicas() as u8);
         // The primary is asked first: it has proposed what it had.
         let before = ReplicaId((self.primary().0 + replicas - 1) % replicas);
         let suspect = self.disputes.suspect_or_new(client);
-        if !packet.is_spoilt() {
+        let spoilt = self.bodies.is_spoilt(body);
+        if !spoilt {
             suspect.unproven_since_ns.get_or_insert(now_ns);
         }
         let soon = suspect.examined_ns.is_some_and(|examined| now_ns.saturating_sub(examined) < EXAMINE_NS);
         let settled = suspect.disputed_by(own).is_some() || suspect.witnesses.count() >= weak;
-        if soon || settled || suspect.examination.is_some() || !suspect.holds_against(packet, now_ns) {
+        if soon || settled || suspect.examination.is_some() || !suspect.holds_against(spoilt, now_ns) {
             return;
         }
         suspect.examined_ns = Some(now_ns);
         suspect.examination = Some(Examination {
             name,
             request,
-            body: packet.body_digest(),
+            body: request,
             question: Examine::new(sequence, batch, at, 0),
             asked: before,
             tries: 0,
             due_ns: now_ns,
             testified: [None; REPLICAS_MAX],
-            lacking: vec![digest(packet.datagram())],
+            lacking: vec![digest(self.bodies.packet(body))],
         });
     }
 
-    /// Where the present view's primary proposed a request just now.
-    fn proposal_naming(
+    /// The batch that the present view's primary proposed for a number just now, and where in it a request stands.
+    fn fresh_proposal(
         &self,
         now: Now,
+        sequence: SequenceNumber,
         name: RequestName,
         request: &Digest,
-    ) -> Option<(SequenceNumber, Digest, usize)> {
-        self.incomplete.iter().find_map(|(sequence, wanted)| {
-            let slot = self.log.slot(*sequence)?;
-            let batch = slot.proposed_batch().filter(|batch| batch.digest == *wanted && !slot.carried)?;
-            let fresh = now.wall_ns.abs_diff(batch.timestamp_ns) <= DISPUTE_FRESH_NS;
-            let names = |entry: &crate::wire::agreement::BatchEntry| entry.name() == name && entry.digest == *request;
-            let at = batch.entries.iter().position(names).filter(|_| fresh)?;
-            Some((*sequence, *wanted, at))
-        })
+    ) -> Option<(Digest, usize)> {
+        let slot = self.log.slot(sequence).filter(|slot| !slot.carried)?;
+        let batch = slot.proposed_batch()?;
+        let fresh = now.wall_ns.abs_diff(batch.timestamp_ns) <= DISPUTE_FRESH_NS;
+        let at = batch.entries.iter().position(|entry| entry.name() == name && entry.digest == *request)?;
+        fresh.then_some((batch.digest, at))
     }
 
     /// A relayed packet may be one that is examined; whether it is.
     pub(super) fn on_examined(&mut self, now: Now, packet: &RelayedPacket<'_>) -> bool {
         let Principal::Client(client) = packet.client() else { return false };
         let Some(suspect) = self.disputes.suspect(client) else { return false };
-        let holds = suspect.holds_against(packet, now.monotonic_ns);
+        let holds = suspect.holds_against(packet.is_spoilt(), now.monotonic_ns);
         let Some(examination) = &mut suspect.examination else { return false };
         if examination.body != packet.body_digest() {
             return false;
@@ -392,14 +392,14 @@ impl Replica {
             .zip(batch.bodies.get(examine.request()))
             .ok_or(Reject::FetchUnknown)?;
         let waiting = || self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies);
-        let direct = |body: &super::BodyRef| self.bodies.is_direct(*body);
+        let direct = |body: &BodyRef| self.bodies.is_direct(*body);
         let body = held.filter(direct).or_else(|| waiting().filter(direct)).filter(|_| examine.packet() == 0);
         let body = body.ok_or(Reject::FetchUnknown)?;
         let packet = self.bodies.packet(body);
-        if packet.len() > self.peers.fetch_allowance(from, crate::limits::FETCH_ANSWER_BYTES, now.monotonic_ns) {
+        if packet.len() > self.peers.allowances(from).fetch_bytes(now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
-        self.peers.fetch_spent(from, packet.len());
+        self.peers.allowances(from).fetch_spent(packet.len());
         let testimony = Testimony { body: self.bodies.digest(body), packet: digest(packet) };
         output.send(Self::only(from), |bytes| testimony.append(bytes));
         output.relay(from, packet);
@@ -409,9 +409,9 @@ impl Replica {
 
 impl Suspect {
     /// Whether a copy without a good tag counts: its client had what it takes to make one, or has not made itself known here for long.
-    fn holds_against(&self, packet: &RelayedPacket<'_>, now_ns: u64) -> bool {
+    fn holds_against(&self, spoilt: bool, now_ns: u64) -> bool {
         let since = self.unproven_since_ns.unwrap_or(now_ns);
-        packet.is_spoilt() || now_ns.saturating_sub(since) >= DISPUTE_PATIENCE_NS
+        spoilt || now_ns.saturating_sub(since) >= DISPUTE_PATIENCE_NS
     }
 }
 

@@ -14,6 +14,7 @@ use super::bodies::{Bodies, BodyRef};
 use crate::limits::{PRE_PREPARED_MAX, REPLICAS_MAX};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::BatchEntry;
+use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
 
 /// One replica, one vote: the first counts (`protocol.md NC-6`).
@@ -288,7 +289,13 @@ impl Slot {
 
     /// Whether one more batch may be pre-prepared here without set Q growing beyond its bound.
     pub fn may_pre_prepare(&self, digest: &Digest) -> bool {
-        self.pre_prepared.len() < PRE_PREPARED_MAX || self.pre_prepared.iter().any(|(_, held)| held == digest)
+        !self.is_full() || *digest == null_batch() || self.pre_prepared.iter().any(|(_, held)| held == digest)
+    }
+
+    /// Whether set Q is at its bound: only the null batch, for which there is room beyond it, and what it holds are pre-prepared from now on
+    /// (`protocol.md RB-8`).
+    pub fn is_full(&self) -> bool {
+        self.pre_prepared.len() >= PRE_PREPARED_MAX
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
+mod allowances;
 mod blame;
 pub mod bodies;
 mod checkpoint;
@@ -16,6 +17,8 @@ mod demotion;
 mod disputes;
 pub mod engine_pages;
 pub mod evidence;
+mod forwarding;
+mod goodput;
 pub mod log;
 mod normal_case;
 pub mod output;
@@ -50,6 +53,8 @@ use checkpoint::Checkpoints;
 use clients::Clients;
 use disputes::Disputes;
 use evidence::EvidenceBook;
+use forwarding::Forwarding;
+use goodput::Goodput;
 use log::Log;
 use logothete_crypto::Digest;
 use peers::Peers;
@@ -185,6 +190,8 @@ pub struct Replica {
     /// It came back without memory, and is not through with that.
     recovery: Option<Recovery>,
     synchroniser: Synchroniser,
+    forwarding: Forwarding,
+    goodput: Goodput,
     log: Log,
     bodies: Bodies,
     clients: Clients,
@@ -202,7 +209,6 @@ pub struct Replica {
     executed: SequenceNumber,
     /// The last number executed, and its batch, while that is prepared only.
     tentative: Option<(SequenceNumber, Digest)>,
-    /// Since when that is so.
     tentative_since_ns: u64,
     /// The host goes back to a checkpoint: nothing is executed until it has.
     restoring: bool,
@@ -260,6 +266,8 @@ impl Replica {
             unread_last: SequenceNumber(0),
             recovery: config.forgot.then(Recovery::new),
             synchroniser: Synchroniser::default(),
+            goodput: Goodput::new(),
+            forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
             log: Log::new(window),
             bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
             clients: Clients::new(
@@ -304,8 +312,8 @@ impl Replica {
             self.peers.heard(from, now.monotonic_ns);
             self.peers.heard_in_epoch(from, packet.epoch());
             if from == self.primary() {
-                let waiting = self.waiting_since_ns();
-                self.synchroniser.on_primary_heard(now.monotonic_ns, waiting);
+                let since = self.waiting_since_ns(self.oldest_waiting());
+                self.synchroniser.on_primary_heard(now.monotonic_ns, since);
             }
         }
         for message in packet.messages() {
@@ -359,6 +367,7 @@ impl Replica {
             (Principal::Replica(from), Message::Examine(examine)) => self.on_examine(now, from, examine, output),
             (Principal::Replica(from), Message::Testimony(testimony)) => self.on_testimony(from, testimony),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
+            (Principal::Replica(from), Message::Forward(forward)) => self.on_forward(from, forward),
             // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
             (Principal::Client(_), Message::RotateKeys(_)) => Err(Reject::NotOperator),
             (_, Message::Probe(_) | Message::ProbeHeard(_)) => Err(Reject::NotAlone),
@@ -385,10 +394,14 @@ impl Replica {
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
     pub fn deadline_ns(&self) -> u64 {
-        // Who promises nothing neither suspects nor gives up.
+        // Who promises nothing neither suspects nor gives up, and vouches for no request.
         let view_due_ns = match self.is_silent() {
             true => u64::MAX,
-            false => self.synchroniser.deadline_ns(self.waiting_since_ns()),
+            false => {
+                let oldest = self.oldest_waiting();
+                let suspicion_ns = self.synchroniser.deadline_ns(self.waiting_since_ns(oldest));
+                suspicion_ns.min(self.forward_due_ns(oldest)).min(self.goodput_due_ns())
+            }
         };
         let dues = [
             self.pulse.due_ns,

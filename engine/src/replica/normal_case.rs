@@ -372,6 +372,7 @@ impl Replica {
             });
             output.execute(sequence, self.executed_timestamp_ns, requests);
             demoted.into_iter().for_each(|client| output.event(Event::Demoted { client, sequence }));
+            self.note_served(sequence, &digest);
             if self.active && sequence > self.carried_last {
                 self.synchroniser.on_progress();
             }

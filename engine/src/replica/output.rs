@@ -26,9 +26,9 @@ pub enum Action {
         /// Where its bytes are.
         bytes: Range<usize>,
     },
-    /// Send a client's original packet, tags and all, to a replica that asked for it.
+    /// Send a client's original packet, tags and all, to a replica that asked for it or is to propose it.
     Relay {
-        /// Who asked.
+        /// Who asked, or is to propose it.
         to: ReplicaId,
         /// Where its bytes are: a copy, since the replica may let go of the body before the action is done.
         bytes: Range<usize>,

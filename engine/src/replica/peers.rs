@@ -1,8 +1,9 @@
 //! What this replica knows of the others: who is there, and how far each says that it is.
 
+use super::allowances::Allowances;
 use crate::limits::{
-    FETCH_REFILL_NS, PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS,
-    STATEMENT_CHECKS_BURST, STATUS_ANSWER_NS,
+    PEER_QUIET_NS, PEER_SILENT_NS, PEER_STAGNANT_NS, REPLICAS_MAX, STATEMENT_CHECK_NS, STATEMENT_CHECKS_BURST,
+    STATEMENTS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_crypto::Digest;
@@ -15,10 +16,10 @@ struct Peer {
     heard_ns: Option<u64>,
     executed: SequenceNumber,
     progress_ns: u64,
-    answered_ns: Option<u64>,
+    /// It was given time to make progress when it came back, and reported none since.
+    came_back: bool,
     stable: SequenceNumber,
-    fetched_since_ns: u64,
-    fetched_bytes: usize,
+    allowances: Allowances,
     /// It recovers.
     recovers: bool,
     /// It has forgotten what it signed before this epoch.
@@ -27,7 +28,6 @@ struct Peer {
     epoch_present: u64,
     /// It goes along with no view below.
     supports_from: View,
-    statements_ns: Option<u64>,
     checks_until_ns: u64,
     /// Its last votes on checkpoints, wherever they are.
     checkpoints: [(SequenceNumber, Digest); CHECKPOINTS_REMEMBERED],
@@ -48,9 +48,10 @@ impl Peers {
     /// An authentic packet of a peer arrived.
     pub(super) fn heard(&mut self, id: ReplicaId, now_ns: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
-        if peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_QUIET_NS) {
-            // It is new, or back: its time to make progress begins now.
-            peer.progress_ns = now_ns;
+        let back = peer.heard_ns.is_none_or(|heard| now_ns.saturating_sub(heard) >= PEER_QUIET_NS);
+        if back && !peer.came_back {
+            // It is new, or back: its time to make progress begins now. It does not begin again each time that it falls silent.
+            (peer.progress_ns, peer.came_back) = (now_ns, true);
         }
         peer.heard_ns = Some(now_ns);
     }
@@ -59,7 +60,7 @@ impl Peers {
     pub(super) fn progressed(&mut self, id: ReplicaId, executed: SequenceNumber, own: SequenceNumber, now_ns: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
         if executed > peer.executed || executed >= own {
-            peer.progress_ns = now_ns;
+            (peer.progress_ns, peer.came_back) = (now_ns, false);
         }
         peer.executed = peer.executed.max(executed);
     }
@@ -94,16 +95,6 @@ impl Peers {
             .min()
     }
 
-    /// Whether a peer's status may be answered now (`protocol.md RT-2`); counts as answered if so.
-    pub(super) fn may_answer(&mut self, id: ReplicaId, now_ns: u64) -> bool {
-        let peer = &mut self.peers[usize::from(id.0)];
-        let may = peer.answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= STATUS_ANSWER_NS);
-        if may {
-            peer.answered_ns = Some(now_ns);
-        }
-        may
-    }
-
     /// A peer says that its stable checkpoint is `stable`.
     pub(super) fn stabilised(&mut self, id: ReplicaId, stable: SequenceNumber) {
         let peer = &mut self.peers[usize::from(id.0)];
@@ -126,19 +117,9 @@ impl Peers {
         claims[REPLICAS_MAX - count]
     }
 
-    /// How many bytes of bodies a peer may be sent now, of `bytes_max` each [`FETCH_REFILL_NS`] (`protocol.md RT-5`).
-    pub(super) fn fetch_allowance(&mut self, id: ReplicaId, bytes_max: usize, now_ns: u64) -> usize {
-        let peer = &mut self.peers[usize::from(id.0)];
-        if now_ns.saturating_sub(peer.fetched_since_ns) >= FETCH_REFILL_NS {
-            peer.fetched_since_ns = now_ns;
-            peer.fetched_bytes = 0;
-        }
-        bytes_max.saturating_sub(peer.fetched_bytes)
-    }
-
-    /// A peer was sent bytes of bodies.
-    pub(super) fn fetch_spent(&mut self, id: ReplicaId, bytes: usize) {
-        self.peers[usize::from(id.0)].fetched_bytes += bytes;
+    /// What a peer may make this replica send.
+    pub(super) fn allowances(&mut self, id: ReplicaId) -> &mut Allowances {
+        &mut self.peers[usize::from(id.0)].allowances
     }
 
     /// A peer voted on a checkpoint; its latest are remembered.
@@ -181,7 +162,11 @@ impl Peers {
 
     /// A packet of an epoch came from a peer.
     pub(super) fn heard_in_epoch(&mut self, id: ReplicaId, epoch: u64) {
-        self.peers[usize::from(id.0)].epoch_present = epoch;
+        let peer = &mut self.peers[usize::from(id.0)];
+        if peer.epoch_present != epoch {
+            peer.epoch_present = epoch;
+            peer.allowances.begin_epoch();
+        }
     }
 
     /// A peer has forgotten all epochs before this one.
@@ -205,19 +190,9 @@ impl Peers {
         self.peers.iter().filter(|peer| peer.supports_from > view).count()
     }
 
-    /// Whether a peer may be sent statements now, once in each `pace_ns`; counts as sent if so.
-    pub(super) fn may_send_statements(&mut self, id: ReplicaId, pace_ns: u64, now_ns: u64) -> bool {
-        let sent = &mut self.peers[usize::from(id.0)].statements_ns;
-        let may = sent.is_none_or(|sent| now_ns.saturating_sub(sent) >= pace_ns);
-        if may {
-            *sent = Some(now_ns);
-        }
-        may
-    }
-
     /// All peers were just sent statements.
     pub(super) fn sent_statements(&mut self, now_ns: u64) {
-        self.peers.iter_mut().for_each(|peer| peer.statements_ns = Some(now_ns));
+        self.peers.iter_mut().for_each(|peer| peer.allowances.statement_spent(0, now_ns + STATEMENTS_ANSWER_NS));
     }
 
     /// Whether one more signature of what a peer sent may be checked now: some at once, and then one in each [`STATEMENT_CHECK_NS`].
@@ -281,6 +256,27 @@ mod tests {
         assert_eq!(peers.live(end).count(), 2);
     }
 
+    /// `protocol.md BP-1`: to fall silent now and then, or to speak just often enough, is no progress.
+    #[test]
+    fn who_keeps_coming_back_without_progress_does_not_hold_back() {
+        let (mut peers, own) = (Peers::new(4), SequenceNumber(100));
+        peers.progressed(ReplicaId(2), SequenceNumber(40), own, 0);
+        let mut held_back_ns = 0;
+        let step_ns = PEER_QUIET_NS / 20;
+        for now_ns in (0..100 * PEER_QUIET_NS).step_by(step_ns as usize) {
+            if now_ns % PEER_QUIET_NS == 0 {
+                peers.heard(ReplicaId(2), now_ns);
+            }
+            held_back_ns += step_ns * u64::from(peers.slowest(own, SequenceNumber(0), 0, now_ns).is_some());
+        }
+        assert_eq!(held_back_ns, PEER_STAGNANT_NS);
+        // Progress gives it its time again.
+        let now_ns = 200 * PEER_QUIET_NS;
+        peers.heard(ReplicaId(2), now_ns);
+        peers.progressed(ReplicaId(2), SequenceNumber(41), own, now_ns);
+        assert_eq!(peers.slowest(own, SequenceNumber(0), 0, now_ns), Some(SequenceNumber(41)));
+    }
+
     /// `protocol.md VC-1`
     #[test]
     fn who_left_a_view_is_against_it() {
@@ -296,15 +292,5 @@ mod tests {
         assert_eq!(against(&peers), 3);
         peers.stands(ReplicaId(1), View(1), false);
         assert_eq!(against(&peers), 2);
-    }
-
-    /// `protocol.md RT-2`
-    #[test]
-    fn answers_are_paced() {
-        let mut peers = Peers::new(4);
-        assert!(peers.may_answer(ReplicaId(1), 5));
-        assert!(!peers.may_answer(ReplicaId(1), 5 + STATUS_ANSWER_NS - 1));
-        assert!(peers.may_answer(ReplicaId(2), 5));
-        assert!(peers.may_answer(ReplicaId(1), 5 + STATUS_ANSWER_NS));
     }
 }

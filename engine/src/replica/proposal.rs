@@ -1,7 +1,8 @@
 //! The primary's part: which requests make the next batch, and when it may be proposed (`protocol.md NC-2`, `BP-1`,
 //! `BP-2`).
 
-use super::log::Stage;
+use super::bodies::BodyRef;
+use super::log::{Slot, Stage};
 use super::output::Output;
 use super::{Now, Replica};
 use crate::limits::NULL_BATCH_NS;
@@ -44,12 +45,14 @@ impl Replica {
         self.entries.clear();
         self.proposing.clear();
         let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
-        if let Some(body) = self.next_demotion(now) {
+        // A number of which so many batches were proposed in vain stays empty (`RB-8`).
+        let full = self.log.slot(sequence).is_some_and(Slot::is_full);
+        if !full && let Some(body) = self.next_demotion(now) {
             bytes += self.bodies.message(body).len();
             self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
             self.proposing.push(Some(body));
         }
-        while self.entries.len() < self.config.batch_requests_max {
+        while !full && self.entries.len() < self.config.batch_requests_max {
             let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
             bytes += self.bodies.message(body).len();
@@ -58,7 +61,7 @@ impl Replica {
             self.proposing.push(Some(body));
         }
         let null = self.entries.is_empty();
-        if null && !self.is_null_due(now) {
+        if null && !(full && self.clients.work_waits(&self.bodies)) && !self.is_null_due(now) {
             return false;
         }
         // A null batch has no time.
@@ -78,6 +81,9 @@ impl Replica {
         let batch = self.log.slot(sequence).and_then(|slot| slot.batch(&digest)).expect("it was just put there");
         let audience = super::others(&self.config);
         output.promise(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
+        let unproven = |body: &BodyRef| !self.bodies.is_authentic(*body);
+        let unproven: Vec<BodyRef> = batch.bodies.iter().flatten().copied().filter(unproven).collect();
+        unproven.into_iter().for_each(|body| self.examine_body(now, body, sequence));
         self.proposed = sequence;
         self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(timestamp_ns);
         self.accepted = sequence;

@@ -187,6 +187,7 @@ impl Replica {
         let prepared = window.rev().find(is_prepared).map_or(SequenceNumber(0), SequenceNumber);
         self.unread_last = prepared;
         self.entered_ns = now.monotonic_ns;
+        self.goodput.begin_view(now.monotonic_ns);
         self.pulse.hasten();
         if !self.active {
             self.say_view_change(now, output);

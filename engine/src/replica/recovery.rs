@@ -115,6 +115,7 @@ impl Replica {
         }
         self.accepted = self.stable();
         self.entered_ns = now.monotonic_ns;
+        self.goodput.begin_view(now.monotonic_ns);
         self.pulse.hasten();
         output.event(Event::Recovered);
         self.accept_in_order(now, output);
@@ -138,7 +139,7 @@ impl Replica {
         if self.is_silent() {
             return Err(Reject::Recovering);
         }
-        if !self.peers.may_answer(from, now.monotonic_ns) {
+        if !self.peers.allowances(from).may_answer_recovery(now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
         self.peers.acknowledge_epoch(from, query.epoch());

@@ -33,6 +33,8 @@ reasons! {
     QueryOverload => "query overload",
     /// A client's packet relayed by a replica that nobody here asked for.
     RelayUnasked => "relay unasked",
+    /// A request forwarded without a good tag, by too few replicas to take their word.
+    RelayUnvouched => "relay unvouched",
     /// A message of another view.
     ViewOther => "view other",
     /// A pre-prepare from a replica that is not the view's primary, or a prepare from the one that is.

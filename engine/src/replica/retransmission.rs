@@ -1,13 +1,12 @@
 //! Liveness over a network that loses packets: status messages say what a replica lacks, whoever has it sends it again; missing request bodies
 //! are fetched (`protocol.md RT-1` to `RT-6`, PBFT-02 section 5.2). There is no other retransmission between replicas.
 
+use super::allowances::Standpoint;
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
-use crate::limits::{
-    FETCH_ANSWER_BYTES, FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS,
-};
+use crate::limits::{FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS};
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
 use crate::wire::Message;
 use crate::wire::agreement::{Batch, CommitClaim, Vote, append_pre_prepare, batch_digest};
@@ -109,7 +108,13 @@ impl Replica {
             return Ok(());
         }
         self.answer_standing(now, from, &standing, output);
-        if !self.peers.may_answer(from, now.monotonic_ns) {
+        // What it says of views and numbers that this replica does not know is no progress here.
+        let standpoint = Standpoint {
+            view: standing.view.min(self.view),
+            stable: status.stable().min(self.stable()),
+            executed: status.executed().min(self.executed),
+        };
+        if !self.peers.allowances(from).may_answer(standpoint, now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
         let to = Self::only(from);
@@ -223,10 +228,10 @@ impl Replica {
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known && !batch.entries.is_empty());
         let batch = batch.ok_or(Reject::FetchUnknown)?;
         let bytes = size_of_val(&batch.entries[..]);
-        if bytes > self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns) {
+        if bytes > self.peers.allowances(from).fetch_bytes(now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
-        self.peers.fetch_spent(from, bytes);
+        self.peers.allowances(from).fetch_spent(bytes);
         let content = Batch { sequence: fetch.sequence(), timestamp_ns: batch.timestamp_ns, entries: &batch.entries };
         output.send(Self::only(from), |bytes| content.append(bytes));
         Ok(())
@@ -257,7 +262,7 @@ impl Replica {
     ) -> Result<(), Reject> {
         let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
-        let mut bytes_left = self.peers.fetch_allowance(from, FETCH_ANSWER_BYTES, now.monotonic_ns);
+        let mut bytes_left = self.peers.allowances(from).fetch_bytes(now.monotonic_ns);
         for (index, body) in batch.bodies.iter().enumerate() {
             let Some(body) = body.filter(|_| fetch.contains(index)) else { continue };
             let bytes = self.bodies.packet_bytes(body);
@@ -266,7 +271,7 @@ impl Replica {
             }
             bytes_left -= bytes;
             output.relay(from, self.bodies.packet(body));
-            self.peers.fetch_spent(from, bytes);
+            self.peers.allowances(from).fetch_spent(bytes);
         }
         Ok(())
     }
@@ -286,22 +291,25 @@ impl Replica {
         }
         let digest = packet.body_digest();
         let examined = self.on_examined(now, packet);
-        let asked = |(sequence, wanted): &(SequenceNumber, Digest)| {
+        let asked = |(sequence, wanted): &&(SequenceNumber, Digest)| {
             let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
             let batch = slot.batch(wanted).expect("what is incomplete is named");
             let mut lacking = batch.entries.iter().zip(&batch.bodies).filter(|(_, body)| body.is_none());
             lacking.any(|(entry, _)| entry.digest == digest && entry.name() == name)
         };
-        if !self.incomplete.iter().any(asked) {
-            return if examined { Ok(()) } else { Err(Reject::RelayUnasked) };
-        }
+        let Some((sequence, _)) = self.incomplete.iter().find(asked).copied() else {
+            return if examined { Ok(()) } else { self.on_forwarded(now, name, packet) };
+        };
         let (datagram, range) = (packet.datagram(), packet.body_range());
         let authentic = packet.is_authentic();
         let Some(body) = self.bodies.store(datagram, range, name, digest, authentic, now.monotonic_ns) else {
             return Err(Reject::Overloaded);
         };
+        if packet.is_spoilt() {
+            self.bodies.note_spoilt(body);
+        }
         if !authentic && self.try_signature(now, body) != Some(true) {
-            self.examine_copy(now, name, digest, packet);
+            self.examine_body(now, body, sequence);
         }
         self.bind_body(name, body);
         self.bodies.release(body);

@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX};
-use crate::limits::{QUERIES_MAX, RESULT_FULL_BYTES};
+use crate::limits::{FETCH_ANSWER_BYTES, FETCH_REFILL_NS, QUERIES_MAX, RESULT_FULL_BYTES};
 use crate::numbers::{ClientId, Incarnation, RequestNumber};
 use crate::wire::Messages;
-use crate::wire::agreement::{CheckpointVote, CommitClaim, Vote};
+use crate::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::query::{Query, QueryOutcome};
 use crate::wire::reply::{Answer, Mode};
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_bytes_max};
-use crate::wire::retransmission::{Standing, Status};
+use crate::wire::retransmission::{Fetch, Standing, Status};
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Identity;
 
@@ -121,6 +121,36 @@ fn a_contradiction_leaves_evidence_of_both_messages() {
         assert_eq!((piece.replica, piece.held, piece.other, piece.proof.word()), (liar, one, other, "mac"));
     }
     assert_eq!(replica.evidence().omitted(liar), 0);
+}
+
+/// `protocol.md RT-5`: who asks for the same body again and again is sent it as often as its allowance goes.
+#[test]
+fn a_greedy_peer_is_sent_bodies_up_to_its_allowance() {
+    let (mut replica, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let packet = vec![7; DATAGRAM_BYTES_LOOPBACK];
+    let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(0) };
+    let digest = Digest([9; 32]);
+    let body = replica.bodies.store(&packet, 48..packet.len(), name, digest, true, 0).unwrap();
+    replica.clients.hold(name, body, &mut replica.bodies);
+    let entries = [BatchEntry::new(name, digest)];
+    let proposal = PrePrepare { view: View(0), sequence: SequenceNumber(1), timestamp_ns: 7, entries: &entries };
+    replica.on_pre_prepare(now(), ReplicaId(0), &proposal, &mut output).unwrap();
+    replica.accept_in_order(now(), &mut output);
+    let mut fetch = Fetch::new(SequenceNumber(1), batch_digest(7, &entries));
+    fetch.set(0);
+    let mut ask = |from: u8, after_ns: u64| {
+        output.clear();
+        let now = Now { monotonic_ns: now().monotonic_ns + after_ns, ..now() };
+        let outcome = replica.on_fetch(now, ReplicaId(from), &fetch, &mut output);
+        let relayed = output.actions().iter().any(|action| matches!(action, Action::Relay { .. }));
+        assert_eq!(relayed, outcome.is_ok());
+        outcome
+    };
+    let most = FETCH_ANSWER_BYTES / packet.len();
+    (0..most).for_each(|_| assert_eq!(ask(3, 0), Ok(())));
+    assert_eq!(ask(3, FETCH_REFILL_NS - 1), Err(Reject::RateLimited));
+    assert_eq!(ask(2, 0), Ok(()), "each peer has its own");
+    assert_eq!(ask(3, FETCH_REFILL_NS), Ok(()));
 }
 
 /// What a request may be at most is what its run of the log may be: one packet to a subscriber.
@@ -240,4 +270,95 @@ fn queries_wait_for_the_end_of_the_duty_cycle_and_for_what_was_decided_before() 
     }
     let answers = said(&output, outcome);
     assert_eq!(answers, [(4, "full"), (5, "full"), (6, "digest"), (6, "full"), (6, "refused")]);
+}
+
+/// `protocol.md RB-8`: a ninth batch for a number is refused, its primary is suspected, and a null batch is accepted all the same.
+#[test]
+fn a_number_with_too_many_batches_is_left_empty() {
+    let refusing = |replica: &mut Replica| replica.judge_primary(now(), true);
+    let (mut held, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let sequence = SequenceNumber(1);
+    let fill = |replica: &mut Replica| {
+        let slot = replica.log.slot_mut(sequence).unwrap();
+        for view in 0..limits::PRE_PREPARED_MAX as u64 {
+            assert!(!slot.is_full());
+            slot.note_pre_prepared(View(view), Digest([view as u8 + 1; 32]));
+        }
+        assert!(slot.is_full());
+    };
+    fill(&mut held);
+    let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(0) };
+    let digest = Digest([9; 32]);
+    let body = held.bodies.store(&[0; 100], 48..90, name, digest, true, 0).unwrap();
+    held.clients.hold(name, body, &mut held.bodies);
+    let entries = [BatchEntry::new(name, digest)];
+    let proposal = PrePrepare { view: View(0), sequence, timestamp_ns: 7, entries: &entries };
+    held.on_pre_prepare(now(), ReplicaId(0), &proposal, &mut output).unwrap();
+    assert!(!refusing(&mut held));
+    held.accept_in_order(now(), &mut output);
+    assert!(refusing(&mut held));
+    held.on_duty_end(now(), &mut output);
+    assert!(held.standing().suspects, "the others hear of it");
+
+    let mut other = replica(config(DATAGRAM_BYTES_LOOPBACK));
+    fill(&mut other);
+    let null = PrePrepare { view: View(0), sequence, timestamp_ns: 0, entries: &[] };
+    other.on_pre_prepare(now(), ReplicaId(0), &null, &mut output).unwrap();
+    other.accept_in_order(now(), &mut output);
+    assert!(!refusing(&mut other) && other.accepted == sequence);
+
+    // A primary that is itself at the bound proposes it, once there is work, and goes on behind it.
+    let mut primary = replica(ReplicaConfig { id: ReplicaId(0), ..config(DATAGRAM_BYTES_LOOPBACK) });
+    fill(&mut primary);
+    primary.propose(now(), &mut output);
+    assert_eq!(primary.proposed, SequenceNumber(0), "nothing waits");
+    let body = primary.bodies.store(&[0; 100], 48..90, name, digest, true, 0).unwrap();
+    primary.clients.hold(name, body, &mut primary.bodies);
+    primary.propose(now(), &mut output);
+    let entries =
+        |sequence| primary.log.slot(SequenceNumber(sequence)).unwrap().proposed_batch().unwrap().entries.len();
+    assert_eq!((primary.proposed, entries(1), entries(2)), (SequenceNumber(2), 0, 1));
+}
+
+/// What is to be relayed is sent also where what it was taken from is let go of in the same duty cycle.
+#[test]
+fn what_is_relayed_outlives_its_slot() {
+    let (mut replica, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let name = RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(0) };
+    let body = replica.bodies.store(&[7; 100], 48..90, name, Digest([9; 32]), true, 0).unwrap();
+    let entries = [BatchEntry::new(name, Digest([9; 32]))];
+    let (sequence, digest) = (SequenceNumber(1), batch_digest(7, &entries));
+    replica.learn_batch(now(), sequence, digest, 7, &entries);
+    replica.bind_body(name, body);
+    replica.bodies.release(body);
+    let mut fetch = Fetch::new(sequence, digest);
+    fetch.set(0);
+    replica.on_fetch(now(), ReplicaId(2), &fetch, &mut output).unwrap();
+    replica.log.truncate(SequenceNumber(replica.log.window() + 1), &mut replica.bodies);
+    let [Action::Relay { to: ReplicaId(2), bytes }] = output.actions() else { panic!("{:?}", output.actions()) };
+    assert_eq!(output.message(bytes.clone()), [7; 100]);
+}
+
+/// `protocol.md VC-1`: no request waits here, and the others need this replica to leave.
+#[test]
+fn what_is_tentative_makes_the_primary_suspect() {
+    let tentative = ReplicaConfig { tentative: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (mut held, mut output) = (replica(tentative), Output::new());
+    let sequence = SequenceNumber(1);
+    let null = PrePrepare { view: View(0), sequence, timestamp_ns: 0, entries: &[] };
+    held.on_pre_prepare(now(), ReplicaId(0), &null, &mut output).unwrap();
+    held.accept_in_order(now(), &mut output);
+    held.on_prepare(now(), ReplicaId(2), &Vote::new(View(0), sequence, null_batch()), &mut output).unwrap();
+    held.on_duty_end(now(), &mut output);
+    assert_eq!(held.tentative, Some((sequence, null_batch())));
+    let later = |ms: u64| Now { monotonic_ns: now().monotonic_ns + ms * 1_000_000, ..now() };
+    (1..10).for_each(|ms| held.on_duty_end(later(ms), &mut output));
+    assert!(!held.standing().suspects);
+    (1000..1010).for_each(|ms| held.on_duty_end(later(ms), &mut output));
+    assert!(held.standing().suspects);
+    for from in [0, 2] {
+        held.on_commit(later(1010), ReplicaId(from), &Vote::new(View(0), sequence, null_batch()), &mut output).unwrap();
+    }
+    held.on_duty_end(later(1010), &mut output);
+    assert!(held.tentative.is_none() && !held.standing().suspects);
 }

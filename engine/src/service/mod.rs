@@ -66,8 +66,8 @@ pub trait Service: Send {
     /// latter, [`Self::restored`] is called before anything else.
     fn state_mut(&mut self) -> &mut State;
 
-    /// The pages were replaced: makes anew what the service keeps beside them. It costs in proportion to what changed
-    /// where the service can tell.
+    /// The pages were replaced: makes anew what the service keeps beside them (`protocol.md SP-3`). It costs in proportion to
+    /// what changed where the service can tell.
     ///
     /// # Errors
     /// [`RestoreError`] when the pages are not this service's. It is then good for nothing until other pages are there.

@@ -22,11 +22,13 @@
 //! | `shape.rs` | capacity, depth, which node is where; the digests of absent subtrees |
 //! | `digest.rs` | what the digests of pages, nodes and roots are over; many at a time |
 //! | `page.rs` | a page, and the list of free ones |
-//! | `tree.rs` | nodes and [`State`] |
+//! | `node.rs` | an inner node, and the way down to a page |
+//! | `tree.rs` | [`State`] |
 //! | `snapshot.rs` | [`Snapshot`]: digests in steps, differences |
 //! | `transfer/` | getting a checkpoint's pages from other replicas |
 
 mod digest;
+mod node;
 mod page;
 mod shape;
 mod snapshot;

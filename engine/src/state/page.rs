@@ -1,8 +1,9 @@
-//! A page, and where the memory of dropped ones waits to be used again.
+//! A page, bytes that reach across several, and where the memory of dropped pages waits to be used again.
 
 use super::PAGE_BYTES;
 use crate::limits::PAGES_FREE_MAX;
 use logothete_crypto::Digest;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The bytes of a page.
@@ -49,6 +50,25 @@ impl Page {
         self.digest.take();
         self.memory.as_deref_mut().expect("a page has its memory until it is dropped")
     }
+}
+
+/// Reads bytes from an offset on, across pages.
+pub(super) fn read<'a>(offset: u64, out: &mut [u8], page: impl Fn(u64) -> &'a PageBytes) {
+    for (index, within, part) in pieces(offset, out.len()) {
+        out[part.clone()].copy_from_slice(&page(index)[within..within + part.len()]);
+    }
+}
+
+/// Cuts `length` bytes from `offset` on where pages end: page, offset within it, which of the bytes.
+pub(super) fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = offset + done as u64;
+        let (page, within) = (at / PAGE_BYTES as u64, (at % PAGE_BYTES as u64) as usize);
+        let part = done..length.min(done + PAGE_BYTES - within);
+        done = part.end;
+        (!part.is_empty()).then_some((page, within, part))
+    })
 }
 
 /// Memory straight from the allocator.

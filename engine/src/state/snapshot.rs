@@ -2,9 +2,9 @@
 
 use super::FAN_OUT;
 use super::digest::{BATCH, Children as ChildDigests, node_digests, page_digests};
-use super::page::{Page, PageBytes, ZERO_PAGE};
+use super::node::{Branch, Children, Node, find};
+use super::page::{Page, PageBytes, ZERO_PAGE, read};
 use super::shape::Shape;
-use super::tree::{Branch, Children, Node, find, read};
 use logothete_crypto::Digest;
 use std::sync::{Arc, OnceLock};
 

@@ -1,66 +1,13 @@
 //! The tree of the current pages: persistent, path-copying (Driscoll and others, "Making Data Structures Persistent", 1989).
 
-use super::page::{Page, PageBytes, ZERO_PAGE};
+use super::FAN_OUT;
+use super::node::{Branch, Children, Node, find};
+use super::page::{Page, PageBytes, ZERO_PAGE, pieces, read};
 use super::shape::Shape;
 use super::snapshot::Snapshot;
-use super::{FAN_OUT, PAGE_BYTES};
 use logothete_crypto::Digest;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-
-/// An inner node, with its digest once that was asked for.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) digest: OnceLock<Digest>,
-    pub(super) children: Children,
-}
-
-/// What is below a node; `None` is a subtree of zeros.
-#[derive(Clone, Debug)]
-pub(super) enum Children {
-    /// At level 1.
-    Pages([Option<Arc<Page>>; FAN_OUT]),
-    /// Above.
-    Nodes([Option<Arc<Node>>; FAN_OUT]),
-}
-
-/// The way to a subtree.
-pub(super) type Branch = Option<Arc<Node>>;
-
-impl Node {
-    fn new(level: usize) -> Self {
-        let none_below = || Children::Pages([const { None }; FAN_OUT]);
-        let children = if level == 1 { none_below() } else { Children::Nodes([const { None }; FAN_OUT]) };
-        Self { digest: OnceLock::new(), children }
-    }
-
-    fn is_empty(&self) -> bool {
-        match &self.children {
-            Children::Pages(pages) => pages.iter().all(Option::is_none),
-            Children::Nodes(nodes) => nodes.iter().all(Option::is_none),
-        }
-    }
-}
-
-impl Clone for Node {
-    /// A copy that is about to change, hence without the digest.
-    fn clone(&self) -> Self {
-        Self { digest: OnceLock::new(), children: self.children.clone() }
-    }
-}
-
-/// Finds a page below a branch of `level`.
-pub(super) fn find(branch: &Branch, level: usize, page: u64) -> Option<&Page> {
-    let (mut branch, mut level) = (branch, level);
-    loop {
-        let place = Shape::place(page, level);
-        match &branch.as_deref()?.children {
-            Children::Pages(pages) => return pages[place].as_deref(),
-            Children::Nodes(nodes) => branch = &nodes[place],
-        }
-        level -= 1;
-    }
-}
+use std::sync::Arc;
 
 /// The current pages. Absent ones read as zeros.
 ///
@@ -195,25 +142,6 @@ fn slot_mut<'a>(top: &'a mut Branch, shape: &Shape, index: u64) -> &'a mut Optio
         }
         level -= 1;
     }
-}
-
-/// Reads bytes from an offset on, across pages.
-pub(super) fn read<'a>(offset: u64, out: &mut [u8], page: impl Fn(u64) -> &'a PageBytes) {
-    for (index, within, part) in pieces(offset, out.len()) {
-        out[part.clone()].copy_from_slice(&page(index)[within..within + part.len()]);
-    }
-}
-
-/// Cuts `length` bytes from `offset` on where pages end: page, offset within it, which of the bytes.
-fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
-    let mut done = 0;
-    std::iter::from_fn(move || {
-        let at = offset + done as u64;
-        let (page, within) = (at / PAGE_BYTES as u64, (at % PAGE_BYTES as u64) as usize);
-        let part = done..length.min(done + PAGE_BYTES - within);
-        done = part.end;
-        (!part.is_empty()).then_some((page, within, part))
-    })
 }
 
 /// Makes absent what of `pages` is below the node of `level` with this index.

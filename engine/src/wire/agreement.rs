@@ -2,10 +2,10 @@
 
 use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::request::RequestName;
-use super::view_change::null_batch;
 use crate::limits;
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
 use logothete_crypto::{Digest, DigestWriter};
+use std::sync::OnceLock;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -183,6 +183,12 @@ impl CommitClaim {
     pub fn append(&self, out: &mut Vec<u8>) {
         framing::append(out, Kind::CommitClaim, &[self.as_bytes()]);
     }
+}
+
+/// The digest of the null batch: a place that is agreed to stay empty (`protocol.md VC-5`).
+pub fn null_batch() -> Digest {
+    static NULL: OnceLock<Digest> = OnceLock::new();
+    *NULL.get_or_init(|| DigestWriter::new("logothete null batch").finish())
 }
 
 /// The digest `D` of a batch (`protocol.md NC-9`). It does not contain the view: a batch keeps its digest when a later

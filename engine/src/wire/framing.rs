@@ -109,6 +109,8 @@ pub enum Kind {
     RecoveryQuery = 25,
     /// [`super::recovery::RecoveryAnswer`]
     RecoveryAnswer = 26,
+    /// [`super::forward::Forward`]
+    Forward = 27,
     /// [`super::dispute::Dispute`]
     Dispute = 30,
     /// [`super::keys::RotateKeys`]
@@ -157,6 +159,7 @@ impl Kind {
         Self::QueryAnswer,
         Self::RecoveryQuery,
         Self::RecoveryAnswer,
+        Self::Forward,
         Self::Dispute,
         Self::RotateKeys,
         Self::KeyReport,

@@ -2,6 +2,7 @@
 
 use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
 use super::dispute::{Dispute, Examine, Testimony};
+use super::forward::Forward;
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::keys::{KeyReport, RotateKeys};
 use super::probe::{Probe, ProbeHeard};
@@ -90,6 +91,8 @@ pub enum Message<'a> {
     Query(Query<'a>),
     /// Its result.
     QueryAnswer(QueryAnswer<'a>),
+    /// A request that a backup verified and passes on.
+    Forward(&'a Forward),
 }
 
 impl<'a> Message<'a> {
@@ -139,6 +142,7 @@ impl<'a> Message<'a> {
             Kind::Testimony => Self::Testimony(fixed(layout)?),
             Kind::Query => Self::Query(Query::decode(layout)?),
             Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
+            Kind::Forward => Self::Forward(Forward::decode(layout)?),
         })
     }
 }

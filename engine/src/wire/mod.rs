@@ -10,6 +10,7 @@
 
 pub mod agreement;
 pub mod dispute;
+pub mod forward;
 pub mod framing;
 pub mod keys;
 pub mod message;

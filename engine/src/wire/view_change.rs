@@ -16,21 +16,15 @@
 //!
 //! A statement's digest is over all of it, the signature included: a new view names view changes by it.
 
+pub use super::agreement::null_batch;
 use super::agreement::{CheckpointVote, Vote};
 use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::packet::{Audience, body_bytes_max};
 use crate::limits;
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
-use logothete_crypto::{Digest, DigestWriter, SIGNATURE_BYTES};
-use std::sync::OnceLock;
+use logothete_crypto::{Digest, SIGNATURE_BYTES};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-/// The digest of the null batch: a place that is agreed to stay empty (`protocol.md VC-5`).
-pub fn null_batch() -> Digest {
-    static NULL: OnceLock<Digest> = OnceLock::new();
-    *NULL.get_or_init(|| DigestWriter::new("logothete null batch").finish())
-}
 
 /// What a signed statement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

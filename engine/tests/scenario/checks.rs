@@ -306,11 +306,12 @@ impl Checks {
         }
     }
 
-    /// What a correct replica's service executed since the last duty cycle, and which batch it committed at each number.
+    /// What a correct replica's service executed since the last duty cycle, and which batch it committed at each number. What is below its
+    /// stable checkpoint may have committed without it.
     pub fn on_executed(
         &mut self,
         by: ReplicaId,
-        upto: u64,
+        (upto, stable): (u64, u64),
         happened: &Happened,
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
@@ -355,7 +356,9 @@ impl Checks {
                 // Below the state that it fetched.
                 continue;
             }
-            self.on_batch(by, sequence, batch);
+            if batch.is_some() || sequence > stable {
+                self.on_batch(by, sequence, batch);
+            }
             let requests: Vec<_> = executed.iter().filter(|request| request.sequence == sequence).cloned().collect();
             match self.requests.get(&sequence) {
                 // In the cycle in which pages were replaced a number may have been executed before and after, or be part of the state.

@@ -170,8 +170,9 @@ impl Cluster {
     pub fn run(&mut self, duration_ns: u64) -> Result<(), String> {
         let end_ns = self.now_ns + duration_ns;
         loop {
+            self.network.ripen(self.now_ns);
             let arrival_ns = if self.network.is_quiet() { u64::MAX } else { self.now_ns + HOP_NS };
-            let next_ns = self.deadline_ns().max(self.now_ns).min(arrival_ns);
+            let next_ns = self.deadline_ns().min(self.network.ripe_ns()).max(self.now_ns).min(arrival_ns);
             if next_ns > end_ns {
                 self.now_ns = end_ns;
                 return Ok(());
@@ -376,7 +377,7 @@ impl Cluster {
         let (executed, stable) = (replica.executed().0, replica.stable().0);
         let record = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
-        self.checks.on_executed(host.id, executed, &record, batch_of);
+        self.checks.on_executed(host.id, (executed, stable), &record, batch_of);
         self.checks.on_bounds(host.id, executed, stable);
         for sequence in executed + 1..=stable + self.settings.window() {
             if batch_of(sequence).is_some() && host.committed.insert(sequence) {
@@ -496,7 +497,7 @@ impl Cluster {
     fn launch(&mut self, packet: Packet) {
         let (from, to) = (packet.from, packet.to);
         let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
-        if self.network.send(packet) == Fate::Lost {
+        if self.network.send(packet, self.now_ns) == Fate::Lost {
             self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", name_of(to)));
         }
     }

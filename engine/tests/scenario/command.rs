@@ -16,6 +16,7 @@
 //! misdirect 3 FILTER           packets in flight reach somebody else
 //! replay FILTER                whatever was ever sent is sent again
 //! hold FILTER | release        from now on matching packets wait; they go on
+//! delay 20ms FILTER            from now on matching packets travel for so much longer
 //! block FILTER | unblock       from now on matching packets are lost
 //! partition 0,1 2,3            packets between the two sides are lost
 //! isolate 3                    it hears nothing and is not heard
@@ -143,6 +144,10 @@ fn execute(cluster: &mut Cluster, line: &str) -> Result<String, String> {
             }
         }
         "hold" => return Ok(format!("{} held\n", packets(cluster.network.hold(filter(rest)?)))),
+        "delay" => {
+            let (time, rest) = rest.split_once(' ').ok_or("what is delayed, and for how long")?;
+            cluster.network.delay(filter(rest)?, duration(time)?);
+        }
         "release" => return Ok(format!("{} released\n", packets(cluster.network.release()))),
         "block" => cluster.network.block(filter(rest)?),
         "unblock" => cluster.network.unblock(),

@@ -89,6 +89,9 @@ pub struct Network {
     recorded: Vec<Packet>,
     holds: Vec<Filter>,
     blocks: Vec<Filter>,
+    delays: Vec<(Filter, u64)>,
+    /// What travels for longer than others, and when it is with them.
+    delayed: Vec<(u64, Packet)>,
     pub loss_percent: u32,
     pub duplicate_percent: u32,
     pub random: Random,
@@ -102,19 +105,25 @@ impl Network {
             recorded: Vec::new(),
             holds: Vec::new(),
             blocks: Vec::new(),
+            delays: Vec::new(),
+            delayed: Vec::new(),
             loss_percent: 0,
             duplicate_percent: 0,
             random: Random::new(seed),
         }
     }
 
-    pub fn send(&mut self, packet: Packet) -> Fate {
+    pub fn send(&mut self, packet: Packet, now_ns: u64) -> Fate {
         self.recorded.push(packet.clone());
         if self.blocks.iter().any(|filter| filter.matches(&packet)) || self.random.percent(self.loss_percent) {
             return Fate::Lost;
         }
         if self.holds.iter().any(|filter| filter.matches(&packet)) {
             self.held.push(packet);
+            return Fate::Held;
+        }
+        if let Some((_, delay_ns)) = self.delays.iter().rev().find(|(filter, _)| filter.matches(&packet)) {
+            self.delayed.push((now_ns + delay_ns, packet));
             return Fate::Held;
         }
         if self.random.percent(self.duplicate_percent) {
@@ -163,6 +172,22 @@ impl Network {
         let count = self.held.len();
         self.in_flight.append(&mut self.held);
         count
+    }
+
+    /// From now on matching packets travel for so much longer; what was said last counts.
+    pub fn delay(&mut self, filter: Filter, delay_ns: u64) {
+        self.delays.push((filter, delay_ns));
+    }
+
+    /// Puts what was delayed for long enough with the others.
+    pub fn ripen(&mut self, now_ns: u64) {
+        let ripe = self.delayed.extract_if(.., |(due_ns, _)| *due_ns <= now_ns);
+        self.in_flight.extend(ripe.map(|(_, packet)| packet));
+    }
+
+    /// When the next that is delayed is with the others.
+    pub fn ripe_ns(&self) -> u64 {
+        self.delayed.iter().map(|(due_ns, _)| *due_ns).min().unwrap_or(u64::MAX)
     }
 
     /// From now on matching packets are lost as they are sent.

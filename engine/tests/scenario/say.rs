@@ -9,6 +9,7 @@ use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare};
 use logothete_engine::wire::dispute::Dispute;
+use logothete_engine::wire::forward::Forward;
 use logothete_engine::wire::operation::OperationsWriter;
 use logothete_engine::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
 use logothete_engine::wire::request;
@@ -289,6 +290,11 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
         ("claim", [sequence, batch]) => {
             let digest = cluster.words.batch_named(batch);
             CommitClaim::new(SequenceNumber(numbered('s', sequence)?), digest).append(&mut body);
+        }
+        ("forward", [name]) => {
+            let (client, incarnation, number, body_of) = request_name(name)?;
+            let entry = cluster.words.entry(client, incarnation, number, body_of);
+            Forward::new(entry.name(), entry.digest).append(&mut body);
         }
         ("fetch", [sequence, batch]) => {
             let digest = cluster.words.batch_named(batch);

@@ -122,6 +122,7 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::Refusal(_) => "refusal",
         Message::Status(_) => "status",
         Message::Fetch(_) => "fetch",
+        Message::Forward(_) => "forward",
         Message::ReportQuery(_) => "report-query",
         Message::RotateKeys(_) => "rotate-keys",
         Message::KeyReport(_) => "key-report",
@@ -247,6 +248,7 @@ impl Words {
             },
             Message::Status(status) => status_text(status),
             Message::Fetch(fetch) => self.fetch(fetch),
+            Message::Forward(forward) => format!("forward {}", self.request(forward.name(), forward.digest)),
             Message::ReportQuery(_)
             | Message::ReportReply(_)
             | Message::QueryAnswer(_)

@@ -11,6 +11,7 @@ mod doctor;
 mod drill;
 mod failure;
 mod inspect;
+mod operator;
 mod options;
 mod output;
 mod publish;

@@ -1,14 +1,14 @@
 //! The endpoint: configuration, the choice of a back-end, and the calls that agents make.
 
 use super::mmsg::Mmsg;
-use super::sockets::Sockets;
+use super::sockets::{GroupConfig, Sockets};
 use super::uring::Uring;
 use super::{Datagram, DatagramCounters, Received};
 use crate::counters::CounterSet;
 use crate::pool::{Frame, Pool};
 use crate::{HostError, cores};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::slice;
@@ -64,18 +64,6 @@ impl fmt::Display for Backend {
             Backend::Mmsg => "mmsg",
         })
     }
-}
-
-/// Multicast, as one endpoint takes part in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupConfig {
-    /// The groups to receive; empty for an endpoint that only sends to groups. The kernel allows 20 a socket by
-    /// default.
-    pub groups_join: Vec<IpAddr>,
-    /// The port of all groups.
-    pub port: u16,
-    /// An address of the interface that groups are joined on and sent through.
-    pub interface: IpAddr,
 }
 
 /// What an endpoint is made of.

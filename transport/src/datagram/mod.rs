@@ -20,7 +20,8 @@ mod mmsg;
 mod sockets;
 mod uring;
 
-pub use endpoint::{Backend, BackendChoice, Endpoint, EndpointConfig, GroupConfig};
+pub use endpoint::{Backend, BackendChoice, Endpoint, EndpointConfig};
+pub use sockets::GroupConfig;
 
 use crate::HostError;
 use crate::pool::Frame;

@@ -1,15 +1,26 @@
 //! Opening and configuring an endpoint's sockets, the same for every back-end.
 
-use super::endpoint::GroupConfig;
 use crate::HostError;
 use crate::multicast;
 use socket2::Socket;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Room for datagrams that wait for the interface. On loopback none do; a burst to a 10 Gbit/s interface is below a
 /// megabyte.
 const SEND_BUFFER_BYTES: usize = 2 << 20;
+
+/// Multicast, as one endpoint takes part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// The groups to receive; empty for an endpoint that only sends to groups. The kernel allows 20 a socket by
+    /// default.
+    pub groups_join: Vec<IpAddr>,
+    /// The port of all groups.
+    pub port: u16,
+    /// An address of the interface that groups are joined on and sent through.
+    pub interface: IpAddr,
+}
 
 /// An endpoint's sockets.
 pub(super) struct Sockets {

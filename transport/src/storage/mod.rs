@@ -4,7 +4,7 @@
 //! - `segment`: [`SegmentFile`], a file of a fixed size whose blocks all exist before the first write, so that writing
 //!   to it changes no metadata and cannot run out of space.
 //! - `writer`: [`GroupWriter`], one durable write at a time, polled without blocking; `uring` and `threaded` are its
-//!   back-ends.
+//!   back-ends, `job` what these are given and give back.
 //! - `event`: [`EventFd`], what wakes the owner's wait when a write has completed.
 //! - `durable`: creating, renaming and removing files so that the directory remembers it.
 //! - `faults`: [`Faults`], the shim with which tests make writes fail; system call injection does not reach io_uring.
@@ -18,6 +18,7 @@ mod buffer;
 mod durable;
 mod event;
 mod faults;
+mod job;
 mod segment;
 mod threaded;
 mod uring;
@@ -27,5 +28,6 @@ pub use buffer::{AlignedBuffer, BLOCK_BYTES};
 pub use durable::{remove_durably, rename_durably, sync_directory, write_durably};
 pub use event::EventFd;
 pub use faults::{Faults, WriteFault};
+pub use job::Written;
 pub use segment::SegmentFile;
-pub use writer::{GroupWriter, StorageBackend, StorageChoice, Written};
+pub use writer::{GroupWriter, StorageBackend, StorageChoice};

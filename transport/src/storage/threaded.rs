@@ -1,7 +1,7 @@
 //! The back-end without io_uring: a thread writes and synchronises.
 
 use super::event::EventFd;
-use super::writer::{Job, Written};
+use super::job::{Job, Written};
 use crate::HostError;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};

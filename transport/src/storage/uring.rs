@@ -5,7 +5,7 @@
 
 use super::buffer::BLOCK_BYTES;
 use super::event::EventFd;
-use super::writer::{Job, Written};
+use super::job::{Job, Written};
 use crate::HostError;
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode};

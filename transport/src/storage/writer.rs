@@ -3,6 +3,7 @@
 use super::buffer::{AlignedBuffer, BLOCK_BYTES};
 use super::event::EventFd;
 use super::faults::Faults;
+use super::job::{Job, Written};
 use super::segment::SegmentFile;
 use super::threaded::Threaded;
 use super::uring::Uring;
@@ -45,23 +46,6 @@ impl fmt::Display for StorageBackend {
             Self::Threaded => "a thread with fdatasync",
         })
     }
-}
-
-/// A write to do.
-pub(super) struct Job {
-    pub(super) file: Arc<SegmentFile>,
-    pub(super) offset: u64,
-    pub(super) buffer: AlignedBuffer,
-    pub(super) range: Range<usize>,
-}
-
-/// A write that is over.
-#[derive(Debug)]
-pub struct Written {
-    /// The buffer, back.
-    pub buffer: AlignedBuffer,
-    /// Whether all of it is on the disk. After an error, any part of it may be.
-    pub outcome: Result<(), HostError>,
 }
 
 enum Backend {

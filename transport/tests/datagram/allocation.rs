@@ -1,36 +1,11 @@
 //! After its first rounds, an endpoint allocates nothing: neither sending, receiving, waiting nor failing to.
 
+use crate::allocations::allocations_of;
 use crate::host::{cases, endpoint, pool};
 use logothete_transport::datagram::{Endpoint, Received};
 use logothete_transport::pool::Pool;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-thread_local! {
-    /// This thread's allocations; other threads of the test harness allocate as they like.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Sends a round of datagrams, some to nobody and some refused, and receives what comes back.
 fn round(endpoint: &mut Endpoint, pool: &Pool, received: &mut Vec<Received>) -> usize {
@@ -63,11 +38,11 @@ fn the_steady_state_allocates_nothing() {
         let mut endpoint = endpoint(case, &pool);
         let mut received = Vec::with_capacity(64);
         round(&mut endpoint, &pool, &mut received);
-        let before = ALLOCATIONS.get();
-        assert!(before > 0, "the allocator counts");
-        for _ in 0..200 {
-            assert_eq!(round(&mut endpoint, &pool, &mut received), 10, "{case:?}");
-        }
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{case:?}");
+        let allocations = allocations_of(|| {
+            for _ in 0..200 {
+                assert_eq!(round(&mut endpoint, &pool, &mut received), 10, "{case:?}");
+            }
+        });
+        assert_eq!(allocations, 0, "{case:?}");
     }
 }

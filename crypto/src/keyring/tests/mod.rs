@@ -67,6 +67,7 @@ fn talks(from: &mut KeyRing, to: &KeyRing) -> Result<(), TagError> {
     to.verify(from.own, from.epoch(), counter, &packet, &entry)
 }
 
+/// `protocol.md AN-3` to `AN-5`: challenge, echo, receipt; and answers end.
 #[test]
 fn the_drawn_exchange() {
     let (mut a, mut b) = pair();
@@ -99,6 +100,7 @@ fn two_processes_that_start_at_once_settle() {
     assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
 }
 
+/// `protocol.md AN-3`, `AN-4`
 #[test]
 fn a_restarted_peer_replaces_its_old_epoch_and_recordings_do_not_bring_it_back() {
     let (mut a, mut b) = pair();
@@ -155,6 +157,7 @@ fn an_epoch_that_is_forgotten_by_name_still_lacks_the_echo() {
     settle(&mut a, &mut b);
 }
 
+/// `protocol.md AN-2`
 #[test]
 fn a_repeated_or_overtaken_announcement_changes_nothing() {
     let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);
@@ -170,6 +173,7 @@ fn a_repeated_or_overtaken_announcement_changes_nothing() {
     assert_eq!(b.accept_announcement(&first), Err(AnnouncementError::Repeated { sender: 0 }));
 }
 
+/// `protocol.md AN-1`
 #[test]
 fn what_is_not_for_us_or_not_from_a_peer_is_refused() {
     let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);
@@ -190,6 +194,7 @@ fn what_is_not_for_us_or_not_from_a_peer_is_refused() {
     b.accept_announcement(&bytes).expect("the forgeries changed nothing");
 }
 
+/// `protocol.md AN-1`
 #[test]
 fn another_key_or_another_configuration_is_told_apart() {
     let (_, mut b) = pair();
@@ -250,6 +255,7 @@ fn contradictions_are_refused_and_foreign_receipts_are_harmless() {
     assert_eq!((talks(&mut a, &b), talks(&mut b, &a)), (Ok(()), Ok(())));
 }
 
+/// `protocol.md AN-6`
 #[test]
 fn a_rotation_loses_no_packet() {
     let (mut a, mut b) = established_pair(MacAlgorithm::Blake3);

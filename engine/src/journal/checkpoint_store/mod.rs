@@ -23,6 +23,7 @@ mod worker;
 pub use table::StoredCheckpoint;
 
 use self::worker::{Files, Job, Worker};
+use super::foreign::{ForeignFile, check_owner};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::state::{Snapshot, State};
 use logothete_crypto::Digest;
@@ -51,31 +52,9 @@ pub enum CheckpointError {
     /// The host refused something.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// Written by another format version.
-    #[error("{path} has format version {found}, this program reads {expected}; start the program that wrote it")]
-    Version {
-        /// Which file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// This build's.
-        expected: u32,
-    },
-    /// Somebody else's checkpoint.
-    #[error(
-        "{path} belongs to {what} {found}, this replica is of {what} {expected}; \
-         check data_directory and --id, and that the cluster's configuration was not changed"
-    )]
-    Foreign {
-        /// Which file.
-        path: PathBuf,
-        /// Cluster configuration, replica, or capacity.
-        what: &'static str,
-        /// What the file says.
-        found: String,
-        /// What this replica is.
-        expected: String,
-    },
+    /// Of another version, or somebody else's (`protocol.md JR-5`).
+    #[error(transparent)]
+    Foreign(#[from] ForeignFile),
     /// The pages are not those that were written.
     #[error(
         "checkpoint {sequence} has state digest {found} and was written with {expected}: its pages are damaged; \
@@ -352,13 +331,10 @@ impl Drop for CheckpointStore {
 /// Refuses another replica's checkpoint.
 fn check(path: &Path, found: &StoredCheckpoint, config: &CheckpointConfig) -> Result<(), CheckpointError> {
     let own = &found.config;
-    let differing = [
+    let owned = [
         ("cluster configuration", own.context.to_string(), config.context.to_string()),
         ("replica", own.replica.to_string(), config.replica.to_string()),
         ("state capacity", own.pages.to_string(), config.pages.to_string()),
     ];
-    match differing.into_iter().find(|(_, found, expected)| found != expected) {
-        None => Ok(()),
-        Some((what, found, expected)) => Err(CheckpointError::Foreign { path: path.to_owned(), what, found, expected }),
-    }
+    Ok(check_owner(path, owned)?)
 }

@@ -12,6 +12,7 @@
 //!  +-------------------------------------------------------------------
 //! ```
 
+use super::super::foreign::{self, ForeignFile};
 use super::{CheckpointConfig, CheckpointError};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use logothete_crypto::{Digest, DigestWriter};
@@ -139,7 +140,7 @@ impl TableFault {
         match self {
             Self::Host(error) => Some(error.into()),
             Self::Damaged => None,
-            Self::Version(found) => Some(CheckpointError::Version { path, found, expected: VERSION }),
+            Self::Version(found) => Some(ForeignFile::Version { path, found, expected: VERSION }.into()),
         }
     }
 }
@@ -165,11 +166,9 @@ impl StoredCheckpoint {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, TableFault> {
-        // The version first: it says what the rest is.
-        let version = bytes.strip_prefix(&MAGIC).and_then(|rest| U32::ref_from_prefix(rest).ok());
-        let (version, _) = version.ok_or(TableFault::Damaged)?;
-        if version.get() != VERSION {
-            return Err(TableFault::Version(version.get()));
+        let version = foreign::version(bytes, MAGIC).ok_or(TableFault::Damaged)?;
+        if version != VERSION {
+            return Err(TableFault::Version(version));
         }
         let (layout, rest) = Layout::ref_from_prefix(bytes).map_err(|_| TableFault::Damaged)?;
         if layout.digest != digest_of(bytes) || layout.reserved != [0; 3] || layout.reserved_too.get() != 0 {

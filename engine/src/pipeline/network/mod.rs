@@ -9,6 +9,7 @@ mod group_path;
 mod handshake;
 mod introductions;
 mod link;
+mod quota;
 mod rotation;
 #[cfg(test)]
 mod tests;
@@ -19,18 +20,25 @@ use super::ReplicaFacts;
 use super::outbox::{Departures, Outgoing};
 use crate::authentication::{Incoming, PacketFacts, Refused, RefusedCounters, Sealer, Verifier};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
-use crate::wire::Audience;
+use crate::replica::Quorum;
 use crate::wire::packet::MAGIC_ANNOUNCEMENT;
+use crate::wire::{Audience, Kind};
 use group_path::GroupPath;
 use introductions::Introductions;
 use logothete_crypto::KeyRing;
 use logothete_transport::HostError;
 use logothete_transport::datagram::{Endpoint, Received};
 use logothete_transport::pool::{Frame, Pool};
+use quota::{Excess, Lane, Quotas};
 use rotation::Rotation;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
+
+/// Whether a message's kind brings nodes or pages of a state.
+fn is_of_state(kind: u8) -> bool {
+    kind == Kind::StateNodes as u8 || kind == Kind::StatePages as u8
+}
 
 /// Datagrams taken from the endpoint at a time.
 const RECEIVE_BATCH: usize = 64;
@@ -80,6 +88,9 @@ pub struct Network {
     message: Vec<u8>,
     announcements: AnnouncementCounts,
     received: Vec<Received>,
+    /// Of those, what is verified after the replicas' packets.
+    received_later: Vec<(Received, Lane)>,
+    quotas: Quotas,
     unsendable: u64,
 }
 
@@ -110,6 +121,11 @@ impl Network {
     pub fn new(config: NetworkConfig) -> Self {
         let (replicas, clients) = (config.replicas.len(), config.clients);
         let announced_to = replicas;
+        let isolated_max = match config.own {
+            Principal::Replica(_) => Quorum::of(replicas).map_or(0, Quorum::faults),
+            // One replica sends a subscriber all entries, and the others hardly anything.
+            Principal::Client(_) => 0,
+        };
         Self {
             own: config.own,
             cluster: config.cluster,
@@ -129,6 +145,8 @@ impl Network {
             message: Vec::new(),
             announcements: AnnouncementCounts::default(),
             received: Vec::with_capacity(RECEIVE_BATCH),
+            received_later: Vec::with_capacity(RECEIVE_BATCH),
+            quotas: Quotas::new(clients, isolated_max),
             unsendable: 0,
         }
     }
@@ -142,31 +160,54 @@ impl Network {
     pub(super) fn receive_frames(&mut self, now_ns: u64, mut take: impl FnMut(Frame, PacketFacts)) -> usize {
         let mut received = std::mem::take(&mut self.received);
         let count = self.endpoint.receive(&mut received, RECEIVE_BATCH);
+        let mut later = std::mem::take(&mut self.received_later);
         for datagram in received.drain(..) {
-            match datagram.frame.first_chunk::<4>() {
-                Some(&MAGIC_ANNOUNCEMENT) => self.on_announcement(&datagram, now_ns),
-                _ => {
-                    if let Some(facts) = self.verify(&datagram, now_ns)
-                        && !self.on_link_packet(&datagram, facts, now_ns)
-                    {
-                        take(datagram.frame, facts);
-                    }
-                }
+            if datagram.frame.first_chunk::<4>() == Some(&MAGIC_ANNOUNCEMENT) {
+                self.on_announcement(&datagram, now_ns);
+                continue;
+            }
+            // What replicas say is verified before what clients say (`protocol.md RB-3`).
+            let lane = Lane::of(&datagram, &self.replicas, &self.clients);
+            if lane.goes_first() {
+                self.receive_one(datagram, lane, now_ns, &mut take);
+            } else {
+                later.push((datagram, lane));
             }
         }
-        self.received = received;
+        later.drain(..).for_each(|(datagram, lane)| self.receive_one(datagram, lane, now_ns, &mut take));
+        (self.received, self.received_later) = (received, later);
         count
     }
 
-    fn verify(&mut self, datagram: &Received, now_ns: u64) -> Option<PacketFacts> {
+    fn receive_one(&mut self, datagram: Received, lane: Lane, now_ns: u64, take: &mut impl FnMut(Frame, PacketFacts)) {
+        if let Err(excess) = self.quotas.take(lane, datagram.frame.len(), now_ns) {
+            self.verifier.count(match excess {
+                Excess::Quota => Refused::Quota,
+                Excess::Isolated => Refused::Isolated,
+            });
+            return;
+        }
+        if let Some(facts) = self.verify(&datagram, lane, now_ns)
+            && !self.on_link_packet(&datagram, facts, now_ns)
+        {
+            take(datagram.frame, facts);
+        }
+    }
+
+    fn verify(&mut self, datagram: &Received, lane: Lane, now_ns: u64) -> Option<PacketFacts> {
         let from_replica = || self.replicas.contains(&datagram.from);
         let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica();
         match self.verifier.verify(&self.keys, &datagram.frame, relayed) {
             Ok(incoming) => {
-                if let Incoming::Packet(packet) = incoming
-                    && let Principal::Client(id) = packet.sender()
-                {
-                    self.clients[usize::from(id.0)] = Some(datagram.from);
+                if let Incoming::Packet(packet) = incoming {
+                    match packet.sender() {
+                        Principal::Client(id) => self.clients[usize::from(id.0)] = Some(datagram.from),
+                        // Pages of a state come because they were asked for, and may be many.
+                        Principal::Replica(id) if !packet.body().first().is_some_and(|kind| is_of_state(*kind)) => {
+                            self.quotas.on_authentic(id);
+                        }
+                        Principal::Replica(_) => {}
+                    }
                 }
                 Some(incoming.facts())
             }
@@ -182,6 +223,10 @@ impl Network {
                 if let Some(peer) = self.peer_index(sender.code()) {
                     self.introductions.want(peer, now_ns);
                 }
+                None
+            }
+            Err((Refused::TagBad, _)) => {
+                self.quotas.on_tag_bad(lane, now_ns);
                 None
             }
             Err(_) => None,
@@ -215,6 +260,7 @@ impl Network {
     /// # Errors
     /// The host's networking is broken.
     pub fn on_duty_end(&mut self, now_ns: u64) -> Result<(), HostError> {
+        self.quotas.on_duty_end(now_ns);
         self.rotate_where_due(now_ns);
         if self.introductions.deadline_ns() <= now_ns {
             self.announce(now_ns);
@@ -280,6 +326,7 @@ impl Network {
             datagrams_sent: datagrams.sent.value(),
             datagrams_received: datagrams.received.value(),
             refused: *self.verifier.refused(),
+            isolated: self.quotas.isolated(),
         }
     }
 

@@ -404,3 +404,39 @@ fn no_packet_is_lost_to_rotations_under_a_seeded_network() {
         }
     }
 }
+
+/// `protocol.md RB-3`, `RB-4`: a client whose tags are wrong is soon not looked at any more, and nobody else notices.
+#[test]
+fn bad_tags_use_up_their_clients_share_and_nobody_elses() {
+    let mut world = World::new(FanOut::Unicast, 0);
+    assert!(world.turn_until(500, World::settled));
+    // The driver's address is known by an authentic packet of it.
+    world.say(4, &chatter());
+    world.turn();
+    let (sent, replica) = (400, world.networks[4].replicas[0]);
+    for _ in 0..sent {
+        let mut frame = world.pool[4].take().expect("frames come back");
+        let message = chatter();
+        frame.capacity_bytes_mut()[HEADER_BYTES..HEADER_BYTES + message.len()].copy_from_slice(&message);
+        let audience = Audience::Replicas(ReplicaSet::only(ReplicaId(0)));
+        let outgoing = Outgoing { frame, body_bytes: message.len(), audience, message_count: 1 };
+        let mut frame = world.networks[4].seal(outgoing);
+        let last = frame.len() - 1;
+        frame.capacity_bytes_mut()[last] ^= 1;
+        world.networks[4].endpoint.send(frame, replica);
+        world.networks[4].endpoint.flush().unwrap();
+        world.networks[0].receive(world.now_ns, |_| panic!("its tag is wrong"));
+    }
+    let refused = *world.networks[0].refused();
+    assert_eq!(refused.of(Refused::TagBad) + refused.of(Refused::Quota), sent);
+    assert!((40..100).contains(&refused.of(Refused::TagBad)), "{}", refused.of(Refused::TagBad));
+    let before = world.taken[0];
+    (1..4).for_each(|from| world.say(from, &chatter()));
+    world.say(5, &chatter());
+    world.turn();
+    assert_eq!(world.taken[0], before + 4, "the others are heard");
+    (0..300).for_each(|_| world.turn());
+    world.say(4, &chatter());
+    world.turn();
+    assert_eq!(world.taken[0], before + 5, "and so is the client, a little later");
+}

@@ -51,6 +51,8 @@ pub struct Synchroniser {
     expired: Option<(u64, u32)>,
     /// The primary of the present view is suspected.
     suspects: bool,
+    /// Something else than time speaks against it.
+    complaint: bool,
     /// The new view is waited for until then.
     new_view_due_ns: Option<u64>,
 }
@@ -78,14 +80,20 @@ impl Synchroniser {
     pub fn suspects(&mut self, now_ns: u64, waiting_since_ns: Option<u64>) -> bool {
         let Some(since) = waiting_since_ns.filter(|since| self.due_ns(*since) <= now_ns) else {
             self.expired = None;
-            self.suspects = false;
-            return false;
+            self.suspects = self.complaint;
+            return self.suspects;
         };
         debug_assert!(since <= now_ns);
         let (first_ns, cycles) = self.expired.get_or_insert((now_ns, 0));
         *cycles += 1;
-        self.suspects = *cycles > SUSPICION_CYCLES && now_ns - *first_ns >= SUSPICION_CONFIRM_NS;
+        let confirmed = *cycles > SUSPICION_CYCLES && now_ns - *first_ns >= SUSPICION_CONFIRM_NS;
+        self.suspects = confirmed || self.complaint;
         self.suspects
+    }
+
+    /// Whether something else than time speaks against the primary (`protocol.md RB-6` to `RB-8`).
+    pub fn note_complaint(&mut self, complaint: bool) {
+        self.complaint = complaint;
     }
 
     /// What [`Synchroniser::suspects`] said last.
@@ -99,11 +107,16 @@ impl Synchroniser {
         silent.min(since_ns + self.latency_max_ns())
     }
 
+    /// When half of the time of a request that waits since `since_ns` is over.
+    pub fn half_time_ns(&self, since_ns: u64) -> u64 {
+        since_ns + (self.due_ns(since_ns) - since_ns) / 2
+    }
+
     /// When the replica is to look again.
     pub fn deadline_ns(&self, waiting_since_ns: Option<u64>) -> u64 {
         let new_view = self.new_view_due_ns.unwrap_or(u64::MAX);
         let suspicion = match (self.expired, waiting_since_ns) {
-            _ if self.suspects => u64::MAX,
+            _ if self.suspects && self.expired.is_some() => u64::MAX,
             (Some((first_ns, cycles)), _) => {
                 // Spread the cycles over the time of confirmation.
                 first_ns
@@ -119,6 +132,7 @@ impl Synchroniser {
     pub fn on_view_left(&mut self) {
         self.expired = None;
         self.suspects = false;
+        self.complaint = false;
         self.new_view_due_ns = None;
     }
 

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 /// Runs one replica in the foreground, until SIGINT or SIGTERM.
 ///
-/// Prints one line that begins with `ready` once it receives.
+/// Prints one line that begins with `ready` once it receives. A replica that has forgotten what it promised, because its
+/// data directory is empty or its journal is damaged, is refused without --rejoin.
 #[derive(clap::Args)]
 #[command(after_help = "Example: logothete replica --config /tmp/cluster/cluster.toml --id 0")]
 pub struct Arguments {
@@ -26,8 +27,8 @@ pub struct Arguments {
     network: NetworkOverrides,
     #[command(flatten)]
     threads: ArrangementOverride,
-    /// Recover from the other replicas: for a replica whose journal was lost or is damaged
-    #[arg(long, hide = true)]
+    /// Recover from the other replicas: for a replica whose journal was lost or is damaged, or that keeps none and ran before
+    #[arg(long)]
     rejoin: bool,
     #[command(flatten)]
     parent: Parent,

@@ -1,13 +1,9 @@
 //! `logothete rotate-keys`: new session keys everywhere, now.
 
 use crate::failure::Failure;
-use crate::options::parse_duration;
-use crate::output::{print_line, write_json};
+use crate::operator::{Question, no_answer};
 use logothete_engine::client::rotation::{KeyStatus, rotate_keys};
-use logothete_engine::cluster::{Cluster, init};
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Replaces the session keys of all replicas, and so of every driver, now.
 ///
@@ -17,15 +13,8 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = "Example: logothete rotate-keys --config /tmp/cluster/cluster.toml")]
 pub struct Arguments {
-    /// The cluster.toml, with the operator's key beside it
-    #[arg(long, value_name = "DIR/cluster.toml")]
-    config: PathBuf,
-    /// How long to wait for answers
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
-    timeout: Duration,
-    /// Write the answers to FILE as JSON (- for standard output, instead of the lines)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    question: Question,
 }
 
 /// Runs the command.
@@ -34,18 +23,9 @@ pub struct Arguments {
 ///
 /// When a replica does not answer.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let cluster = Cluster::load(&arguments.config)?;
-    let operator = init::operator_identity(&arguments.config, &cluster)?;
-    let answers =
-        rotate_keys(&cluster, operator, arguments.timeout).map_err(|error| Failure::Failed(error.to_string()))?;
-    if let Some(path) = &arguments.json {
-        write_json(path, &to_json(&answers))?;
-    }
-    if arguments.json.as_deref() != Some(Path::new("-")) {
-        for (id, answer) in answers.iter().enumerate() {
-            print_line(&line(id, answer.as_ref()))?;
-        }
-    }
+    let question = &arguments.question;
+    let answers = question.ask(&question.cluster()?, rotate_keys)?;
+    question.say(|| to_json(&answers), answers.iter().enumerate().map(|(id, answer)| line(id, answer.as_ref())))?;
     let missing: Vec<String> =
         answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(id, _)| id.to_string()).collect();
     if missing.is_empty() {
@@ -79,7 +59,7 @@ fn line(id: usize, answer: Option<&KeyStatus>) -> String {
 
 fn to_json(answers: &[Option<KeyStatus>]) -> serde_json::Value {
     let replicas = answers.iter().enumerate().map(|(id, answer)| match answer {
-        None => json!({ "id": id, "reachable": false }),
+        None => no_answer(id),
         Some(status) => json!({
             "id": id,
             "reachable": true,
@@ -100,6 +80,7 @@ fn to_json(answers: &[Option<KeyStatus>]) -> serde_json::Value {
 mod tests {
     use super::*;
     use logothete_engine::numbers::ReplicaId;
+    use std::time::Duration;
 
     #[test]
     fn each_answer_is_one_line() {

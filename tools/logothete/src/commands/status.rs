@@ -1,16 +1,16 @@
 //! `logothete status`: how the replicas fare.
 
 use crate::failure::Failure;
-use crate::options::parse_duration;
-use crate::output::{print_line, write_json};
+use crate::operator::{Question, no_answer};
+use crate::output::print_line;
 use crate::trial::measure::counters_files;
 use logothete_engine::client::status::{RejectCounts, RejectedBy, ReplicaStatus, query, query_rejects};
-use logothete_engine::cluster::{Cluster, init};
+use logothete_engine::cluster::Cluster;
 use logothete_engine::numbers::{ClientId, Principal};
 use logothete_engine::replica::Progress;
 use logothete_transport::counters::{Counters, Liveness};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// A process that gave no sign of life for this long is shown as silent: a hundred times the interval at which it gives
@@ -27,21 +27,14 @@ const OWN_WORD: &str = "(each line is that replica's own word)";
 #[derive(clap::Args)]
 #[command(after_help = "Example: logothete status --config /tmp/cluster/cluster.toml")]
 pub struct Arguments {
-    /// The cluster.toml, with the operator's key beside it
-    #[arg(long, value_name = "DIR/cluster.toml")]
-    config: PathBuf,
-    /// How long to wait for answers
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
-    timeout: Duration,
+    #[command(flatten)]
+    question: Question,
     /// Also print whom each replica rejects for what
     #[arg(long)]
     rejects: bool,
     /// Also print the counters of the cluster's processes on this host
     #[arg(long)]
     counters: bool,
-    /// Write the answers to FILE as JSON (- for standard output, instead of the table)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -50,38 +43,25 @@ pub struct Arguments {
 ///
 /// When too few replicas answer, or they differ.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let cluster = Cluster::load(&arguments.config)?;
-    let operator = init::operator_identity(&arguments.config, &cluster)?;
-    let answers = query(&cluster, operator, arguments.timeout).map_err(|error| Failure::Failed(error.to_string()))?;
+    let question = &arguments.question;
+    let cluster = question.cluster()?;
+    let answers = question.ask(&cluster, query)?;
     let finding = judge(&cluster, &answers);
-    let rejects = if arguments.rejects {
-        let operator = init::operator_identity(&arguments.config, &cluster)?;
-        let told = query_rejects(&cluster, operator, arguments.timeout);
-        Some(told.map_err(|error| Failure::Failed(error.to_string()))?)
-    } else {
-        None
-    };
-    if let Some(path) = &arguments.json {
+    let rejects = if arguments.rejects { Some(question.ask(&cluster, query_rejects)?) } else { None };
+    let value = || {
         let mut value = to_json(&cluster, &answers, &finding);
         if let Some(rejects) = &rejects {
             value["rejects"] = rejects_json(rejects);
         }
-        write_json(path, &value)?;
-    }
-    if arguments.json.as_deref() != Some(Path::new("-")) {
-        for line in table(&cluster, &answers) {
-            print_line(&line)?;
-        }
-        print_line(OWN_WORD)?;
-        for line in &finding.remarks {
-            print_line(line)?;
-        }
-        for line in rejects.iter().flat_map(|rejects| rejects_table(rejects)) {
-            print_line(&line)?;
-        }
-    }
+        value
+    };
+    let mut lines = table(&cluster, &answers);
+    lines.push(OWN_WORD.to_owned());
+    lines.extend_from_slice(&finding.remarks);
+    lines.extend(rejects.iter().flat_map(|rejects| rejects_table(rejects)));
+    question.say(value, lines)?;
     if arguments.counters {
-        print_counters(&arguments.config, &cluster)?;
+        print_counters(&question.config, &cluster)?;
     }
     match finding.failure {
         None => Ok(()),
@@ -297,7 +277,7 @@ fn rejects_json(rejects: &[Option<RejectCounts>]) -> serde_json::Value {
 
 fn to_json(cluster: &Cluster, answers: &[Option<ReplicaStatus>], finding: &Finding) -> serde_json::Value {
     let replicas = answers.iter().enumerate().map(|(id, answer)| match answer {
-        None => json!({ "id": id, "reachable": false }),
+        None => no_answer(id),
         Some(status) => json!({
             "id": id,
             "reachable": true,

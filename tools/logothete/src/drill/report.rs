@@ -75,7 +75,7 @@ impl Report {
 
     /// The longest time without acknowledgements of every round.
     fn gaps_ns(&self) -> Vec<u64> {
-        self.runs.iter().flat_map(|run| run.gaps.rounds.iter().map(|gap| gap.length_ns())).collect()
+        self.runs.iter().flat_map(|run| run.load.gaps.rounds.iter().map(|gap| gap.length_ns())).collect()
     }
 
     fn sum(&self, value: impl Fn(&Outcome) -> u64) -> u64 {
@@ -84,13 +84,13 @@ impl Report {
 
     fn latencies(&self) -> PhaseLatencies {
         let mut all = PhaseLatencies::default();
-        self.runs.iter().for_each(|run| all.add(&run.latencies));
+        self.runs.iter().for_each(|run| all.add(&run.load.latencies));
         all
     }
 
     fn throughput(&self) -> f64 {
-        let measured_ns = self.sum(|run| run.measured_ns).max(1);
-        self.sum(|run| run.latencies.count()) as f64 / measured_ns as f64 * 1e9
+        let measured_ns = self.sum(|run| run.load.measured_ns).max(1);
+        self.sum(|run| run.load.latencies.count()) as f64 / measured_ns as f64 * 1e9
     }
 
     /// The worst growth of each process over all runs.
@@ -128,7 +128,7 @@ impl Report {
             "sessions": sessions,
             "outstanding": outstanding,
             "payload_bytes": payload_bytes,
-            "times": self.runs.iter().map(|run| run.gaps.rounds.len().max(1)).sum::<usize>(),
+            "times": self.runs.iter().map(|run| run.load.gaps.rounds.len().max(1)).sum::<usize>(),
             "gaps_ns": gaps,
             "acknowledgement_gap_max_ns": {
                 "median": if gaps.is_empty() { 0 } else { median(&gaps) },
@@ -137,11 +137,11 @@ impl Report {
             "gaps_explained": explained,
             "latency_ns": phases,
             "operations_acknowledged": latencies.count(),
-            "operations_failed": self.sum(|run| run.failed),
-            "operations_refused": self.sum(|run| run.refused),
-            "reconnections": self.sum(|run| run.reconnections),
+            "operations_failed": self.sum(|run| run.load.failed),
+            "operations_refused": self.sum(|run| run.load.refused),
+            "reconnections": self.sum(|run| run.load.reconnections),
             "entries_checked": self.sum(|run| run.entries_checked),
-            "load_held_back_ns": self.sum(|run| run.held_back_ns),
+            "load_held_back_ns": self.sum(|run| run.load.held_back_ns),
             "view_changes": self.sum(|run| run.view_changes),
             "lost": self.sum(|run| run.violations.lost),
             "duplicated": self.sum(|run| run.violations.duplicated),
@@ -191,7 +191,7 @@ impl Report {
                 lines.push(line("", all.join(", ")));
             }
         }
-        let worst = self.runs.iter().max_by_key(|run| run.gaps.longest.first().map(|gap| gap.length_ns()));
+        let worst = self.runs.iter().max_by_key(|run| run.load.gaps.longest.first().map(|gap| gap.length_ns()));
         if let Some(text) = worst.and_then(|run| run.gaps_explained.first()) {
             lines.push(line("", text.clone()));
         }
@@ -223,11 +223,11 @@ fn judge(subject: &Subject, run: &mut Outcome) {
     if subject.view_kept && run.view_changes > 0 {
         run.problems.push(format!("the view changed {} times, without a fault of the primary", run.view_changes));
     }
-    if subject.undisturbed && run.failed > 0 {
-        run.problems.push(format!("{} operations failed", run.failed));
+    if subject.undisturbed && run.load.failed > 0 {
+        run.problems.push(format!("{} operations failed", run.load.failed));
     }
-    if subject.undisturbed && run.reconnections > 0 {
-        run.problems.push(format!("{} sessions ended and had to be opened again", run.reconnections));
+    if subject.undisturbed && run.load.reconnections > 0 {
+        run.problems.push(format!("{} sessions ended and had to be opened again", run.load.reconnections));
     }
     if run.violations.total() > run.violations.told.len() as u64 {
         run.problems.push(format!(
@@ -240,6 +240,7 @@ fn judge(subject: &Subject, run: &mut Outcome) {
 #[cfg(test)]
 mod tests {
     use super::super::figures::Gaps;
+    use super::super::load::LoadFigures;
     use super::super::shared::Phase;
     use super::*;
 
@@ -263,10 +264,8 @@ mod tests {
         let mut latencies = PhaseLatencies::default();
         latencies.record(Phase::Before, 1000);
         Outcome {
-            gaps,
+            load: LoadFigures { gaps, latencies, measured_ns: 500_000_000, ..LoadFigures::default() },
             gaps_explained: vec![String::from("because")],
-            latencies,
-            measured_ns: 500_000_000,
             view_changes: 1,
             orders_agree: true,
             catch_up_ns: vec![7],
@@ -297,7 +296,8 @@ mod tests {
     #[test]
     fn what_a_drill_forbids_is_a_problem() {
         let strict = Subject { view_kept: true, undisturbed: true, ..subject() };
-        let disturbed = Outcome { failed: 3, reconnections: 2, ..run(10) };
+        let mut disturbed = run(10);
+        (disturbed.load.failed, disturbed.load.reconnections) = (3, 2);
         let failure = Report::new(strict, vec![disturbed], 9).failure().expect("a failure");
         for part in ["the view changed 1 times", "3 operations failed", "2 sessions ended"] {
             assert!(failure.contains(part), "{failure}");

@@ -1,7 +1,6 @@
 //! One run of a drill: the cluster, the threads beside it, and what they found.
 
 use super::cluster::{DrillCluster, check_stop};
-use super::figures::{Gaps, PhaseLatencies};
 use super::history::Violations;
 use super::ledger::Ledger;
 use super::load::{LoadFigures, LoadPlan};
@@ -74,22 +73,10 @@ pub struct RunPlan {
 /// What a run found.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Times without acknowledgements.
-    pub gaps: Gaps,
-    /// Each of the longest in words.
+    /// What the load measured.
+    pub load: LoadFigures,
+    /// Each of its longest times without acknowledgements in words.
     pub gaps_explained: Vec<String>,
-    /// Latencies by phase.
-    pub latencies: PhaseLatencies,
-    /// Measured time.
-    pub measured_ns: u64,
-    /// Operations that ended without a position, and may be in the order all the same.
-    pub failed: u64,
-    /// Operations that the cluster refused for lack of capacity.
-    pub refused: u64,
-    /// Sessions that had to be opened again.
-    pub reconnections: u64,
-    /// How long the load waited for the subscribers.
-    pub held_back_ns: u64,
     /// Entries that were read and checked.
     pub entries_checked: u64,
     /// What the order has wrong.
@@ -346,7 +333,7 @@ impl<'a> Run<'a> {
     /// When the replicas cannot be asked, a process died, or `stop` is set.
     pub fn finish(&mut self) -> Result<Outcome, Failure> {
         self.tell("the load ends");
-        let figures = self.end_load()?;
+        let mut load = self.end_load()?;
         self.tell("everything retained is read again");
         let end = match self.stuck {
             true => self.shared.acknowledged_end(),
@@ -359,7 +346,7 @@ impl<'a> Run<'a> {
         self.compare_replicas()?;
         self.progress.end();
         let mut outcome = std::mem::take(&mut self.outcome);
-        outcome.problems.extend(figures.misuse);
+        outcome.problems.extend(load.misuse.take());
         for reading in readings {
             outcome.problems.extend(reading.failure);
             outcome.problems.extend(reading.violations.told.iter().map(ToString::to_string));
@@ -369,14 +356,8 @@ impl<'a> Run<'a> {
             }
         }
         outcome.problems.extend(lock(&self.ledger).verdict());
-        outcome.gaps_explained = figures.gaps.longest.iter().map(|gap| outcome.story.explain(*gap)).collect();
-        outcome.gaps = figures.gaps;
-        outcome.latencies = figures.latencies;
-        outcome.measured_ns = figures.measured_ns;
-        outcome.failed = figures.failed;
-        outcome.refused = figures.refused;
-        outcome.reconnections = figures.reconnections;
-        outcome.held_back_ns = figures.held_back_ns;
+        outcome.gaps_explained = load.gaps.longest.iter().map(|gap| outcome.story.explain(*gap)).collect();
+        outcome.load = load;
         Ok(outcome)
     }
 

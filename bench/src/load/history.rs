@@ -12,7 +12,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::load::Failure;
+use super::target::Failure;
 
 /// Writes a history. Errors of the writer are kept until [`HistoryWriter::finish`], so that the load is not disturbed.
 #[derive(Debug)]
