@@ -25,8 +25,55 @@ pub const BATCH_REQUESTS_MAX: usize = 256;
 /// The most operations in a request: bounds the work that one request can cause.
 pub const REQUEST_OPERATIONS_MAX: usize = 2048;
 
-/// The most bytes that one replica keeps in request bodies, all clients together.
+/// The most bytes that one replica keeps in request bodies, all clients together, where no request is longer than a packet. Half of it is for
+/// requests that wait.
 pub const BODIES_BYTES_MAX: usize = 256 << 20;
+
+/// The longest entry or value that can be configured, and the default where memory allows it: 1 MiB. What is longer belongs into a store,
+/// and its name into the order.
+pub const OPERATION_BYTES_MAX: usize = 1 << 20;
+
+/// The most bytes of bodies where requests are longer than a packet: two windows of 256 numbers with one request of 1 MiB each, twice over
+/// what they take on loopback. A configuration that needs more is refused.
+pub const BODIES_BYTES_LARGE_MAX: usize = 1 << 30;
+
+/// The most parts of a request: 1 MiB and the longest key, in the pieces that the smallest datagrams carry to the most replicas, are 1408.
+pub const PARTS_MAX: usize = 2048;
+
+/// The memory of a request in parts is a multiple of this: a page of the host, so that requests of almost one size use the same memory.
+pub const LARGE_BODY_STEP_BYTES: usize = 4096;
+
+/// Parts of a request of which no other came for this long are forgotten: twice [`RETRANSMIT_MAX_NS`], so that a correct client's never are.
+pub const PARTS_PATIENCE_NS: u64 = 2 * RETRANSMIT_MAX_NS;
+
+/// Requests whose parts a replica collects without a proof that the client sent any of them, at a time.
+pub const PARTS_UNPROVEN_MAX: usize = 8;
+
+/// Requests of one client whose parts a replica collects at a time, however short they are.
+pub const PARTS_UNFINISHED_MAX: usize = 64;
+
+/// The bytes of parts that a client sends at once: a sixtieth of a receive buffer of 4 MiB.
+pub const PARTS_BURST_BYTES: usize = 64 * 1024;
+
+/// How long a client waits between such bursts: 256 MB/s.
+pub const PARTS_PACE_NS: u64 = 250_000;
+
+/// The longest wait between bursts of a client whose requests in parts had to be sent again: it doubles for each, and halves for each that
+/// needed it not. 4 MB/s.
+pub const PARTS_PACE_MAX_NS: u64 = 64 * PARTS_PACE_NS;
+
+/// The bytes of long results that a replica sends in one turn, to all clients together: with what else a turn sends, they fit its frames.
+pub const PARTS_TURN_BYTES: usize = 4 * PARTS_BURST_BYTES;
+
+/// What a byte more of a request adds to the wait before it is sent again: 100 MB/s.
+pub const RETRANSMIT_BYTE_NS: u64 = 10;
+
+/// The bytes of requests in parts that a client has under way, at most: what is on its way to a replica fits its receive buffer. A replica has
+/// at most as much on its way to a client.
+pub const LARGE_BYTES_IN_FLIGHT: usize = 4 << 20;
+
+/// The results in parts that a client collects from one replica at a time: as many as it asks for at once.
+pub const RESULT_PARTS_UNFINISHED_MAX: usize = 4;
 
 /// The widest window `L`: a status message has a bit for each number of it.
 pub const WINDOW_MAX: u64 = 512;
@@ -163,6 +210,9 @@ pub const FAIR_BATCHES: u32 = 4;
 
 /// A request is forwarded to a primary again after this: a primary that has it proposes it sooner.
 pub const FORWARD_RETRY_NS: u64 = 20_000_000;
+
+/// A request of more packets than this is forwarded again after as many times as it has so many.
+pub const FORWARD_BURST_PACKETS: usize = 64;
 
 /// How often time-outs double while views change in vain: the shortest to about a minute.
 pub const DOUBLINGS_MAX: u32 = 11;
@@ -393,6 +443,15 @@ const _: () = {
     assert!(
         BODIES_BYTES_MAX / (8 * WINDOW_MAX as usize) >= DATAGRAM_BYTES_MAX && FETCH_ANSWER_BYTES >= DATAGRAM_BYTES_MAX
     );
+    assert!(
+        (OPERATION_BYTES_MAX + crate::service::kv::COMMAND_OVERHEAD_BYTES_MAX)
+            .div_ceil(DATAGRAM_BYTES_MIN - 48 - REPLICAS_MAX * 20 - 72 - 64)
+            <= PARTS_MAX
+            && PARTS_MAX.is_multiple_of(64)
+            && PARTS_MAX / 8 + 64 <= DATAGRAM_BYTES_MIN - 48 - REPLICAS_MAX * 20
+    );
+    assert!(PARTS_PATIENCE_NS > RETRANSMIT_MAX_NS && PARTS_BURST_BYTES >= DATAGRAM_BYTES_MAX);
+    assert!(LARGE_BYTES_IN_FLIGHT >= OPERATION_BYTES_MAX + crate::service::kv::COMMAND_OVERHEAD_BYTES_MAX);
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_ANSWER_NS << STATUS_ANSWER_DOUBLINGS <= STATUS_STUCK_MAX_NS);

@@ -8,7 +8,7 @@ use logothete_engine::journal::birth::{BIRTH_TEXT, DataDirectory};
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::pipeline::{counters_path, run_replica};
 use logothete_engine::service::ServiceKind;
-use logothete_engine::service::kv::{Command, Outcome};
+use logothete_engine::service::kv::{COMMAND_HEADER_BYTES, COMMAND_OVERHEAD_BYTES_MAX, Command, Outcome};
 use logothete_transport::counters::Counters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -21,6 +21,8 @@ struct LocalCluster {
     stops: Vec<Arc<AtomicBool>>,
     threads: Vec<JoinHandle<()>>,
     session: std::path::PathBuf,
+    transport: Transport,
+    arrangement: Arrangement,
 }
 
 impl LocalCluster {
@@ -34,46 +36,101 @@ impl LocalCluster {
         arrangement: Arrangement,
         change: impl FnOnce(&mut Cluster),
     ) -> Self {
+        Self::start_without(None, service, transport, arrangement, change)
+    }
+
+    /// Without one of the replicas, which [`LocalCluster::start_replica`] starts later.
+    fn start_late(
+        service: ServiceKind,
+        arrangement: Arrangement,
+        late: usize,
+        change: impl FnOnce(&mut Cluster),
+    ) -> Self {
+        Self::start_without(Some(late), service, Transport::Mmsg, arrangement, change)
+    }
+
+    fn start_without(
+        late: Option<usize>,
+        service: ServiceKind,
+        transport: Transport,
+        arrangement: Arrangement,
+        change: impl FnOnce(&mut Cluster),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plan = init::Plan { service, journal: Journal::Off, ..init::Plan::default() };
         let mut generated = init::generate(&plan, &mut logothete_crypto::os_entropy).unwrap();
         change(&mut generated.cluster);
-        let (ready, started) = mpsc::channel();
-        let (mut stops, mut threads) = (Vec::new(), Vec::new());
         let replicas = generated.replicas.len();
+        let session = DriverLocal::standard(directory.path(), 0).session;
+        let mut cluster =
+            Self { directory, generated, stops: Vec::new(), threads: Vec::new(), session, transport, arrangement };
         for id in 0..replicas {
-            let stop = Arc::new(AtomicBool::new(false));
-            stops.push(stop.clone());
-            let (cluster, ready) = (generated.cluster.clone(), ready.clone());
-            let identity = copy(&generated.replicas[id]);
-            let local = ReplicaLocal {
-                transport,
-                arrangement,
-                idle: Idle::Adaptive,
-                ..ReplicaLocal::standard(directory.path(), id as u8)
-            };
             // As `init` leaves it: the replica has never sent anything.
-            std::fs::create_dir_all(&local.data_directory).unwrap();
-            std::fs::write(DataDirectory::birth_marker(&local.data_directory), BIRTH_TEXT).unwrap();
-            threads.push(std::thread::spawn(move || {
-                let announce = &mut |_: &_| ready.send(()).unwrap();
-                let id = ReplicaId(id as u8);
-                run_replica(&cluster, &local, id, identity, false, &stop, announce, &mut |_| {}).unwrap();
-            }));
+            let local = ReplicaLocal::standard(cluster.directory.path(), id as u8).data_directory;
+            std::fs::create_dir_all(&local).unwrap();
+            std::fs::write(DataDirectory::birth_marker(&local), BIRTH_TEXT).unwrap();
         }
+        cluster.start_without_one(late);
+        cluster
+    }
+
+    /// Starts all processes.
+    fn start_all(&mut self) {
+        self.start_without_one(None);
+    }
+
+    fn start_without_one(&mut self, late: Option<usize>) {
+        let (ready, started) = mpsc::channel();
+        let replicas = self.generated.replicas.len();
+        for id in (0..replicas).filter(|id| Some(*id) != late) {
+            self.start_replica_with(id, ready.clone());
+        }
+        self.start_driver(ready);
+        for _ in 0..=replicas - usize::from(late.is_some()) {
+            started.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+    }
+
+    /// Ends all processes.
+    fn stop(&mut self) {
+        self.stops.drain(..).for_each(|stop| stop.store(true, Ordering::Relaxed));
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+
+    fn start_replica_with(&mut self, id: usize, ready: mpsc::Sender<()>) {
         let stop = Arc::new(AtomicBool::new(false));
-        stops.push(stop.clone());
-        let local = DriverLocal { transport, ..DriverLocal::standard(directory.path(), 0) };
-        let session = local.session.clone();
-        let (cluster, identity) = (generated.cluster.clone(), copy(&generated.clients[0]));
-        threads.push(std::thread::spawn(move || {
+        self.stops.push(stop.clone());
+        let cluster = self.generated.cluster.clone();
+        let identity = copy(&self.generated.replicas[id]);
+        let local = ReplicaLocal {
+            transport: self.transport,
+            arrangement: self.arrangement,
+            idle: Idle::Adaptive,
+            ..ReplicaLocal::standard(self.directory.path(), id as u8)
+        };
+        self.threads.push(std::thread::spawn(move || {
+            let announce = &mut |_: &_| ready.send(()).unwrap();
+            let id = ReplicaId(id as u8);
+            run_replica(&cluster, &local, id, identity, false, &stop, announce, &mut |_| {}).unwrap();
+        }));
+    }
+
+    /// Starts a replica that was left out at first.
+    fn start_replica(&mut self, id: usize) {
+        let (ready, started) = mpsc::channel();
+        self.start_replica_with(id, ready);
+        started.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    fn start_driver(&mut self, ready: mpsc::Sender<()>) {
+        let stop = Arc::new(AtomicBool::new(false));
+        self.stops.push(stop.clone());
+        let local = DriverLocal { transport: self.transport, ..DriverLocal::standard(self.directory.path(), 0) };
+        let (cluster, identity) = (self.generated.cluster.clone(), copy(&self.generated.clients[0]));
+        self.threads.push(std::thread::spawn(move || {
             let announce = &mut |_: &_| ready.send(()).unwrap();
             run_driver(&cluster, &local, ClientId(0), identity, &stop, announce).unwrap();
         }));
-        for _ in 0..=replicas {
-            started.recv_timeout(Duration::from_secs(10)).unwrap();
-        }
-        Self { directory, generated, stops, threads, session }
     }
 
     fn options() -> Options {
@@ -97,8 +154,7 @@ impl LocalCluster {
 
 impl Drop for LocalCluster {
     fn drop(&mut self) {
-        self.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
-        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+        self.stop();
         assert!(self.directory.path().exists());
     }
 }
@@ -322,5 +378,150 @@ fn a_silent_replica_stops_neither_reads_nor_writes() {
         assert_eq!(Outcome::decode(&result), Ok(Outcome::Value(&long)));
         let result = session.call(&get(b"key")).unwrap();
         assert_eq!(Outcome::decode(&result), Ok(Outcome::Value(&long)));
+    }
+}
+
+/// What an entry of so many bytes holds, at this place.
+fn patterned(number: usize, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at / 5 + number * 31) as u8).collect()
+}
+
+/// `protocol.md LR-1`, `LR-2`, `LR-6`: entries of up to 1 MiB between small ones, with a replica that starts late and lacks the first of them.
+#[test]
+fn large_entries_are_read_back() {
+    let mut cluster = LocalCluster::start_late(ServiceKind::Log, Arrangement::Shared, 3, |_| {});
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let largest = session.operation_bytes_max();
+    assert_eq!(largest, 1 << 20);
+    let sizes = [1, largest, 20, 40_000, 100_000, 3, largest - 1, 8, 8, 300_000, 5];
+    for (number, bytes) in sizes.into_iter().enumerate() {
+        if number == 4 {
+            cluster.start_replica(3);
+        }
+        assert_eq!(session.append(&patterned(number, bytes)).unwrap(), Position(number as u64));
+    }
+    assert!(matches!(session.append(&vec![0; largest + 1]), Err(ClientError::TooLarge { .. })));
+
+    let mut subscription = Subscription::connect(&cluster.session, Position(0), LocalCluster::options()).unwrap();
+    let (mut read, deadline) = (0, Instant::now() + Duration::from_secs(40));
+    while read < sizes.len() {
+        subscription
+            .poll(|entry| {
+                assert_eq!(entry.bytes, patterned(read, sizes[read]), "entry {read}");
+                read += 1;
+            })
+            .unwrap();
+        subscription.wait(Duration::from_millis(10)).unwrap();
+        assert!(Instant::now() < deadline, "{read} entries");
+    }
+    assert!(cluster.states_agree(), "the replica that came late has all of it");
+}
+
+/// Over datagrams of an Ethernet, several at once.
+#[test]
+fn large_entries_travel_in_small_datagrams() {
+    let cluster = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, Arrangement::Split, |cluster| {
+        cluster.datagram_bytes_max = 1472;
+    });
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let entries: Vec<Vec<u8>> = (0..12).map(|number| patterned(number, [200_000, 9][number % 2])).collect();
+    let mut submitted = entries.iter();
+    let (mut next, mut done, deadline) = (submitted.next(), 0, Instant::now() + Duration::from_secs(60));
+    while done < entries.len() {
+        if next.is_some_and(|entry| session.try_append(entry).is_ok()) {
+            next = submitted.next();
+        }
+        session.poll(|completion| done += usize::from(completion.result.is_ok())).unwrap();
+        session.wait(Duration::from_millis(1)).unwrap();
+        assert!(Instant::now() < deadline, "{done} are acknowledged");
+    }
+    let mut subscription = Subscription::connect(&cluster.session, Position(0), LocalCluster::options()).unwrap();
+    let mut read = 0;
+    while read < entries.len() {
+        subscription
+            .poll(|entry| {
+                assert_eq!(entry.bytes, entries[read], "entry {read}");
+                read += 1;
+            })
+            .unwrap();
+        subscription.wait(Duration::from_millis(10)).unwrap();
+        assert!(Instant::now() < deadline, "{read} entries");
+    }
+    assert!(cluster.states_agree());
+}
+
+/// `protocol.md JR-1`, `LR-2`: a journal keeps every packet of a large request, so that a power cut of the whole cluster loses none of it.
+#[test]
+fn large_entries_outlive_a_power_cut() {
+    let journal = |cluster: &mut Cluster| cluster.journal = Journal::Sync;
+    let mut cluster = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared, journal);
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let sizes = [5, 1 << 20, 70_000, 9];
+    for (number, bytes) in sizes.into_iter().enumerate() {
+        assert_eq!(session.append(&patterned(number, bytes)).unwrap(), Position(number as u64));
+    }
+    drop(session);
+    cluster.stop();
+    cluster.start_all();
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    assert_eq!(session.append(&patterned(4, 200_000)).unwrap(), Position(4));
+    let mut subscription = Subscription::connect(&cluster.session, Position(0), LocalCluster::options()).unwrap();
+    let (sizes, mut read, deadline) = ([5, 1 << 20, 70_000, 9, 200_000], 0, Instant::now() + Duration::from_secs(40));
+    while read < sizes.len() {
+        subscription
+            .poll(|entry| {
+                assert_eq!(entry.bytes, patterned(read, sizes[read]), "entry {read}");
+                read += 1;
+            })
+            .unwrap();
+        subscription.wait(Duration::from_millis(10)).unwrap();
+        assert!(Instant::now() < deadline, "{read} entries");
+    }
+    assert!(cluster.states_agree());
+}
+
+/// `protocol.md LR-1`, `LR-5`: values of 1 MiB under the longest key, read with and without being ordered; a byte more is refused.
+#[test]
+fn large_values_are_put_and_got() {
+    let cluster = LocalCluster::start(ServiceKind::KeyValue, Transport::Mmsg, Arrangement::Shared);
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let key = &[b'k'; COMMAND_OVERHEAD_BYTES_MAX - COMMAND_HEADER_BYTES];
+    let large = patterned(7, 1 << 20);
+    let (bytes, limit) = (put(key, &large).len() + 1, put(key, &large).len());
+    let refused = session.call(&put(key, &patterned(7, (1 << 20) + 1)));
+    assert!(
+        matches!(refused, Err(ClientError::TooLarge { bytes: b, limit: l }) if (b, l) == (bytes, limit)),
+        "{refused:?}"
+    );
+    for value in [&large[..], &large[..100_000], b"small", &large[..]] {
+        assert_eq!(Outcome::decode(&session.call(&put(key, value)).unwrap()), Ok(Outcome::Done));
+        assert_eq!(Outcome::decode(&session.query(&get(key)).unwrap()), Ok(Outcome::Value(value)));
+        assert_eq!(Outcome::decode(&session.call(&get(key)).unwrap()), Ok(Outcome::Value(value)));
+    }
+    cluster.stops[3].store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        assert_eq!(Outcome::decode(&session.call(&get(key)).unwrap()), Ok(Outcome::Value(&large)));
+    }
+}
+
+/// `protocol.md LR-7`: whoever asks for a small ring is told what does not fit it, and still gets every entry.
+#[test]
+fn a_small_ring_refuses_what_it_cannot_hold() {
+    let cluster = LocalCluster::start(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared);
+    let options = Options { requests_bytes: 1, subscription_bytes: 1, ..LocalCluster::options() };
+    let mut small = Session::connect(&cluster.session, options).unwrap();
+    let limit = small.operation_bytes_max();
+    assert!(limit < 1 << 20);
+    assert!(matches!(small.append(&vec![1; limit + 1]), Err(ClientError::TooLarge { .. })));
+    assert_eq!(small.append(&vec![1; limit]).unwrap(), Position(0));
+    let mut usual = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    let large = patterned(1, 1 << 20);
+    assert_eq!(usual.append(&large).unwrap(), Position(1));
+    let mut subscription = Subscription::connect(&cluster.session, Position(1), options).unwrap();
+    let (mut seen, deadline) = (false, Instant::now() + Duration::from_secs(20));
+    while !seen {
+        subscription.poll(|entry| seen = entry.bytes == large).unwrap();
+        subscription.wait(Duration::from_millis(10)).unwrap();
+        assert!(Instant::now() < deadline);
     }
 }

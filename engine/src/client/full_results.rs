@@ -1,7 +1,7 @@
 //! Whole results that replicas gave, kept until enough of them say by digest which one is right (`protocol.md CL-5`).
 
 use crate::numbers::ReplicaId;
-use logothete_crypto::Digest;
+use logothete_crypto::{Digest, digest};
 
 /// Whole results, at most one a replica; their memory is used again for the next request.
 #[derive(Debug, Default)]
@@ -40,6 +40,12 @@ impl FullResults {
         held.bytes.extend_from_slice(bytes);
     }
 
+    /// The digest of a result; of one that is kept already it is known.
+    pub(super) fn digest_of(&self, bytes: &[u8]) -> Digest {
+        let same = self.held[..self.used].iter().find(|held| held.bytes == bytes);
+        same.map_or_else(|| digest(bytes), |held| held.digest)
+    }
+
     /// The result of a digest.
     pub(super) fn find(&self, digest: &Digest) -> Option<&[u8]> {
         self.held[..self.used].iter().find(|held| held.digest == *digest).map(|held| &held.bytes[..])
@@ -49,7 +55,6 @@ impl FullResults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logothete_crypto::digest;
 
     #[test]
     fn a_replica_has_one_place_and_equal_results_share_one() {
@@ -63,6 +68,9 @@ mod tests {
         }
         assert_eq!(full.used, 2, "what one replica gives is bounded");
         assert_eq!(full.find(&digest(b"right")), Some(&b"right"[..]));
+        for bytes in [&b"right"[..], &[9], &[8], b""] {
+            assert_eq!(full.digest_of(bytes), digest(bytes));
+        }
         assert_eq!((full.find(&digest(&[8])), full.find(&digest(&[9]))), (None, Some(&[9][..])));
         full.clear();
         assert_eq!(full.find(&digest(b"right")), None);

@@ -9,6 +9,7 @@ mod full_results;
 mod operator;
 mod queries;
 mod requests;
+mod result_parts;
 pub mod rotation;
 mod round_trip;
 pub mod status;

@@ -2,12 +2,14 @@
 //! operation (`protocol.md RD-1` to `RD-4`).
 
 use super::full_results::FullResults;
+use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
 use crate::authentication::AuthenticatedPacket;
 use crate::limits::QUERIES_MAX;
 use crate::numbers::{Principal, ReplicaId};
 use crate::replica::Now;
 use crate::wire::Message;
+use crate::wire::parts::{ReplyPart, ResultOf};
 use crate::wire::query::{QUERY_OVERHEAD_BYTES, Query, QueryAnswer, QueryOutcome};
 use crate::wire::reply::Answer;
 use logothete_crypto::Digest;
@@ -79,14 +81,24 @@ pub struct Queries {
     next: u64,
     to_order: VecDeque<u64>,
     trips: RoundTrip,
+    result_parts: ResultParts,
     answered: u64,
     ordered: u64,
     result_bytes_max: usize,
+    reply_piece_bytes: usize,
 }
 
 impl Queries {
-    /// None yet. Nonces count up from `nonce_first`, so that no answer to a former process of the client counts for this one.
-    pub fn new(replicas: usize, quorum_weak: usize, quorum: usize, nonce_first: u64) -> Self {
+    /// None yet. Nonces count up from `nonce_first`, so that no answer to a former process of the client counts for this one. Results have at most
+    /// `result_bytes_max` bytes; those that fit no packet come in pieces of `reply_piece_bytes`.
+    pub fn new(
+        replicas: usize,
+        quorum_weak: usize,
+        quorum: usize,
+        nonce_first: u64,
+        reply_piece_bytes: usize,
+        result_bytes_max: usize,
+    ) -> Self {
         assert!((1..=quorum).contains(&quorum_weak) && quorum <= replicas);
         Self {
             replicas,
@@ -100,9 +112,11 @@ impl Queries {
             next: nonce_first,
             to_order: VecDeque::with_capacity(QUERIES_MAX),
             trips: RoundTrip::default(),
+            result_parts: ResultParts::new(replicas, reply_piece_bytes, result_bytes_max),
             answered: 0,
             ordered: 0,
             result_bytes_max: 0,
+            reply_piece_bytes,
         }
     }
 
@@ -166,9 +180,24 @@ impl Queries {
             return;
         }
         for (message, _) in packet.messages().flatten() {
-            if let Message::QueryAnswer(answer) = message {
-                self.on_answer(now, from, &answer, &mut finish);
+            match message {
+                Message::QueryAnswer(answer) => self.on_answer(now, from, &answer, &mut finish),
+                Message::ReplyPart(part) => self.on_part(now, from, &part, &mut finish),
+                _ => {}
             }
+        }
+    }
+
+    /// Takes a part of a result that fits no packet (`protocol.md LR-5`): the whole counts as the answer whose digest the replica gave, or as
+    /// its answer where that was lost.
+    fn on_part(&mut self, now: Now, from: ReplicaId, part: &ReplyPart<'_>, finish: &mut impl FnMut(Finished<'_>)) {
+        let ResultOf::Query(nonce) = part.of else { return };
+        if !(self.lowest..self.unsent).contains(&nonce) || self.at(nonce).stage != Stage::Asked {
+            return;
+        }
+        if let PartTaken::Whole(result) = self.result_parts.take(from, part) {
+            let outcome = QueryOutcome::Answered(Answer::Full(&result));
+            self.on_answer(now, from, &QueryAnswer { nonce, outcome }, finish);
         }
     }
 
@@ -204,7 +233,13 @@ impl Queries {
                 let (length, took_ns) = (result.len(), now.monotonic_ns.saturating_sub(asked.sent_ns));
                 self.result_bytes_max = self.result_bytes_max.max(length);
                 self.answered += 1;
-                self.trips.measured(took_ns);
+                self.result_parts.forget(ResultOf::Query(answer.nonce));
+                if length > self.reply_piece_bytes {
+                    // What takes several packets tells little of what one takes, and its memory is not kept for the next.
+                    self.at(answer.nonce).full = FullResults::default();
+                } else {
+                    self.trips.measured(took_ns);
+                }
             }
         }
         self.pass();
@@ -270,14 +305,16 @@ impl Queries {
 
 impl Asked {
     fn count(&mut self, from: ReplicaId, outcome: &QueryOutcome<'_>, weak: usize, quorum: usize) -> Outcome {
-        // A replica has one vote, its first; replicas that the cluster does not have have none.
-        let Some(place @ None) = self.verdicts.get_mut(usize::from(from.0)) else { return Outcome::Open };
+        // A replica has one vote, its first, but may give in full what it gave as a digest; replicas that the cluster does not have have none.
+        let Some(place) = self.verdicts.get_mut(usize::from(from.0)) else { return Outcome::Open };
         let verdict = match outcome {
             QueryOutcome::Answered(answer) => Verdict::Result(answer.digest()),
             QueryOutcome::Refused => Verdict::Refused,
             QueryOutcome::Declined => Verdict::Declined,
         };
-        *place = Some(verdict);
+        if *place.get_or_insert(verdict) != verdict {
+            return Outcome::Open;
+        }
         if let (QueryOutcome::Answered(Answer::Full(bytes)), Verdict::Result(digest)) = (outcome, verdict) {
             self.full.keep(from, digest, bytes);
         }
@@ -311,7 +348,7 @@ mod tests {
 
     /// Of a client of four replicas.
     fn queries() -> Queries {
-        Queries::new(4, 2, 3, FIRST)
+        Queries::new(4, 2, 3, FIRST, 1000, 4000)
     }
 
     fn asked(count: u64) -> Queries {

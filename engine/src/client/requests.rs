@@ -1,15 +1,20 @@
 //! Requests under way: numbered, sent to all replicas, sent again until enough of them say the same (`protocol.md CL-1` to `CL-6`, `CL-8`).
 
 use super::full_results::FullResults;
+use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
 use crate::authentication::{AuthenticatedPacket, RequestSigner};
-use crate::limits::REPLICAS_MAX;
+use crate::limits::{
+    PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_BYTE_NS, RETRANSMIT_MAX_NS,
+    RETRANSMIT_MIN_NS,
+};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
 use crate::replica::Now;
 use crate::wire::Message;
 use crate::wire::operation::Operations;
+use crate::wire::parts::{ReplyPart, RequestPart, ResultOf};
 use crate::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
-use crate::wire::request::{self, RequestName};
+use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, SIGNED_REQUEST_OVERHEAD_BYTES};
 use logothete_crypto::{Digest, digest};
 
 /// What is fixed at the start of a client.
@@ -29,6 +34,16 @@ pub struct ClientConfig {
     pub window: u64,
     /// The first incarnation to try; greater than any before, if clocks are right.
     pub incarnation: Incarnation,
+    /// The longest request message that travels in one packet.
+    pub request_packet_bytes_max: usize,
+    /// The bytes of a longer one that each part carries.
+    pub request_piece_bytes: usize,
+    /// The most bytes of longer ones that are under way.
+    pub large_bytes_max: usize,
+    /// The bytes of a result that each part carries, where it fits no packet.
+    pub reply_piece_bytes: usize,
+    /// The most bytes of the results of one request.
+    pub reply_bytes_max: usize,
 }
 
 /// Why a client cannot go on.
@@ -71,6 +86,9 @@ struct Outstanding {
     /// Of the same request as it was before it had to be signed; it may have been executed all the same (`protocol.md DM-6`).
     unsigned: Option<Digest>,
     operations_at: usize,
+    /// Of a request in parts: the next to send, and how many there are; both 0 of any other.
+    part_next: usize,
+    parts: usize,
     operation_count: usize,
     sent_first_ns: u64,
     resend_at_ns: u64,
@@ -81,13 +99,36 @@ struct Outstanding {
 }
 
 impl Outstanding {
+    /// Finds out how many parts its message travels in; none is sent yet.
+    fn cut(&mut self, config: &ClientConfig) {
+        let large = self.message.len() > config.request_packet_bytes_max;
+        self.parts = if large { self.message.len().div_ceil(config.request_piece_bytes) } else { 0 };
+        self.part_next = 0;
+    }
+
+    /// How long replies are waited for: what is longer takes longer to travel.
+    fn patience_ns(&self, trips: &RoundTrip) -> u64 {
+        trips.timeout_ns(self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
+    }
+
+    /// Whether it is known what the results are, and they are on their way, as others are before them: then it is not sent again, for the longest
+    /// time that requests wait at all.
+    fn awaits_results(&self, now_ns: u64, heard_ns: u64, config: &ClientConfig) -> bool {
+        heard_ns + RETRANSMIT_MIN_NS > now_ns
+            && now_ns < self.sent_first_ns + RETRANSMIT_MAX_NS
+            && self.votes.iter().flatten().any(|vote| self.is_decided(vote, config))
+    }
+
     /// Counts a reply, and returns the vote that its replica now has.
     fn count(&mut self, from: ReplicaId, reply: &Reply<'_>) -> Option<Vote> {
         let own = *self.digest.get_or_insert_with(|| digest(&self.message));
         if reply.request != own && Some(reply.request) != self.unsigned {
             return None;
         }
-        let results = reply.results.digest();
+        let results = match reply.results {
+            Answer::Full(bytes) => self.full.digest_of(bytes),
+            Answer::Digest(digest) => *digest,
+        };
         let request = reply.request;
         let vote = Vote { request, view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
         let place = self.votes.get_mut(usize::from(from.0))?;
@@ -133,7 +174,18 @@ pub struct Client {
     lowest: RequestNumber,
     next: RequestNumber,
     operations_in_flight: usize,
+    /// Of requests in parts.
+    large_bytes_in_flight: usize,
+    /// When the next burst of parts may leave, and how long the one after it waits.
+    parts_at_ns: u64,
+    parts_pace_ns: u64,
+    part_message: Vec<u8>,
+    result_parts: ResultParts,
     trips: RoundTrip,
+    /// Of requests in parts, from their last part on.
+    large_trips: RoundTrip,
+    /// When something new of a long result came last.
+    results_heard_ns: u64,
     superseding: [Incarnation; REPLICAS_MAX],
     /// The highest view that each replica reported.
     views: [View; REPLICAS_MAX],
@@ -157,7 +209,14 @@ impl Client {
             lowest: RequestNumber::OPEN,
             next: RequestNumber::OPEN,
             operations_in_flight: 0,
+            large_bytes_in_flight: 0,
+            parts_at_ns: 0,
+            parts_pace_ns: PARTS_PACE_NS,
+            part_message: Vec::new(),
+            result_parts: ResultParts::new(config.replicas, config.reply_piece_bytes, config.reply_bytes_max),
             trips: RoundTrip::default(),
+            large_trips: RoundTrip::default(),
+            results_heard_ns: 0,
             superseding: [Incarnation(0); REPLICAS_MAX],
             views: [View(0); REPLICAS_MAX],
             overloaded: 0,
@@ -170,6 +229,15 @@ impl Client {
     /// Whether a request can be submitted: the incarnation is open and the window has room.
     pub fn may_submit(&self) -> bool {
         self.open && self.next.0 - self.lowest.0 < self.config.window
+    }
+
+    /// Whether one with so many bytes of operations can be, beside what is under way: of requests in parts only so much is, so that what they
+    /// send fits a replica's receive buffer (`protocol.md LR-1`).
+    pub fn may_submit_bytes(&self, operations_bytes: usize) -> bool {
+        let overhead = if self.signs { SIGNED_REQUEST_OVERHEAD_BYTES } else { REQUEST_OVERHEAD_BYTES };
+        let bytes = overhead + operations_bytes;
+        let large = bytes > self.config.request_packet_bytes_max && self.large_bytes_in_flight > 0;
+        self.may_submit() && !(large && self.large_bytes_in_flight + bytes > self.config.large_bytes_max)
     }
 
     /// How many requests are outstanding.
@@ -206,23 +274,72 @@ impl Client {
         reported[self.config.replicas - self.config.quorum_weak]
     }
 
-    /// Makes a request of operations, and returns the message to send to all replicas.
+    /// Makes a request of operations. `send` takes a message to all replicas, which has to be alone in its packet; of a request in parts
+    /// [`Client::on_due`] sends those that `send` did not get.
     ///
     /// # Panics
     /// If [`Client::may_submit`] does not hold.
-    pub fn submit(&mut self, now: Now, operations: Operations<'_>) -> &[u8] {
+    pub fn submit(&mut self, now: Now, operations: Operations<'_>, mut send: impl FnMut(&[u8])) {
         assert!(self.may_submit(), "a request is submitted only when the window has room");
         self.operations_in_flight += operations.count();
         let number = self.next;
-        self.enter(now.monotonic_ns, number, operations.count(), operations.bytes())
+        self.enter(now.monotonic_ns, number, operations.count(), operations.bytes());
+        let request = self.at_mut(number);
+        if request.parts == 0 {
+            send(&request.message);
+        } else {
+            self.large_bytes_in_flight += self.at(number).message.len();
+            self.send_parts(now.monotonic_ns, &mut send);
+        }
+    }
+
+    /// Sends parts that were not sent yet, a burst at a time (`protocol.md LR-1`).
+    fn send_parts(&mut self, now_ns: u64, send: &mut impl FnMut(&[u8])) {
+        if self.large_bytes_in_flight == 0 || self.parts_at_ns > now_ns {
+            return;
+        }
+        let (config, incarnation, trips) = (self.config, self.incarnation, self.large_trips);
+        let mut part_message = std::mem::take(&mut self.part_message);
+        let mut bytes_left = PARTS_BURST_BYTES;
+        for number in self.lowest.0..self.next.0 {
+            let number = RequestNumber(number);
+            let request = self.at_mut(number);
+            while request.part_next < request.parts && !request.answered && bytes_left > 0 {
+                let name = RequestName { client: config.id, incarnation, number };
+                let whole = *request.digest.get_or_insert_with(|| digest(&request.message));
+                let (index, total_bytes) = (request.part_next, request.message.len());
+                let start = index * config.request_piece_bytes;
+                let bytes = &request.message[start..total_bytes.min(start + config.request_piece_bytes)];
+                part_message.clear();
+                RequestPart { name, digest: whole, total_bytes, index, bytes }.append(&mut part_message);
+                send(&part_message);
+                bytes_left = bytes_left.saturating_sub(part_message.len());
+                request.part_next += 1;
+                if request.part_next == request.parts {
+                    if request.tries == 1 {
+                        request.sent_first_ns = now_ns;
+                    }
+                    request.resend_at_ns = now_ns + request.patience_ns(&trips);
+                }
+            }
+        }
+        self.part_message = part_message;
+        if bytes_left < PARTS_BURST_BYTES {
+            self.parts_at_ns = now_ns + self.parts_pace_ns;
+        }
     }
 
     /// Sends what is due: the opening, or requests whose replies are overdue. `send` takes messages to all replicas.
     pub fn on_due(&mut self, now: Now, mut send: impl FnMut(&[u8])) {
+        self.send_parts(now.monotonic_ns, &mut send);
         for number in self.lowest.0..self.next.0 {
-            let trips = self.trips;
+            let (trips, config, heard_ns) = (self.trips, self.config, self.results_heard_ns);
             let request = self.at_mut(RequestNumber(number));
             if request.answered || request.resend_at_ns > now.monotonic_ns {
+                continue;
+            }
+            if request.awaits_results(now.monotonic_ns, heard_ns, &config) {
+                request.resend_at_ns = now.monotonic_ns + RETRANSMIT_MIN_NS;
                 continue;
             }
             if request.tries == 0 {
@@ -230,8 +347,16 @@ impl Client {
             }
             request.tries += 1;
             let again = request.tries > 1;
-            request.resend_at_ns = now.monotonic_ns + trips.timeout_ns(request.tries);
-            send(&request.message);
+            if request.parts == 0 {
+                request.resend_at_ns = now.monotonic_ns + trips.timeout_ns(request.tries);
+                send(&request.message);
+            } else {
+                // All parts again, as they come to their turn: which of them are lacking where, the client does not know.
+                request.part_next = 0;
+                request.resend_at_ns = u64::MAX;
+                // They are lost, or late: either way what follows is to come more slowly.
+                self.parts_pace_ns = (2 * self.parts_pace_ns).min(PARTS_PACE_MAX_NS);
+            }
             self.retransmitted += u64::from(again);
         }
     }
@@ -239,7 +364,10 @@ impl Client {
     /// When [`Client::on_due`] is to be called.
     pub fn deadline_ns(&self) -> u64 {
         let waiting = (self.lowest.0..self.next.0).map(|number| self.at(RequestNumber(number)));
-        waiting.filter(|request| !request.answered).map(|request| request.resend_at_ns).min().unwrap_or(u64::MAX)
+        let due = |request: &Outstanding| {
+            if request.part_next < request.parts { self.parts_at_ns } else { request.resend_at_ns }
+        };
+        waiting.filter(|request| !request.answered).map(due).min().unwrap_or(u64::MAX)
     }
 
     /// Takes a packet of a replica. `complete` is called for each request that is now answered, with its operations and results.
@@ -256,6 +384,7 @@ impl Client {
         for (message, _) in packet.messages().flatten() {
             match message {
                 Message::Reply(reply) => self.on_reply(now, from, &reply, &mut complete),
+                Message::ReplyPart(part) => self.on_reply_part(now, from, &part, &mut complete),
                 Message::Refusal(refusal) => self.on_refusal(now, from, refusal)?,
                 _ => {}
             }
@@ -276,30 +405,89 @@ impl Client {
         if reply.incarnation != self.incarnation || !self.is_outstanding(reply.number) {
             return;
         }
-        let config = self.config;
-        let request = self.at_mut(reply.number);
-        let Some(vote) = request.count(from, reply) else { return };
-        if !request.is_decided(&vote, &config) {
+        if let Some(vote) = self.at_mut(reply.number).count(from, reply) {
+            self.conclude(now, reply.number, &vote, complete);
+        }
+    }
+
+    /// Takes a part of results that fit no packet (`protocol.md LR-5`). Which results count, the replies say.
+    fn on_reply_part(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        part: &ReplyPart<'_>,
+        complete: &mut impl FnMut(Operations<'_>, &[u8]),
+    ) {
+        let ResultOf::Request(incarnation, number) = part.of else { return };
+        if incarnation != self.incarnation || !self.is_outstanding(number) {
             return;
         }
+        let taken = self.result_parts.take(from, part);
+        if !matches!(taken, PartTaken::Nothing) {
+            self.results_heard_ns = now.monotonic_ns;
+        }
+        let PartTaken::Whole(results) = taken else { return };
+        let request = self.at_mut(number);
+        request.full.keep(from, part.digest, &results);
+        let votes = request.votes;
+        for vote in votes.iter().flatten().filter(|vote| vote.results == part.digest) {
+            if self.conclude(now, number, vote, complete) {
+                return;
+            }
+        }
+    }
+
+    /// Completes a request for which enough replicas say what a vote says, if the results themselves are here; tells whether.
+    fn conclude(
+        &mut self,
+        now: Now,
+        number: RequestNumber,
+        vote: &Vote,
+        complete: &mut impl FnMut(Operations<'_>, &[u8]),
+    ) -> bool {
+        let config = self.config;
+        let request = self.at_mut(number);
+        if !request.is_decided(vote, &config) {
+            return false;
+        }
         // Without the results themselves it is sent again when its time is over, and then all replicas give them (`CL-5`).
-        let Some(results) = request.full.find(&vote.results) else { return };
-        if reply.number != RequestNumber::OPEN {
-            let operations = Operations::parse(&request.message[request.operations_at..], request.operation_count)
-                .expect("a client's own message holds what it was made of");
+        let Some(results) = request.full.find(&vote.results) else { return false };
+        let long = results.len() > config.reply_piece_bytes;
+        if number != RequestNumber::OPEN {
+            let operations =
+                Operations::from_checked(&request.message[request.operations_at..], request.operation_count);
             complete(operations, results);
         }
         request.answered = true;
-        let (once, took_ns) = (request.tries == 1, now.monotonic_ns.saturating_sub(request.sent_first_ns));
-        let count = request.operation_count;
+        if long {
+            request.full = FullResults::default();
+        }
+        // What takes several packets tells little of what one takes.
+        let ordinary = request.tries == 1 && request.parts == 0 && !long;
+        let at_first = request.tries == 1;
+        let took_ns = now.monotonic_ns.saturating_sub(request.sent_first_ns);
+        let (count, large_bytes) = (request.operation_count, if request.parts > 0 { request.message.len() } else { 0 });
+        if large_bytes > 0 {
+            request.message = Vec::new();
+        }
         self.operations_in_flight -= count;
-        self.open |= reply.number == RequestNumber::OPEN;
-        if once {
+        self.large_bytes_in_flight -= large_bytes;
+        self.open |= number == RequestNumber::OPEN;
+        self.result_parts.forget(ResultOf::Request(self.incarnation, number));
+        if ordinary {
             self.trips.measured(took_ns);
+        }
+        if large_bytes > 0 {
+            // Also of what was sent more than once: where all of them take longer than their time-out, none else would ever be measured.
+            self.large_trips.measured(took_ns);
+            if at_first {
+                self.parts_pace_ns = (self.parts_pace_ns / 2).max(PARTS_PACE_NS);
+            }
         }
         while self.lowest < self.next && self.at(self.lowest).answered {
             self.lowest = self.lowest.next();
         }
+        true
     }
 
     fn on_refusal(&mut self, now: Now, from: ReplicaId, refusal: &Refusal) -> Result<(), ClientFault> {
@@ -355,7 +543,13 @@ impl Client {
             request.operations_at = request.message.len() - operations.len();
             request.unsigned = Some(digest(&unsigned));
             request.digest = None;
-            request.resend_at_ns = now_ns;
+            // It is longer by its signature, and may fit one packet no longer.
+            let before = if request.parts > 0 { unsigned.len() } else { 0 };
+            request.cut(&self.config);
+            let large = request.parts > 0;
+            self.large_bytes_in_flight += if large { request.message.len() } else { 0 };
+            self.large_bytes_in_flight -= before;
+            request.resend_at_ns = if large { u64::MAX } else { now_ns };
         }
     }
 
@@ -366,14 +560,15 @@ impl Client {
     fn open_incarnation(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
         (self.lowest, self.next) = (RequestNumber::OPEN, RequestNumber::OPEN);
+        self.large_bytes_in_flight = 0;
         self.enter(0, RequestNumber::OPEN, 0, &[]);
         // Due at once.
         let opening = self.at_mut(RequestNumber::OPEN);
         (opening.tries, opening.resend_at_ns) = (0, 0);
     }
 
-    fn enter(&mut self, now_ns: u64, number: RequestNumber, count: usize, operations: &[u8]) -> &[u8] {
-        let (name, trips) = (self.name(number), self.trips);
+    fn enter(&mut self, now_ns: u64, number: RequestNumber, count: usize, operations: &[u8]) {
+        let (name, trips, config) = (self.name(number), self.trips, self.config);
         let at = (number.0 % self.outstanding.len() as u64) as usize;
         let request = &mut self.outstanding[at];
         request.number = number;
@@ -383,15 +578,16 @@ impl Client {
         append_request(&mut request.message, self.signs.then_some(&self.signer), name, count, operations);
         request.operations_at = request.message.len() - operations.len();
         request.operation_count = count;
+        request.cut(&config);
+        let large = request.parts > 0;
         request.sent_first_ns = now_ns;
         request.tries = 1;
-        request.resend_at_ns = now_ns + trips.timeout_ns(1);
+        request.resend_at_ns = if large { u64::MAX } else { now_ns + trips.timeout_ns(1) };
         request.digest = None;
         request.votes = [None; REPLICAS_MAX];
         request.full.clear();
         request.superseded = ReplicaSet::EMPTY;
         self.next = number.next();
-        &self.at(number).message
     }
 
     fn is_outstanding(&self, number: RequestNumber) -> bool {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::authentication::Signatures;
-use crate::limits::RETRANSMIT_INITIAL_NS;
+use crate::limits::{RETRANSMIT_INITIAL_NS, RETRANSMIT_MIN_NS};
 use crate::numbers::View;
 use crate::wire::operation::OperationsWriter;
 use logothete_crypto::Identity;
@@ -23,6 +23,11 @@ fn client_of(reads: bool) -> Client {
         reads,
         window: WINDOW,
         incarnation: INCARNATION,
+        request_packet_bytes_max: 1500,
+        request_piece_bytes: 1000,
+        large_bytes_max: 10_000,
+        reply_piece_bytes: 1000,
+        reply_bytes_max: 10_000,
     };
     Client::new(config, RequestSigner::new(Identity::from_secret_bytes([5; 32]), Digest::ZERO))
 }
@@ -86,7 +91,10 @@ fn opened_of(reads: bool) -> Client {
 fn submit(client: &mut Client, now: Now, bytes: &[u8]) -> Vec<u8> {
     let mut writer = OperationsWriter::new(1000);
     assert!(writer.try_push(1, 1, bytes));
-    client.submit(now, writer.operations()).to_vec()
+    let mut sent = Vec::new();
+    client.submit(now, writer.operations(), |message| sent.push(message.to_vec()));
+    assert_eq!(sent.len(), 1);
+    sent.remove(0)
 }
 
 fn due(client: &mut Client, now: Now) -> Vec<Vec<u8>> {
@@ -384,4 +392,136 @@ fn an_unsigned_request_that_was_executed_all_the_same_is_answered() {
         assert!(hear(&mut client, 3, &of(Digest([8; 32]))).is_empty());
         assert_eq!(hear(&mut client, 1, &of(first)).len(), 1);
     }
+}
+
+/// A request of 5000 bytes and more, with all that the client sent of it at once.
+fn submit_large(client: &mut Client, now: Now) -> Vec<Vec<u8>> {
+    let mut writer = OperationsWriter::new(1000);
+    assert!(writer.try_push_alone(1, 1, &[7; 5000]));
+    let mut sent = Vec::new();
+    client.submit(now, writer.operations(), |message| sent.push(message.to_vec()));
+    sent
+}
+
+/// `protocol.md LR-1`
+#[test]
+fn a_large_request_goes_in_parts_and_again_when_nobody_answers() {
+    let mut client = opened();
+    assert!(client.may_submit_bytes(1 << 20), "the first may have any size");
+    let sent = submit_large(&mut client, at(0));
+    let message = client.at(RequestNumber(1)).message.clone();
+    let mut whole = Vec::new();
+    for (index, bytes) in sent.iter().enumerate() {
+        let Ok(Message::RequestPart(part)) = Message::decode(bytes, Principal::Client(ClientId(5))) else {
+            panic!("it fits no packet")
+        };
+        assert_eq!((part.index, part.total_bytes, part.digest), (index, message.len(), digest(&message)));
+        whole.extend_from_slice(part.bytes);
+    }
+    assert_eq!(whole, message);
+    // Another large one waits for room, a small one does not.
+    assert!(!client.may_submit_bytes(5000) && client.may_submit_bytes(100));
+    let again_ns = client.deadline_ns();
+    assert!(again_ns >= RETRANSMIT_MIN_NS + message.len() as u64 * RETRANSMIT_BYTE_NS);
+    assert!(due(&mut client, Now { monotonic_ns: again_ns - 1, wall_ns: 0 }).is_empty());
+    let now = Now { monotonic_ns: again_ns, wall_ns: 0 };
+    let mut again = due(&mut client, now);
+    again.extend(due(&mut client, now));
+    assert_eq!((again, client.retransmitted()), (sent, 1));
+    for from in [0, 1] {
+        hear(&mut client, from, &reply(1, 2, b"result"));
+    }
+    assert_eq!((client.deadline_ns(), client.large_bytes_in_flight), (u64::MAX, 0));
+}
+
+/// `protocol.md LR-1`: a burst is bounded, and the next one waits.
+#[test]
+fn parts_leave_in_bursts() {
+    let mut client = opened();
+    let mut writer = OperationsWriter::new(1000);
+    assert!(writer.try_push_alone(1, 1, &vec![7; 3 * PARTS_BURST_BYTES]));
+    let (mut bytes, mut bursts, mut now_ns) = (0, 0, 0);
+    let mut burst = 0;
+    client.submit(at(0), writer.operations(), |message| burst += message.len());
+    while burst > 0 {
+        assert!(burst < PARTS_BURST_BYTES + 1100);
+        (bytes, bursts) = (bytes + burst, bursts + 1);
+        assert!(due(&mut client, Now { monotonic_ns: now_ns + PARTS_PACE_NS - 1, wall_ns: 0 }).is_empty());
+        now_ns += PARTS_PACE_NS;
+        burst = due(&mut client, Now { monotonic_ns: now_ns, wall_ns: 0 }).iter().map(Vec::len).sum();
+    }
+    assert!(bursts >= 3 && bytes > 3 * PARTS_BURST_BYTES);
+}
+
+/// `protocol.md LR-5`: the replies decide which result it is, and any replica's right copy of it counts.
+#[test]
+fn a_long_result_is_believed_by_digest_and_taken_from_anybody() {
+    let mut client = submitted(false);
+    let results = vec![5; 2500];
+    let (whole, of) = (digest(&results), ResultOf::Request(INCARNATION, RequestNumber(1)));
+    let by_digest = Reply { results: Answer::Digest(&whole), ..reply(1, 2, b"") };
+    assert!(hear(&mut client, 0, &by_digest).is_empty() && hear(&mut client, 1, &by_digest).is_empty());
+    let mut completed = Vec::new();
+    let wrong = vec![6; 2500];
+    for (from, bytes, named) in [(3, &wrong, whole), (3, &wrong, digest(&wrong)), (2, &results, whole)] {
+        assert!(completed.is_empty(), "what only a liar gives is not the result");
+        for part in crate::wire::parts::cut_result(of, named, bytes, 1000, 0) {
+            let complete = &mut |_: Operations<'_>, results: &[u8]| completed.push(results.to_vec());
+            client.on_reply_part(at(1), ReplicaId(from), &part, complete);
+        }
+    }
+    assert_eq!(completed, [results]);
+}
+
+/// `protocol.md LR-1`: where all large requests take longer than their time-out, the time-out grows, and parts leave more slowly until some need
+/// no second sending.
+#[test]
+fn large_requests_that_are_late_are_sent_again_less_and_less() {
+    const TAKES_NS: u64 = 300_000_000;
+    let mut client = opened();
+    let (mut now_ns, mut sent_again) = (0, Vec::new());
+    for number in 1..=12 {
+        let (begun_ns, before) = (now_ns, client.retransmitted());
+        let request = submit_large(&mut client, Now { monotonic_ns: now_ns, wall_ns: 0 });
+        assert!(request.len() > 1);
+        while client.deadline_ns() < begun_ns + TAKES_NS {
+            now_ns = now_ns.max(client.deadline_ns());
+            due(&mut client, Now { monotonic_ns: now_ns, wall_ns: 0 });
+        }
+        now_ns = begun_ns + TAKES_NS;
+        let answered = Now { monotonic_ns: now_ns, wall_ns: 0 };
+        for from in [0, 1] {
+            let reply = Reply {
+                request: digest(&client.at(RequestNumber(number)).message),
+                ..reply(number, 2 + number, b"result")
+            };
+            client.on_reply(answered, ReplicaId(from), &reply, &mut |_, _| {});
+        }
+        sent_again.push(client.retransmitted() - before);
+        if number == 1 {
+            assert!(client.parts_pace_ns > PARTS_PACE_NS, "what was lost, or late, is followed more slowly");
+        }
+    }
+    assert!(sent_again[0] >= 2 && sent_again[8..] == [0; 4], "{sent_again:?}");
+    assert_eq!(client.parts_pace_ns, PARTS_PACE_NS, "and at full pace again when nothing is");
+}
+
+/// `protocol.md LR-5`: while a decided result is on its way, or others before it, it is not asked for again; when nothing comes any more, it is.
+#[test]
+fn what_is_on_its_way_is_not_asked_for_again() {
+    let mut client = submitted(false);
+    let results = vec![5; 2500];
+    let (whole, of) = (digest(&results), ResultOf::Request(INCARNATION, RequestNumber(1)));
+    let by_digest = Reply { results: Answer::Digest(&whole), ..reply(1, 2, b"") };
+    assert!(hear(&mut client, 0, &by_digest).is_empty() && hear(&mut client, 1, &by_digest).is_empty());
+    let due_ns = client.deadline_ns();
+    let late = Now { monotonic_ns: due_ns, wall_ns: 0 };
+    let part = crate::wire::parts::cut_result(of, whole, &results, 1000, 0).next().unwrap();
+    client.on_reply_part(late, ReplicaId(2), &part, &mut |_, _| panic!("one part is not all"));
+    assert!(due(&mut client, late).is_empty(), "it comes");
+    assert_eq!(client.deadline_ns(), due_ns + RETRANSMIT_MIN_NS);
+    // The same part again is nothing new.
+    let later = Now { monotonic_ns: due_ns + RETRANSMIT_MIN_NS, wall_ns: 0 };
+    client.on_reply_part(later, ReplicaId(2), &part, &mut |_, _| panic!("one part is not all"));
+    assert_eq!(due(&mut client, later).len(), 1);
 }

@@ -4,9 +4,12 @@ use super::document::{Document, Section};
 use super::{Active, ConfigError, Fault, Journal, ServiceKind};
 use crate::limits::{self, REPLICAS_MAX};
 use crate::numbers::ClientId;
+use crate::replica::bodies::{PartShape, bodies_bytes_max};
+use crate::replica::engine_pages::clients_fitting;
 use crate::service::RESULT_HEADER_BYTES;
+use crate::service::kv::COMMAND_OVERHEAD_BYTES_MAX;
 use crate::wire::reply::REPLY_OVERHEAD_BYTES;
-use crate::wire::request::operation_bytes_max;
+use crate::wire::request::{lone_request_bytes, operation_bytes_max, request_bytes_max};
 use crate::wire::{Audience, packet};
 use logothete_crypto::{MacAlgorithm, PublicIdentity};
 use std::fmt;
@@ -36,6 +39,9 @@ pub struct Cluster {
     pub mac: MacAlgorithm,
     /// Most bytes of one datagram's payload.
     pub datagram_bytes_max: usize,
+    /// Most bytes of what one operation carries for its user: an entry of the log, or a value of the key-value service; the command around
+    /// a value has room of its own.
+    pub operation_bytes_max: usize,
     /// Sequence numbers from one checkpoint to the next; the window is twice as long.
     pub checkpoint_interval: u64,
     /// Most batches in flight.
@@ -133,6 +139,7 @@ impl Cluster {
         let service = read_choice::<ServiceKind>(&mut root, "service", "log, kv, null")?;
         let null_reply_bytes = root.integer("null_reply_bytes")?;
         let datagram_bytes_max = root.integer("datagram_bytes_max")?;
+        let operation_bytes_max = root.integer("operation_bytes_max")?;
         let checkpoint_interval = root.integer("checkpoint_interval")?;
         let pipeline_depth = root.integer("pipeline_depth")?;
         let batch_requests_max = root.integer("batch_requests_max")?;
@@ -144,7 +151,7 @@ impl Cluster {
         let mut multicast = root.required("multicast", multicast)?;
         let replicas = root.tables("replica")?;
         let clients = root.tables("client")?;
-        let cluster = Self {
+        let mut cluster = Self {
             cluster_id: root.required("cluster_id", id)?.0,
             faults: root.required("faults", faults)?,
             active: active.unwrap_or(Active::All),
@@ -153,6 +160,7 @@ impl Cluster {
             null_reply_bytes: null_reply_bytes.unwrap_or(0),
             mac: mac.unwrap_or_default(),
             datagram_bytes_max: datagram_bytes_max.unwrap_or(limits::DATAGRAM_BYTES_DEFAULT),
+            operation_bytes_max: operation_bytes_max.unwrap_or(limits::OPERATION_BYTES_MAX),
             checkpoint_interval: checkpoint_interval.unwrap_or(Self::CHECKPOINT_INTERVAL_DEFAULT),
             pipeline_depth: pipeline_depth.unwrap_or(Self::PIPELINE_DEPTH_DEFAULT),
             batch_requests_max: batch_requests_max.unwrap_or(Self::BATCH_REQUESTS_MAX_DEFAULT),
@@ -176,6 +184,9 @@ impl Cluster {
         };
         multicast.finish()?;
         root.finish()?;
+        if operation_bytes_max.is_none() {
+            cluster.operation_bytes_max = cluster.operation_bytes_fitting();
+        }
         Ok(cluster)
     }
 
@@ -209,15 +220,87 @@ impl Cluster {
         self.clients.len() - 1
     }
 
-    /// Most bytes of an operation.
-    pub fn operation_bytes_max(&self) -> usize {
-        operation_bytes_max(self.datagram_bytes_max, self.replicas.len())
+    /// Most bytes of an operation as applications submit it: what [`Cluster::operation_bytes_max`] counts, and around a value the header of
+    /// its command and a key of any length.
+    pub fn command_bytes_max(&self) -> usize {
+        match self.service {
+            ServiceKind::Log | ServiceKind::Null => self.operation_bytes_max,
+            ServiceKind::KeyValue => self.operation_bytes_max + COMMAND_OVERHEAD_BYTES_MAX,
+        }
+    }
+
+    /// Most bytes of a request message: what one packet carries, or the longest operation in a request of its own.
+    pub fn request_bytes_max(&self) -> usize {
+        self.request_packet_bytes_max().max(lone_request_bytes(self.command_bytes_max()))
+    }
+
+    /// Most bytes of a request message that travels in one packet.
+    pub fn request_packet_bytes_max(&self) -> usize {
+        request_bytes_max(self.datagram_bytes_max, self.replicas.len())
+    }
+
+    /// Most bytes of the results of one request. The ordered log answers each operation with a few bytes, so that one packet holds them; a
+    /// result of the others may be as long as an operation.
+    pub fn reply_bytes_max(&self) -> usize {
+        let packet = self.reply_packet_bytes_max();
+        match self.service {
+            ServiceKind::Log => packet,
+            ServiceKind::KeyValue | ServiceKind::Null => packet.max(RESULT_HEADER_BYTES + self.command_bytes_max()),
+        }
+    }
+
+    /// Most bytes of results that travel in one packet.
+    pub fn reply_packet_bytes_max(&self) -> usize {
+        packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0))) - REPLY_OVERHEAD_BYTES
     }
 
     /// Most bytes of the result of an operation that is alone in its request.
     pub fn result_bytes_max(&self) -> usize {
-        let reply = packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0)));
-        reply - REPLY_OVERHEAD_BYTES - RESULT_HEADER_BYTES
+        self.reply_bytes_max() - RESULT_HEADER_BYTES
+    }
+
+    /// How requests longer than a packet are cut.
+    pub fn part_shape(&self) -> PartShape {
+        PartShape::of(self.datagram_bytes_max, self.replicas.len())
+    }
+
+    /// The most bytes of request bodies that a replica keeps (`protocol.md BP-3`, `LR-3`).
+    pub fn bodies_bytes_max(&self) -> usize {
+        bodies_bytes_max(self.window(), self.part_shape().body_bytes(self.request_bytes_max()))
+    }
+
+    /// The default of [`Cluster::operation_bytes_max`]: the largest, or half of it as often as the memory for requests and replies needs it.
+    pub fn operation_bytes_fitting(&self) -> usize {
+        if self.check_ranges().is_err() {
+            // It is refused for another reason.
+            return limits::OPERATION_BYTES_MAX;
+        }
+        let least = operation_bytes_max(self.datagram_bytes_max, self.replicas.len());
+        let mut candidate = self.clone();
+        candidate.operation_bytes_max = limits::OPERATION_BYTES_MAX;
+        while candidate.operation_bytes_max > least && !candidate.fits_memory() {
+            candidate.operation_bytes_max = (candidate.operation_bytes_max / 2).max(least);
+        }
+        candidate.operation_bytes_max
+    }
+
+    /// Whether requests of the longest size have room with the others, and replies in the state.
+    pub(super) fn fits_memory(&self) -> bool {
+        self.fits_bodies() && self.fits_replies(self.client_window)
+    }
+
+    /// Whether the log's windows have room for a request of the longest size in each number, and each client for one that waits and one
+    /// that arrives.
+    pub(super) fn fits_bodies(&self) -> bool {
+        let body = self.part_shape().body_bytes(self.request_bytes_max());
+        let share = limits::BODIES_BYTES_MAX / 2 / self.clients.len().max(1);
+        let large = self.request_bytes_max() > self.request_packet_bytes_max();
+        !large || (self.bodies_bytes_max() <= limits::BODIES_BYTES_LARGE_MAX && 2 * body <= share)
+    }
+
+    /// Whether the state has room for so many replies of each client (`protocol.md SP-2`).
+    pub(super) fn fits_replies(&self, window: usize) -> bool {
+        clients_fitting(window as u64, self.reply_bytes_max() as u64) >= self.clients.len() as u64
     }
 
     /// Whether every replica is on the loopback interface.

@@ -36,6 +36,11 @@ impl Cluster {
             "# Payload of one datagram: 1472 for Ethernet, 8952 for jumbo frames, more on loopback (32768 is a good choice)."
         )?;
         writeln!(out, "datagram_bytes_max = {}", self.datagram_bytes_max)?;
+        writeln!(
+            out,
+            "# Longest entry of the log, or value of the key-value service; what does not fit a datagram travels in parts."
+        )?;
+        writeln!(out, "operation_bytes_max = {}", self.operation_bytes_max)?;
         writeln!(out, "# Sequence numbers from checkpoint to checkpoint; the window is twice as long.")?;
         writeln!(out, "checkpoint_interval = {}", self.checkpoint_interval)?;
         writeln!(out, "# Batches in flight, requests a batch, outstanding requests a client.")?;
@@ -81,6 +86,7 @@ impl Cluster {
         number(u64::from(self.faults));
         number(self.null_reply_bytes as u64);
         number(self.datagram_bytes_max as u64);
+        number(self.operation_bytes_max as u64);
         number(self.checkpoint_interval);
         number(self.pipeline_depth as u64);
         number(self.batch_requests_max as u64);

@@ -3,8 +3,6 @@
 use super::Fault;
 use super::agreed::{Cluster, MulticastGroups};
 use crate::limits::{self, CLIENTS_MAX, REPLICAS_MAX};
-use crate::replica::engine_pages::clients_fitting;
-use crate::service::RESULT_HEADER_BYTES;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +11,8 @@ use std::ops::RangeInclusive;
 const DATAGRAM_BYTES: RangeInclusive<usize> = limits::DATAGRAM_BYTES_MIN..=limits::DATAGRAM_BYTES_MAX;
 /// The window is twice the interval. Fewer than 8 would spend more on checkpoints than on ordering.
 const CHECKPOINT_INTERVAL: RangeInclusive<u64> = 8..=limits::WINDOW_MAX / 2;
+/// From 1 KiB, for which every datagram has room.
+const OPERATION_BYTES: RangeInclusive<usize> = 1024..=limits::OPERATION_BYTES_MAX;
 const BATCH_REQUESTS: RangeInclusive<usize> = 1..=limits::BATCH_REQUESTS_MAX;
 /// Every replica keeps this many replies of each client, as part of the replicated state.
 const CLIENT_WINDOW: RangeInclusive<usize> = 1..=1024;
@@ -30,6 +30,17 @@ impl Cluster {
     ///
     /// The first fault.
     pub fn check(&self) -> Result<(), Fault> {
+        self.check_ranges()?;
+        self.check_operations()?;
+        self.check_replies()?;
+        self.check_addresses()?;
+        self.check_multicast()?;
+        self.check_keys()?;
+        within("null_reply_bytes", self.null_reply_bytes, 0..=self.result_bytes_max())
+    }
+
+    /// Checks each number alone, so that others can be computed from them.
+    pub(super) fn check_ranges(&self) -> Result<(), Fault> {
         if self.cluster_id == 0 {
             let mend = "take any other number, at random";
             return Err(Fault::new("cluster_id", "\"0\"", "is zero", mend));
@@ -44,12 +55,8 @@ impl Cluster {
         within("clock_bound_ms", self.clock_bound_ms, CLOCK_BOUND_MS)?;
         within("retention_bytes", self.retention_bytes, RETENTION_BYTES)?;
         within("key_lifetime_s", self.key_lifetime_s, KEY_LIFETIME_S)?;
-        self.check_counts()?;
-        self.check_replies()?;
-        self.check_addresses()?;
-        self.check_multicast()?;
-        self.check_keys()?;
-        within("null_reply_bytes", self.null_reply_bytes, 0..=self.result_bytes_max())
+        within("operation_bytes_max", self.operation_bytes_max, OPERATION_BYTES)?;
+        self.check_counts()
     }
 
     fn check_counts(&self) -> Result<(), Fault> {
@@ -79,10 +86,22 @@ impl Cluster {
         Ok(())
     }
 
+    /// What travels in one packet can be ordered, and what does not has the memory that it needs (`protocol.md LR-3`).
+    fn check_operations(&self) -> Result<(), Fault> {
+        if self.fits_bodies() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            "operation_bytes_max",
+            self.operation_bytes_max,
+            format!("needs more than {} bytes of memory for requests at each replica", limits::BODIES_BYTES_LARGE_MAX),
+            format!("write {} or less, or make checkpoint_interval smaller", self.operation_bytes_fitting()),
+        ))
+    }
+
     /// The replies that are kept have their place in the state (`protocol.md SP-2`).
     fn check_replies(&self) -> Result<(), Fault> {
-        let reply_bytes_max = (self.result_bytes_max() + RESULT_HEADER_BYTES) as u64;
-        let fits = |window: usize| clients_fitting(window as u64, reply_bytes_max) >= self.clients.len() as u64;
+        let fits = |window: usize| self.fits_replies(window);
         if fits(self.client_window) {
             return Ok(());
         }
@@ -92,7 +111,7 @@ impl Cluster {
             "client_window",
             self.client_window,
             format!("keeps more replies of {clients} clients than the state has room for"),
-            format!("write {widest} or less, or make datagram_bytes_max smaller"),
+            format!("write {widest} or less, or make operation_bytes_max or datagram_bytes_max smaller"),
         ))
     }
 

@@ -115,7 +115,7 @@ fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<G
     };
     let replicas: Vec<Identity> = (0..count).map(|_| identity()).collect();
     let clients: Vec<Identity> = (0..=plan.drivers).map(|_| identity()).collect();
-    let cluster = Cluster {
+    let mut cluster = Cluster {
         cluster_id,
         faults: plan.faults,
         active: plan.active,
@@ -128,6 +128,7 @@ fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<G
         } else {
             limits::DATAGRAM_BYTES_DEFAULT
         },
+        operation_bytes_max: limits::OPERATION_BYTES_MAX,
         checkpoint_interval: Cluster::CHECKPOINT_INTERVAL_DEFAULT,
         pipeline_depth: Cluster::PIPELINE_DEPTH_DEFAULT,
         batch_requests_max: Cluster::BATCH_REQUESTS_MAX_DEFAULT,
@@ -150,6 +151,7 @@ fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<G
             .collect(),
         clients: clients.iter().map(Identity::public).collect(),
     };
+    cluster.operation_bytes_max = cluster.operation_bytes_fitting();
     cluster.check()?;
     Ok(Generated { cluster, replicas, clients })
 }

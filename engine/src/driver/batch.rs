@@ -5,7 +5,7 @@
 
 use crate::limits::REQUEST_OPERATIONS_MAX;
 use crate::service::{RESULT_BYTES_RESERVED, RESULT_HEADER_BYTES};
-use crate::wire::operation::{Operations, OperationsWriter};
+use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations, OperationsWriter};
 
 /// A request goes when it holds one in so many of the operations under way: about so many requests are then in flight.
 const REQUESTS_IN_FLIGHT: usize = 4;
@@ -14,17 +14,23 @@ const REQUESTS_IN_FLIGHT: usize = 4;
 #[derive(Debug)]
 pub(super) struct Batch {
     writer: OperationsWriter,
+    operations_bytes_max: usize,
     results_bytes_max: usize,
     result_bytes: usize,
     full: bool,
 }
 
 impl Batch {
-    /// Of at most so many bytes of operations, with at most so many bytes of results, of which each is expected to have
+    /// Of at most so many bytes of operations, or one that is longer, with at most so many bytes of results, of which each is expected to have
     /// `result_bytes`.
     pub(super) fn new(bytes_max: usize, results_bytes_max: usize, result_bytes: usize) -> Self {
-        let mut batch =
-            Self { writer: OperationsWriter::new(bytes_max), results_bytes_max, result_bytes: 0, full: false };
+        let mut batch = Self {
+            writer: OperationsWriter::new(bytes_max),
+            operations_bytes_max: bytes_max,
+            results_bytes_max,
+            result_bytes: 0,
+            full: false,
+        };
         batch.expect_results(result_bytes);
         batch
     }
@@ -39,10 +45,16 @@ impl Batch {
         fitting.clamp(1, REQUEST_OPERATIONS_MAX)
     }
 
-    /// Adds an operation; `false` if it has to wait for the next request.
+    /// Adds an operation; `false` if it has to wait for the next request. One that fits no packet has a request of its own
+    /// (`protocol.md LR-1`).
     pub(super) fn add(&mut self, session: u64, number: u64, bytes: &[u8]) -> bool {
-        let added = self.writer.count() < self.count_max() && self.writer.try_push(session, number, bytes);
-        self.full |= !added;
+        let large = OPERATION_HEADER_BYTES + bytes.len() > self.operations_bytes_max;
+        let added = if large {
+            self.writer.try_push_alone(session, number, bytes)
+        } else {
+            self.writer.count() < self.count_max() && self.writer.try_push(session, number, bytes)
+        };
+        self.full |= !added || large;
         added
     }
 
@@ -89,6 +101,20 @@ mod tests {
         assert!(batch.is_due(100_000), "a full request waits for nothing");
         batch.clear();
         assert!(!batch.is_due(0) && !batch.is_full());
+    }
+
+    /// `protocol.md LR-1`
+    #[test]
+    fn a_large_operation_has_a_request_of_its_own() {
+        let mut batch = Batch::new(100, 1200, 8);
+        assert!(batch.add(1, 1, b"small"));
+        assert!(!batch.add(1, 2, &[7; 5000]) && batch.is_full());
+        batch.clear();
+        assert!(batch.add(1, 2, &[7; 5000]) && batch.is_due(100_000));
+        assert!(!batch.add(1, 3, b"small") && !batch.add(1, 3, &[7; 5000]));
+        assert_eq!(batch.operations().iter().map(|operation| operation.bytes.len()).collect::<Vec<_>>(), [5000]);
+        batch.clear();
+        assert!(batch.add(1, 3, b"small") && !batch.is_full());
     }
 
     #[test]

@@ -18,20 +18,21 @@ mod session;
 use crate::authentication::{AuthenticatedPacket, Incoming, RequestSigner};
 use crate::client::{Client, ClientConfig, ClientFault, Finished, Queries, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
-use crate::limits::{SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
+use crate::limits::{BODIES_BYTES_MAX, LARGE_BYTES_IN_FLIGHT, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
-use crate::pipeline::{
-    Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network, reply_bytes_max,
-};
+use crate::pipeline::{Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network};
 use crate::replica::Now;
 use crate::service::{ResultsView, ServiceKind};
 use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
-use crate::wire::request::{SIGNED_REQUEST_OVERHEAD_BYTES, operation_bytes_max, request_bytes_max};
+use crate::wire::parts::reply_piece_bytes;
+use crate::wire::request::SIGNED_REQUEST_OVERHEAD_BYTES;
 use crate::wire::{Audience, Message};
 use batch::Batch;
-use logothete_client::record::{Eviction, Facts, ServiceKind as ServiceFact};
+use logothete_client::record::{
+    Eviction, Facts, ServiceKind as ServiceFact, entry_footprint_bytes, message_footprint_bytes,
+};
 use logothete_crypto::Identity;
-use logothete_transport::session::{Listener, ListenerConfig, SessionError};
+use logothete_transport::session::{Geometry, Listener, ListenerConfig, SessionError};
 use logothete_transport::{cores, counter_set};
 use session::{Session, SessionContext, Sinks};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,29 +78,42 @@ pub fn run_driver(
     opened.report.arrangement = Arrangement::Shared;
     opened.report.arrangement_reason = "a driver has one thread".to_owned();
     announce(&opened.report);
-    let operations_bytes_max = request_bytes_max(cluster.datagram_bytes_max, replicas) - SIGNED_REQUEST_OVERHEAD_BYTES;
+    let operations_bytes_max = cluster.request_packet_bytes_max() - SIGNED_REQUEST_OVERHEAD_BYTES;
+    let reply_piece_bytes = reply_piece_bytes(cluster.datagram_bytes_max);
     let result_bytes = if cluster.service == ServiceKind::Null { cluster.null_reply_bytes } else { 0 };
+    let client_config = ClientConfig {
+        id: client,
+        replicas,
+        quorum_weak: cluster.quorum_weak(),
+        quorum: cluster.quorum(),
+        reads: cluster.service.reads(),
+        window: cluster.client_window as u64,
+        incarnation: Incarnation(now.wall_ns),
+        request_packet_bytes_max: cluster.request_packet_bytes_max(),
+        request_piece_bytes: cluster.part_shape().piece_bytes,
+        large_bytes_max: LARGE_BYTES_IN_FLIGHT.min(BODIES_BYTES_MAX / 2 / cluster.clients.len()),
+        reply_piece_bytes,
+        reply_bytes_max: cluster.reply_bytes_max(),
+    };
     let mut driver = Driver {
-        client: Client::new(
-            ClientConfig {
-                id: client,
-                replicas,
-                quorum_weak: cluster.quorum_weak(),
-                quorum: cluster.quorum(),
-                reads: cluster.service.reads(),
-                window: cluster.client_window as u64,
-                incarnation: Incarnation(now.wall_ns),
-            },
-            signer,
+        client: Client::new(client_config, signer),
+        queries: Queries::new(
+            replicas,
+            cluster.quorum_weak(),
+            cluster.quorum(),
+            now.wall_ns,
+            reply_piece_bytes,
+            cluster.result_bytes_max(),
         ),
-        queries: Queries::new(replicas, cluster.quorum_weak(), cluster.quorum(), now.wall_ns),
-        batch: Batch::new(operations_bytes_max, reply_bytes_max(cluster), result_bytes),
+        batch: Batch::new(operations_bytes_max, cluster.reply_packet_bytes_max(), result_bytes),
         sessions: Sessions { open: Vec::new(), poll_first: 0, acknowledged_end: 0 },
         context: SessionContext {
             replicas,
             weak: cluster.quorum_weak(),
             service: cluster.service,
-            operation_bytes_max: operations_bytes_max - OPERATION_HEADER_BYTES,
+            operation_bytes_max: cluster.command_bytes_max(),
+            query_bytes_max: operations_bytes_max - OPERATION_HEADER_BYTES,
+            message_bytes_max: cluster.request_bytes_max(),
         },
         bounds: None,
         everybody: Audience::Replicas(ReplicaSet::first(replicas)),
@@ -112,6 +126,28 @@ pub fn run_driver(
     };
     let (network, outbox) = (opened.network, Outbox::new(opened.pool, cluster.datagram_bytes_max));
     driver.run(network, outbox, clock, Idler::new(local.idle), stop)
+}
+
+/// The smallest rings, whatever size an application asks for: the longest result and the longest entry always fit. A request that fits no
+/// ring is refused to the application at once, so that ring may be smaller (`protocol.md LR-7`).
+fn geometry_min(cluster: &Cluster) -> Geometry {
+    let least = (4 * cluster.datagram_bytes_max).next_power_of_two();
+    Geometry {
+        requests_bytes: least,
+        responses_bytes: message_footprint_bytes(cluster.result_bytes_max()).next_power_of_two().max(least),
+        subscription_bytes: entry_footprint_bytes(cluster.operation_bytes_max).next_power_of_two().max(least),
+    }
+}
+
+/// The rings of an application that asks for no size: for operations of any size.
+fn geometry(cluster: &Cluster) -> Geometry {
+    let (usual, least) = (ListenerConfig::default().geometry, geometry_min(cluster));
+    let longest = message_footprint_bytes(cluster.command_bytes_max()).next_power_of_two();
+    Geometry {
+        requests_bytes: usual.requests_bytes.max(least.requests_bytes).max(longest),
+        responses_bytes: usual.responses_bytes.max(least.responses_bytes),
+        subscription_bytes: usual.subscription_bytes.max(least.subscription_bytes),
+    }
 }
 
 counter_set! {
@@ -196,16 +232,16 @@ fn listening(cluster: &Cluster, now: Now) -> ListenerConfig {
             ServiceKind::KeyValue => ServiceFact::KeyValue,
             ServiceKind::Null => ServiceFact::Null,
         },
-        operation_bytes_max: operation_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()) as u32,
-        result_bytes_max: reply_bytes_max(cluster) as u32,
+        operation_bytes_max: cluster.command_bytes_max() as u32,
+        result_bytes_max: cluster.result_bytes_max() as u32,
     };
     ListenerConfig {
         // Session numbers of one start never meet those of another (`protocol.md DR-5`): they count up from the time of
         // the start.
         session_first: now.wall_ns,
         facts: facts.encode(),
-        // The longest result and the longest entry always fit, whatever size of rings an application asks for.
-        ring_bytes_min: (4 * cluster.datagram_bytes_max).next_power_of_two(),
+        geometry: geometry(cluster),
+        bytes_min: geometry_min(cluster),
         ..ListenerConfig::default()
     }
 }
@@ -288,7 +324,7 @@ impl Driver {
         }
         if self.sessions.open.iter().any(Session::follows) {
             for (message, _) in packet.messages().flatten() {
-                if matches!(message, Message::Runs(_) | Message::ChainAnswer(_)) {
+                if matches!(message, Message::Runs(_) | Message::RunPart(_) | Message::ChainAnswer(_)) {
                     for session in &mut self.sessions.open {
                         session.on_log_message(now.monotonic_ns, from, &message);
                     }
@@ -324,13 +360,13 @@ impl Driver {
             taken += self.fill_batch();
             taken += self.batch.operations().count() - before;
             let due = self.batch.is_due(self.client.operations_in_flight());
-            if !due || !self.client.may_submit() {
+            if !due || !self.client.may_submit_bytes(self.batch.operations().bytes().len()) {
                 let everybody = self.everybody;
                 self.queries.send(now, |query| outbox.add(everybody, query));
                 return taken;
             }
-            let request = self.client.submit(now, self.batch.operations());
-            outbox.add_alone(self.everybody, request);
+            let everybody = self.everybody;
+            self.client.submit(now, self.batch.operations(), |request| outbox.add_alone(everybody, request));
             self.batch.clear();
         }
     }

@@ -22,6 +22,10 @@ pub(super) struct SessionContext {
     pub(super) replicas: usize,
     pub(super) weak: usize,
     pub(super) operation_bytes_max: usize,
+    /// The longest query that fits a packet; a longer one is ordered at once.
+    pub(super) query_bytes_max: usize,
+    /// The longest request message.
+    pub(super) message_bytes_max: usize,
     pub(super) service: ServiceKind,
 }
 
@@ -154,6 +158,9 @@ impl Session {
                 held.push_back(Held::failed(number, Status::Unsupported));
                 true
             }
+            Ok(Request::Query { number, bytes }) if bytes.len() > context.query_bytes_max => {
+                batch.add(id, number, bytes)
+            }
             Ok(Request::Query { number, bytes }) => {
                 let free = queries.may_ask();
                 if free {
@@ -180,7 +187,8 @@ impl Session {
                 } else if !context.is_log() {
                     *ended = Some(End::Unsupported);
                 } else {
-                    *follower = Some(Follower::new(*stream_next, position, context.replicas, context.weak));
+                    let SessionContext { replicas, weak, message_bytes_max, .. } = *context;
+                    *follower = Some(Follower::new(*stream_next, position, replicas, weak, message_bytes_max));
                     *stream_next = stream_next.wrapping_add(1);
                 }
                 true
@@ -358,16 +366,27 @@ mod tests {
         (Session::new(server), client.join().unwrap(), listener)
     }
 
+    fn no_queries() -> Queries {
+        Queries::new(4, 2, 3, 0, 1000, 4000)
+    }
+
     fn take_requests(session: &mut Session, log: bool) -> bool {
         let service = if log { ServiceKind::Log } else { ServiceKind::KeyValue };
-        let mut queries = Queries::new(4, 2, 3, 0);
+        let mut queries = no_queries();
         let taken = take_into(session, service, &mut queries);
         assert_eq!(queries.asked(), 0);
         taken
     }
 
     fn take_into(session: &mut Session, service: ServiceKind, queries: &mut Queries) -> bool {
-        let context = SessionContext { replicas: 4, weak: 2, operation_bytes_max: 1000, service };
+        let context = SessionContext {
+            replicas: 4,
+            weak: 2,
+            operation_bytes_max: 1000,
+            query_bytes_max: 1000,
+            message_bytes_max: 2000,
+            service,
+        };
         let mut batch = Batch::new(4096, 4096, 0);
         session.take_requests(&context, Sinks { batch: &mut batch, queries, stream_next: &mut 0 })
     }
@@ -382,7 +401,7 @@ mod tests {
             Request::Query { number, bytes }.push(&mut client.requests).unwrap();
         }
         client.publish();
-        let mut queries = Queries::new(4, 2, 3, 0);
+        let mut queries = no_queries();
         assert!(take_into(&mut session, ServiceKind::KeyValue, &mut queries));
         assert_eq!(queries.asked(), 1);
         session.finish(2, Some(b"value"));
@@ -406,7 +425,7 @@ mod tests {
     fn queries_beyond_their_places_wait_in_the_ring() {
         let (mut session, mut client, _listener) = open(false);
         let get = Command::Get { key: b"k" }.encode_to_vec();
-        let mut queries = Queries::new(4, 2, 3, 0);
+        let mut queries = no_queries();
         while queries.may_ask() {
             queries.ask(9, 1, &get);
         }
@@ -415,7 +434,7 @@ mod tests {
         client.publish();
         assert!(take_into(&mut session, ServiceKind::KeyValue, &mut queries));
         assert_eq!(queries.asked(), asked);
-        let mut fresh = Queries::new(4, 2, 3, 0);
+        let mut fresh = no_queries();
         assert!(take_into(&mut session, ServiceKind::KeyValue, &mut fresh));
         assert_eq!(fresh.asked(), 1);
     }
@@ -425,9 +444,12 @@ mod tests {
     #[test]
     fn operations_wait_while_a_result_does() {
         let (mut session, mut client, _listener) = open(false);
-        let context = SessionContext { replicas: 4, weak: 2, operation_bytes_max: 1000, service: ServiceKind::Log };
+        let (operation_bytes_max, query_bytes_max, message_bytes_max) = (1000, 1000, 2000);
+        let service = ServiceKind::Log;
+        let context =
+            SessionContext { replicas: 4, weak: 2, operation_bytes_max, query_bytes_max, message_bytes_max, service };
         let taken = |session: &mut Session| {
-            let (mut batch, mut queries) = (Batch::new(4096, 4096, 0), Queries::new(4, 2, 3, 0));
+            let (mut batch, mut queries) = (Batch::new(4096, 4096, 0), Queries::new(4, 2, 3, 0, 1000, 4000));
             assert!(
                 session
                     .take_requests(&context, Sinks { batch: &mut batch, queries: &mut queries, stream_next: &mut 0 })

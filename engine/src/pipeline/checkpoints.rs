@@ -8,7 +8,7 @@ use logothete_crypto::Digest;
 use std::collections::VecDeque;
 
 /// Pages hashed in one duty cycle: a quarter of a mebibyte, some 100 µs.
-const PAGES_HASHED_MAX: usize = 64;
+pub(super) const PAGES_HASHED_MAX: usize = 64;
 
 /// A checkpoint that a peer asks for is kept so long after its last question.
 const KEPT_FOR_PEER_NS: u64 = 500_000_000;
@@ -86,6 +86,9 @@ impl Checkpoints {
     /// Lets go of what nobody needs: what is below the stable checkpoint and no peer asks for.
     pub(super) fn release(&mut self, stable: SequenceNumber, now_ns: u64) {
         self.stable = stable;
+        if self.held.len() == 1 {
+            return;
+        }
         // Where the log is ahead of the state, the newest state below is what there is.
         let below = self.held.iter().map(|held| held.sequence).filter(|held| *held <= stable).max();
         let kept_from = below.unwrap_or(stable);

@@ -94,6 +94,8 @@ counter_set! {
         disputes_received: disputes,
         /// Clients whose requests must be signed.
         clients_demoted: clients,
+        /// Memory of the requests that it keeps, those of which parts are missing included.
+        requests_held: bytes,
     }
 }
 
@@ -251,6 +253,7 @@ impl OrdererCounters {
         self.gauges.disputes_sent.set(replica.dispute_counts().sent);
         self.gauges.disputes_received.set(replica.dispute_counts().received);
         self.gauges.clients_demoted.set(replica.demoted_clients().count() as u64);
+        self.gauges.requests_held.set(replica.requests_held_bytes() as u64);
         self.rejects.publish(|reason| replica.rejects().of(reason));
         for (id, rejects) in self.rejects_of.iter().enumerate() {
             let of_replica = replica.rejects_by_sender().of_replica(ReplicaId(id as u8));

@@ -1,7 +1,7 @@
 //! The agents that order and execute: the replica's state machine, and the service behind it. They share a thread in every
 //! arrangement so far, because an executed batch is what lets the next one be proposed.
 
-use super::checkpoints::Checkpoints;
+use super::checkpoints::{Checkpoints, PAGES_HASHED_MAX};
 use super::counters::OrdererCounters;
 use super::keeper::MemoryError;
 use super::memory::Memory;
@@ -12,13 +12,15 @@ use super::{Core, ReplicaFacts};
 use crate::authentication::{AuthenticatedPacket, Incoming, Signatures};
 use crate::journal::birth::DataDirectory;
 use crate::journal::{Record, Trouble};
-use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
+use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use crate::replica::{Action, Event, Now, Output, Replica, ReplicaConfig, ScheduledRequest};
 use crate::service::{OrderedRequest, RESULT_HEADER_BYTES, Results, Service};
 use crate::state::transfer::CheckpointName;
 use crate::state::{Snapshot, State};
 use crate::wire::packet::body_bytes_max;
-use crate::wire::{Audience, Kind, Message};
+use crate::wire::report::ReportReply;
+use crate::wire::request::operations_stored;
+use crate::wire::{Audience, Kind};
 use logothete_crypto::Digest;
 
 /// Events kept for whoever asks; older ones are dropped.
@@ -27,6 +29,13 @@ const EVENTS_MAX: usize = 256;
 /// How a memory is made that begins with a checkpoint.
 type MakeMemory = dyn FnOnce(SequenceNumber, Snapshot) -> Result<Memory, MemoryError> + Send;
 
+/// A report that waits for the digest of the state that it is of.
+struct Pending {
+    asked: Vec<(ClientId, u64)>,
+    report: ReportReply,
+    state: Snapshot,
+}
+
 /// A replica with its service.
 pub struct Orderer {
     replica: Replica,
@@ -34,6 +43,7 @@ pub struct Orderer {
     checkpoints: Checkpoints,
     transfer: StateTransfer,
     reader: Reader,
+    reporting: Option<Pending>,
     output: Output,
     doing: Output,
     events: Vec<Event>,
@@ -65,6 +75,7 @@ impl Orderer {
             replica,
             executor,
             reader: Reader::new(),
+            reporting: None,
             output: Output::new(),
             doing: Output::new(),
             events: Vec::with_capacity(EVENTS_MAX),
@@ -210,6 +221,26 @@ impl Orderer {
         }
     }
 
+    /// Answers the operator. The state is hashed a few pages a duty cycle, as a checkpoint is: who asks often keeps nobody waiting.
+    fn report(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        if self.reporting.is_none() && self.reader.has_questions() {
+            let replica = &self.replica;
+            let state = self.executor.checkpoint(|state| replica.write_engine_pages(state));
+            let mut report = ReportReply::empty(0);
+            super::reader::fill_report(&mut report, replica, now, facts);
+            let (oldest, end) = self.executor.log_bounds();
+            (report.log_oldest, report.log_end) = (oldest.into(), end.into());
+            self.reporting = Some(Pending { asked: self.reader.take_questions(), report, state });
+        }
+        if let Some(pending) = &mut self.reporting
+            && let Some(digest) = pending.state.digest_step(PAGES_HASHED_MAX)
+        {
+            pending.report.state_digest = digest;
+            self.reader.answer_reports(&pending.asked, pending.report, outbox);
+            self.reporting = None;
+        }
+    }
+
     /// Does what the replica asked for; what follows from that waits in `output`.
     fn do_actions(&mut self, now: Now, outbox: &mut Outbox) {
         std::mem::swap(&mut self.output, &mut self.doing);
@@ -296,15 +327,7 @@ impl Core for Orderer {
             self.do_actions(now, outbox);
         }
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
-        if self.reader.has_questions() {
-            let replica = &self.replica;
-            let (oldest, end) = self.executor.log_bounds();
-            let digest = self.executor.checkpoint(|state| replica.write_engine_pages(state)).digest();
-            self.reader.answer_reports(outbox, |report| {
-                super::reader::fill_report(report, replica, now, facts, digest);
-                (report.log_oldest, report.log_end) = (oldest.into(), end.into());
-            });
-        }
+        self.report(now, facts, outbox);
         self.reader.answer_rejects(outbox, Some(self.replica.rejects_by_sender()), facts);
         if let Some(log) = self.executor.service().ordered_log() {
             self.reader.serve(log, outbox);
@@ -313,7 +336,7 @@ impl Core for Orderer {
     }
 
     fn deadline_ns(&self) -> u64 {
-        if self.checkpoints.has_work() {
+        if self.checkpoints.has_work() || self.reporting.is_some() {
             return 0;
         }
         let memory_ns = self.memory.as_ref().map_or(u64::MAX, Memory::deadline_ns);
@@ -376,17 +399,15 @@ impl Executor {
         message: Option<&[u8]>,
     ) -> &[u8] {
         let Some(message) = message else { return &[] };
-        let Ok(Message::Request(decoded)) = Message::decode(message, Principal::Client(request.name.client)) else {
-            panic!("a request is kept only after it was decoded")
-        };
-        let mut results = Results::new(&mut self.results, decoded.operations.count());
+        let operations = operations_stored(message);
+        let mut results = Results::new(&mut self.results, operations.count());
         let ordered = OrderedRequest {
             sequence: sequence.0,
             timestamp_ns,
             client: request.name.client.0,
             digest: request.digest,
             message,
-            operations: decoded.operations,
+            operations,
         };
         self.service.execute(&ordered, &mut results);
         results.finish()

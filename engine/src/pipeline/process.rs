@@ -17,13 +17,12 @@ use crate::authentication::Signatures;
 use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
 use crate::journal::Record;
 use crate::journal::birth::{DataDirectory, Opened};
-use crate::limits::BODIES_BYTES_MAX;
-use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
+use crate::limits::LARGE_BYTES_IN_FLIGHT;
+use crate::numbers::{Principal, ReplicaId, ReplicaSet};
 use crate::replica::{Event, Quorum, ReplicaConfig};
 use crate::service::{Service, ServiceSettings, built_in};
 use crate::wire::agreement::batch_requests_fitting;
-use crate::wire::reply::REPLY_OVERHEAD_BYTES;
-use crate::wire::request::request_bytes_max;
+use crate::wire::parts::reply_piece_bytes;
 use crate::wire::view_change::statement_piece_bytes;
 use crate::wire::{Audience, packet};
 use logothete_crypto::Identity;
@@ -79,11 +78,15 @@ pub fn run_replica(
         checkpoint_interval: cluster.checkpoint_interval,
         pipeline_depth: cluster.pipeline_depth as u64,
         batch_requests_max: batch_requests_max(cluster),
-        request_bytes_max: request_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()),
-        reply_bytes_max: reply_bytes_max(cluster),
+        request_bytes_max: cluster.request_bytes_max(),
+        request_packet_bytes_max: cluster.request_packet_bytes_max(),
+        parts: cluster.part_shape(),
+        reply_bytes_max: cluster.reply_bytes_max(),
+        reply_packet_bytes_max: cluster.reply_packet_bytes_max(),
+        reply_piece_bytes: reply_piece_bytes(cluster.datagram_bytes_max),
         client_window: cluster.client_window as u64,
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
-        bodies_bytes_max: BODIES_BYTES_MAX,
+        bodies_bytes_max: cluster.bodies_bytes_max(),
         tentative: cluster.service.reads(),
         keeps_journal: keeps && found == Opened::FirstStart,
         makes_journal: keeps,
@@ -91,7 +94,7 @@ pub fn run_replica(
         epoch: opened.network.epoch(),
         statement_piece_bytes: statement_piece_bytes(cluster.datagram_bytes_max, cluster.replica_count()),
     };
-    let (replies, datagrams) = (reply_bytes_max(cluster), cluster.datagram_bytes_max);
+    let (replies, datagrams) = (cluster.reply_bytes_max(), cluster.datagram_bytes_max);
     let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
     let pages = core.state_pages();
     let core = match found {
@@ -158,15 +161,8 @@ pub fn run_unreplicated(
     stop: &AtomicBool,
     announce: &mut dyn FnMut(&StartReport),
 ) -> Result<(), ProcessError> {
-    let window = cluster.client_window as u64;
     let (counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
-    let core = Unreplicated::new(
-        cluster.clients.len(),
-        window,
-        request_bytes_max(cluster.datagram_bytes_max, 1),
-        service(cluster),
-        reply_bytes_max(cluster),
-    );
+    let core = Unreplicated::new(cluster, service(cluster));
     let own = Principal::Replica(ReplicaId(0));
     let opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
     run(cluster, local, opened, core, counters, stop, announce, &mut |_| {})
@@ -191,9 +187,12 @@ fn run<C: Core + Send>(
     }
     (opened.report.arrangement, opened.report.arrangement_reason) = (arrangement, reason);
     // In the client table, and in the engine's pages of the state.
-    let replies = 2 * cluster.clients.len() * cluster.client_window * reply_bytes_max(cluster);
+    let replies = 2 * cluster.clients.len() * cluster.client_window * cluster.reply_bytes_max();
     let state = service_settings(cluster).memory_bytes_max(cluster.service);
-    opened.report.memory_bytes_max += (BODIES_BYTES_MAX + replies) as u64 + state;
+    // Copies of queries' results that fit no packet (`protocol.md LR-5`).
+    let long = cluster.reply_bytes_max() > cluster.reply_packet_bytes_max();
+    let answers = if long { cluster.clients.len() * LARGE_BYTES_IN_FLIGHT } else { 0 };
+    opened.report.memory_bytes_max += (cluster.bodies_bytes_max() + replies + answers) as u64 + state;
     if let Some(core) = local.cores.first() {
         cores::pin_current_thread(usize::from(*core))?;
     }
@@ -261,15 +260,9 @@ fn service(cluster: &Cluster) -> Box<dyn Service> {
 fn service_settings(cluster: &Cluster) -> ServiceSettings {
     ServiceSettings {
         state_bytes_max: cluster.retention_bytes,
-        message_bytes_max: request_bytes_max(cluster.datagram_bytes_max, cluster.replica_count()),
+        message_bytes_max: cluster.request_bytes_max(),
         null_reply_bytes: cluster.null_reply_bytes,
     }
-}
-
-/// The room for the results of one request in a reply.
-pub fn reply_bytes_max(cluster: &Cluster) -> usize {
-    let audience = Audience::Client(ClientId(0));
-    packet::body_bytes_max(cluster.datagram_bytes_max, audience) - REPLY_OVERHEAD_BYTES
 }
 
 /// The most requests of a batch whose pre-prepare fits one packet.

@@ -8,11 +8,13 @@ use crate::limits::{FOLLOW_CREDIT_BYTES_MAX, STREAMS_MAX};
 use crate::numbers::{ClientId, Principal, ReplicaId};
 use crate::replica::{Now, Reject, RejectTable, Replica};
 use crate::service::OrderedLog;
+use crate::service::log::Run;
+use crate::wire::parts::{RUN_PART_OVERHEAD_BYTES, RunPart};
 use crate::wire::report::{REJECTS_LISTED_MAX, RejectEntry, RejectsReport, ReportReply};
 use crate::wire::subscription::{
     ChainAnswer, RUN_OVERHEAD_BYTES, RUNS_OVERHEAD_BYTES, append_run_pieces, append_runs, append_runs_with,
 };
-use crate::wire::{Audience, Message};
+use crate::wire::{Audience, Kind, Message};
 use logothete_crypto::Digest;
 
 /// Bytes of runs in one message; it leaves room for the packet's own parts at every datagram size.
@@ -23,6 +25,8 @@ struct Following {
     client: ClientId,
     stream: u32,
     from: u64,
+    /// Bytes of the message of the run that begins at `from`, which the client has.
+    offset: usize,
     credit_bytes: usize,
 }
 
@@ -64,12 +68,19 @@ impl Reader {
     /// Takes a client's questions; everything else in the packet is others' business.
     pub(super) fn on_packet(&mut self, packet: &AuthenticatedPacket<'_>) {
         let Principal::Client(client) = packet.sender() else { return };
+        // Most packets are requests, which are long to decode.
+        let is_question =
+            |kind| matches!(kind, Kind::Follow | Kind::ChainQuery | Kind::ReportQuery | Kind::RejectsQuery);
+        if !packet.holds(is_question) {
+            return;
+        }
         for (message, _) in packet.messages().flatten() {
             match message {
                 Message::Follow(follow) => {
                     let credit_bytes = (follow.credit_bytes.get() as usize).min(FOLLOW_CREDIT_BYTES_MAX);
-                    let following =
-                        Following { client, stream: follow.stream.get(), from: follow.from.get(), credit_bytes };
+                    let (stream, from) = (follow.stream.get(), follow.from.get());
+                    let offset = follow.offset.get() as usize;
+                    let following = Following { client, stream, from, offset, credit_bytes };
                     let same = |held: &Following| held.client == client && held.stream == following.stream;
                     let own = |held: &Following| held.client == client;
                     replace_or_push(&mut self.followings, following, same, own);
@@ -83,7 +94,7 @@ impl Reader {
                     self.changed = true;
                 }
                 Message::ReportQuery(query) => {
-                    // One answer a client and duty cycle: it costs a digest of the state.
+                    // One answer a client and digest of the state.
                     self.reports.retain(|(asked, _)| *asked != client);
                     self.reports.push((client, query.nonce.get()));
                 }
@@ -112,14 +123,17 @@ impl Reader {
         !self.reports.is_empty()
     }
 
-    /// Answers the operator; `fill` knows how the replica fares.
-    pub(super) fn answer_reports(&mut self, outbox: &mut Outbox, mut fill: impl FnMut(&mut ReportReply)) {
-        for (client, nonce) in self.reports.drain(..) {
-            let mut report = ReportReply::empty(nonce);
-            fill(&mut report);
+    /// Who waits for it: what it is told is to be of now, or later.
+    pub(super) fn take_questions(&mut self) -> Vec<(ClientId, u64)> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Answers the operator.
+    pub(super) fn answer_reports(&mut self, asked: &[(ClientId, u64)], report: ReportReply, outbox: &mut Outbox) {
+        for (client, nonce) in asked {
             self.message.clear();
-            report.append(&mut self.message);
-            outbox.add(Audience::Client(client), &self.message);
+            ReportReply { nonce: (*nonce).into(), ..report }.append(&mut self.message);
+            outbox.add(Audience::Client(*client), &self.message);
         }
     }
 
@@ -177,6 +191,12 @@ impl Following {
             self.credit_bytes = 0;
             return false;
         };
+        let next = available.clone().next().filter(|run| RUN_OVERHEAD_BYTES + run.message.len() > room);
+        if let Some(run) = next {
+            self.serve_part(&run, outbox, message);
+            return true;
+        }
+        self.offset = 0;
         let (mut count, mut first, mut runs_bytes) = (0, None, 0);
         for run in available.clone() {
             if runs_bytes + RUN_OVERHEAD_BYTES + run.message.len() > room {
@@ -187,7 +207,7 @@ impl Following {
             self.from = run.position_end();
             count += 1;
         }
-        let (position, chain) = first.expect("every run fits a packet: the limits on requests see to it");
+        let (position, chain) = first.expect("a run that fits no packet goes in parts");
         append_runs_with(message, self.stream, log.oldest(), position, chain, count, |message| {
             for run in available.take(count) {
                 append_run_pieces(message, run.timestamp_ns, run.message.len(), run.message.pieces());
@@ -196,6 +216,32 @@ impl Following {
         outbox.add(audience, message);
         self.credit_bytes = self.credit_bytes.saturating_sub(runs_bytes);
         true
+    }
+
+    /// Sends the next piece of a run that fits no packet (`protocol.md LR-6`).
+    fn serve_part(&mut self, run: &Run<'_>, outbox: &mut Outbox, message: &mut Vec<u8>) {
+        let (audience, total_bytes) = (Audience::Client(self.client), run.message.len());
+        if run.position_first != self.from || self.offset >= total_bytes {
+            (self.from, self.offset) = (run.position_first, 0);
+        }
+        let piece_bytes = (outbox.room(audience) - RUN_PART_OVERHEAD_BYTES).min(total_bytes - self.offset);
+        let part = RunPart {
+            stream: self.stream,
+            position: run.position_first,
+            timestamp_ns: run.timestamp_ns,
+            chain: run.chain_before,
+            total_bytes,
+            offset: self.offset,
+            bytes: &[],
+        };
+        message.clear();
+        part.append_with(message, run.message.range(self.offset, piece_bytes).pieces());
+        outbox.add(audience, message);
+        self.offset += piece_bytes;
+        if self.offset == total_bytes {
+            (self.from, self.offset) = (run.position_end(), 0);
+        }
+        self.credit_bytes = self.credit_bytes.saturating_sub(piece_bytes);
     }
 }
 
@@ -229,12 +275,11 @@ fn list_rejects(table: Option<&RejectTable>, facts: &ReplicaFacts, entries: &mut
     omitted
 }
 
-/// Writes how a replica fares.
-pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now, facts: &ReplicaFacts, digest: Digest) {
+/// Writes how a replica fares, but for the digest of its state.
+pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now, facts: &ReplicaFacts) {
     report.view = replica.view().0.into();
     report.executed = replica.executed().0.into();
     report.checkpoint_stable = replica.stable().0.into();
-    report.state_digest = digest;
     report.datagrams_sent = facts.datagrams_sent.into();
     report.datagrams_received = facts.datagrams_received.into();
     report.rejects = (facts.refused.total() + replica.rejects().total()).into();

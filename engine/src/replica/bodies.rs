@@ -5,15 +5,33 @@
 //! of short packets does not cost a full frame each. A slab that was used once is used again, also for a shorter packet when there is none of
 //! its own size, and some of the largest size are made ready at start: so memory stays as it is while loads change, and in the steady
 //! state nothing is allocated.
+//!
+//! A request longer than a packet is one body with many packets (`protocol.md LR-2`): its message in one piece, as the service wants it, and
+//! behind it what the packets have around their pieces. Its memory is its own, and given back when more would be held than may be.
+//!
+//! ```text
+//!  0                     total                       h: header and part header, v: the vector
+//! +---------------------+------------+------------+---
+//! | the request message | h0 | v0    | h1 | v1    | ...  one for each part
+//! +---------------------+------------+------------+---
+//! ```
 
+mod large;
+
+pub use large::{PartOutcome, PartShape, bodies_bytes_max};
+
+use crate::limits::BODIES_BYTES_MAX;
 use crate::numbers::{SequenceNumber, View};
 use crate::wire::request::{REQUEST_OVERHEAD_BYTES, RequestName};
+use large::Parts;
 use logothete_crypto::Digest;
 use std::ops::Range;
 
 /// Slab sizes are powers of two, from 256 bytes to 64 KiB: at most half of one is waste.
 const CLASS_SMALLEST_SHIFT: u32 = 8;
 const CLASSES: usize = 9;
+/// Behind the classes by size: bodies of many packets, each with memory of its own.
+const LARGE: usize = CLASSES;
 
 /// A body in the store. Copies do not count: the store's references do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,14 +50,18 @@ struct Body {
     authentic: bool,
     /// It came from its client itself.
     direct: bool,
-    /// Its tag for this replica is wrong, and its client could have made a good one.
-    spoilt: bool,
+    /// Some of it came by way of a replica.
+    relayed: bool,
+    /// Which of its packets has a wrong tag for this replica, though its client could have made a good one.
+    spoilt: Option<usize>,
     /// What proves it beside a tag is good, or is not; `None` where nobody looked.
     proof: Option<bool>,
     arrived_ns: u64,
     /// It is in the journal since this view and stable checkpoint.
     persisted: Option<(View, SequenceNumber)>,
     references: u32,
+    /// Of a body with many packets.
+    parts: Option<Box<Parts>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,9 +73,12 @@ struct Class {
 /// The store.
 #[derive(Debug)]
 pub struct Bodies {
-    classes: [Class; CLASSES],
+    classes: [Class; CLASSES + 1],
+    shape: PartShape,
     bytes_held: usize,
     bytes_max: usize,
+    /// Memory of large bodies that nobody refers to.
+    bytes_idle: usize,
 }
 
 impl Body {
@@ -68,22 +93,31 @@ impl Body {
             digest: Digest::default(),
             authentic: false,
             direct: false,
-            spoilt: false,
+            relayed: false,
+            spoilt: None,
             proof: None,
             arrived_ns: 0,
             persisted: None,
             references: 0,
+            parts: None,
         }
     }
 }
 
+impl Body {
+    /// Nothing is known yet of how it came, and what proves it.
+    fn begin_unknown(&mut self) {
+        (self.direct, self.relayed, self.spoilt, self.proof) = (false, false, None, None);
+    }
+}
+
 impl Bodies {
-    /// A store that holds at most so many bytes of slabs (`protocol.md BP-3`). An eighth of them is made ready now, for packets of
-    /// `packet_bytes` bytes.
-    pub fn new(bytes_max: usize, packet_bytes: usize) -> Self {
-        let mut bodies = Self { classes: Default::default(), bytes_held: 0, bytes_max };
+    /// A store that holds at most so many bytes (`protocol.md BP-3`). An eighth of them, but of [`BODIES_BYTES_MAX`] at most, is made ready now,
+    /// for packets of `packet_bytes` bytes. Longer requests are cut as `shape` says.
+    pub fn new(bytes_max: usize, packet_bytes: usize, shape: PartShape) -> Self {
+        let mut bodies = Self { classes: Default::default(), shape, bytes_held: 0, bytes_max, bytes_idle: 0 };
         let class = Self::class_of(packet_bytes);
-        let ready = bytes_max / 8 / Self::slab_bytes(class);
+        let ready = bytes_max.min(BODIES_BYTES_MAX) / 8 / Self::slab_bytes(class);
         bodies.classes[class].bodies.extend((0..ready).map(|_| Body::with_slab(Self::slab_bytes(class))));
         bodies.classes[class].free.extend(0..ready as u32);
         bodies
@@ -127,12 +161,17 @@ impl Bodies {
         body.name = Some(name);
         body.digest = digest;
         body.authentic = authentic;
-        (body.direct, body.spoilt, body.proof) = (false, false, None);
+        body.begin_unknown();
         body.arrived_ns = now_ns;
         body.persisted = None;
         body.references = 1;
         self.bytes_held += counted;
         Some(BodyRef { class: class as u8, index })
+    }
+
+    /// The bytes of all bodies that are referred to.
+    pub fn bytes_held(&self) -> usize {
+        self.bytes_held
     }
 
     /// One reference more.
@@ -146,16 +185,26 @@ impl Bodies {
         body.references -= 1;
         if body.references == 0 {
             // What was counted is the size that the packet needed, not the slab that happened to be free.
-            let counted = Self::slab_bytes(Self::class_of(body.packet_bytes));
+            let large = body.parts.is_some();
+            let counted = if large { body.slab.len() } else { Self::slab_bytes(Self::class_of(body.packet_bytes)) };
             self.bytes_held -= counted;
+            self.bytes_idle += if large { counted } else { 0 };
             self.classes[usize::from(reference.class)].free.push(reference.index);
         }
     }
 
-    /// The client's packet.
-    pub fn packet(&self, reference: BodyRef) -> &[u8] {
+    /// One of the client's packets, in pieces: there is one, or one for each part of a longer request.
+    pub fn packet(&self, reference: BodyRef, packet: usize) -> [&[u8]; 3] {
         let body = self.body(reference);
-        &body.slab[..body.packet_bytes]
+        match &body.parts {
+            None => [&body.slab[..body.packet_bytes], &[], &[]],
+            Some(parts) => parts.packet(&body.slab, body.message.len(), packet, &self.shape),
+        }
+    }
+
+    /// How many packets a body has: those of a longer request need not all be here.
+    pub fn packet_count(&self, reference: BodyRef) -> usize {
+        self.body(reference).parts.as_ref().map_or(1, |parts| parts.count())
     }
 
     /// The request message in it.
@@ -180,9 +229,10 @@ impl Bodies {
         body.authentic || body.proof == Some(true)
     }
 
-    /// Notes that it came from its client itself.
+    /// Notes that it came from its client itself, unless some of it did not.
     pub fn note_direct(&mut self, reference: BodyRef) {
-        self.body_mut(reference).direct = true;
+        let body = self.body_mut(reference);
+        body.direct = !body.relayed;
     }
 
     /// Whether it did.
@@ -190,13 +240,18 @@ impl Bodies {
         self.body(reference).direct
     }
 
-    /// Notes that its tag for this replica is wrong, and that its client could have made a good one.
-    pub fn note_spoilt(&mut self, reference: BodyRef) {
-        self.body_mut(reference).spoilt = true;
+    /// Notes that some of it came by way of a replica.
+    pub fn note_relayed(&mut self, reference: BodyRef) {
+        self.body_mut(reference).relayed = true;
     }
 
-    /// Whether that is so.
-    pub fn is_spoilt(&self, reference: BodyRef) -> bool {
+    /// Notes that one of its packets has a wrong tag for this replica, and that its client could have made a good one.
+    pub fn note_spoilt(&mut self, reference: BodyRef, packet: usize) {
+        self.body_mut(reference).spoilt.get_or_insert(packet);
+    }
+
+    /// Which of its packets, if any; the first that was noticed.
+    pub fn spoilt(&self, reference: BodyRef) -> Option<usize> {
         self.body(reference).spoilt
     }
 
@@ -226,7 +281,7 @@ impl Bodies {
         self.body(reference).arrived_ns
     }
 
-    /// The packet's size.
+    /// The packet's size; of a longer request the memory that it takes.
     pub fn packet_bytes(&self, reference: BodyRef) -> usize {
         self.body(reference).packet_bytes
     }
@@ -253,28 +308,32 @@ mod tests {
         RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) }
     }
 
+    fn store(bytes_max: usize, packet_bytes: usize) -> Bodies {
+        Bodies::new(bytes_max, packet_bytes, PartShape::of(1472, 4))
+    }
+
     /// `protocol.md CK-3`
     #[test]
     fn a_body_lives_until_its_last_reference_goes() {
-        let mut bodies = Bodies::new(1 << 16, 1024);
+        let mut bodies = store(1 << 16, 1024);
         let packet: Vec<u8> = (0..200).map(|byte| byte as u8).collect();
         let first = bodies.store(&packet, 48..120, name(1), Digest([1; 32]), true, 0).unwrap();
         bodies.retain(first);
         bodies.release(first);
-        assert_eq!(bodies.packet(first), packet);
+        assert_eq!(bodies.packet(first, 0).concat(), packet);
         assert_eq!(bodies.message(first), &packet[48..120]);
         assert_eq!(bodies.name(first), name(1));
         bodies.release(first);
         // The slab is used again, and nothing of the first packet shows.
         let second = bodies.store(&packet[..150], 48..100, name(2), Digest([2; 32]), true, 0).unwrap();
         assert_eq!(second, first);
-        assert_eq!(bodies.packet(second).len(), 150);
+        assert_eq!((bodies.packet(second, 0).concat().len(), bodies.packet_count(second)), (150, 1));
     }
 
     /// `protocol.md BP-3`
     #[test]
     fn the_bound_is_on_slabs_in_use() {
-        let mut bodies = Bodies::new(1024, 128);
+        let mut bodies = store(1024, 128);
         let packet = [0; 400];
         let held: Vec<_> =
             (0..2).map(|n| bodies.store(&packet, 48..100, name(n), Digest::default(), true, 0).unwrap()).collect();
@@ -286,7 +345,7 @@ mod tests {
     /// A longer slab is lent to a shorter packet, and what is counted is the packet's own size.
     #[test]
     fn what_is_ready_serves_any_size() {
-        let mut bodies = Bodies::new(1 << 16, 4096);
+        let mut bodies = store(1 << 16, 4096);
         let held: Vec<_> =
             (0..2).map(|n| bodies.store(&[7; 300], 48..100, name(n), Digest::default(), true, 0).unwrap()).collect();
         assert!(held.iter().all(|body| usize::from(body.class) == Bodies::class_of(4096)), "two were ready");
@@ -300,9 +359,9 @@ mod tests {
     #[test]
     #[should_panic(expected = "while it is referred to")]
     fn a_released_body_is_not_looked_at() {
-        let mut bodies = Bodies::new(1 << 16, 1024);
+        let mut bodies = store(1 << 16, 1024);
         let body = bodies.store(&[0; 200], 48..120, name(1), Digest::default(), true, 0).unwrap();
         bodies.release(body);
-        bodies.packet(body);
+        bodies.packet(body, 0);
     }
 }

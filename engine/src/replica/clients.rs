@@ -28,13 +28,15 @@ struct CachedReply {
 }
 
 impl CachedReply {
-    /// Becomes none, with memory for the longest there can be: a client that is here takes its memory at once, and no more later.
-    fn forget(&mut self, bytes_max: usize) {
+    /// Becomes none, with memory for results of so many bytes: a client that is here takes the memory of ordinary results at once, and no more
+    /// later. What long ones took is given back.
+    fn forget(&mut self, bytes_ready: usize) {
         self.number = RequestNumber(0);
         self.request = Digest::ZERO;
         self.sequence = SequenceNumber(0);
-        self.results.resize(bytes_max, 0xff);
+        self.results.resize(bytes_ready, 0xff);
         self.results.clear();
+        self.results.shrink_to(bytes_ready);
     }
 }
 
@@ -106,15 +108,24 @@ pub struct Clients {
     served_last: usize,
     waiting_bytes_max: usize,
     reply_bytes_max: usize,
+    /// For results of so many bytes memory is there from the beginning.
+    reply_bytes_ready: usize,
 }
 
 impl Clients {
     /// A table for so many clients, each with `window` requests outstanding at most, and packets of at most `waiting_bytes_max` bytes
-    /// waiting: no client can take the room of the others. A request's results have at most `reply_bytes_max` bytes.
+    /// waiting: no client can take the room of the others. A request's results have at most `reply_bytes_max` bytes, mostly
+    /// `reply_bytes_ready`.
     ///
     /// # Panics
     /// If so many replies of that size do not fit the engine's pages of the state; the configuration was checked for it.
-    pub fn new(count: usize, window: u64, waiting_bytes_max: usize, reply_bytes_max: usize) -> Self {
+    pub fn new(
+        count: usize,
+        window: u64,
+        waiting_bytes_max: usize,
+        reply_bytes_max: usize,
+        reply_bytes_ready: usize,
+    ) -> Self {
         let state = |_| ClientState {
             incarnation: Incarnation(0),
             last: RequestNumber(0),
@@ -126,8 +137,8 @@ impl Clients {
             proposed: (Incarnation(0), RequestNumber(0)),
             advanced_ns: 0,
         };
-        let table =
-            Self { states: (0..count).map(state).collect(), served_last: 0, waiting_bytes_max, reply_bytes_max };
+        let states = (0..count).map(state).collect();
+        let table = Self { states, served_last: 0, waiting_bytes_max, reply_bytes_max, reply_bytes_ready };
         table.assert_fits();
         table
     }
@@ -206,6 +217,29 @@ impl Clients {
     /// Whether one more packet of a client may wait.
     pub fn has_room(&self, client: ClientId, packet_bytes: usize) -> bool {
         self.states[usize::from(client.0)].waiting_bytes + packet_bytes <= self.waiting_bytes_max
+    }
+
+    /// Counts bytes of a request that is on its way as if it waited.
+    pub fn reserve(&mut self, client: ClientId, bytes: usize) {
+        self.states[usize::from(client.0)].waiting_bytes += bytes;
+    }
+
+    /// Such a request waits now, or is forgotten.
+    pub fn unreserve(&mut self, client: ClientId, bytes: usize) {
+        self.states[usize::from(client.0)].waiting_bytes -= bytes;
+    }
+
+    /// Lets go of the waiting request that comes last of those that yield to one of their client's; `false` where none does.
+    pub fn displace(&mut self, name: RequestName, bodies: &mut Bodies) -> bool {
+        let state = &mut self.states[usize::from(name.client.0)];
+        let yields = |place: &&mut Option<BodyRef>| place.is_some_and(|body| bodies.name(body).yields_to(name));
+        let last = std::iter::once(&mut state.opening)
+            .chain(state.waiting.iter_mut())
+            .filter(yields)
+            .max_by_key(|place| place.map(|body| bodies.name(body).number));
+        let Some(body) = last.and_then(Option::take) else { return false };
+        state.let_go(body, bodies);
+        true
     }
 
     /// The body of a request that waits, if it has this digest.
@@ -288,7 +322,7 @@ impl Clients {
             state.incarnation = name.incarnation;
             state.last = RequestNumber::OPEN;
             state.advanced_ns = now_ns;
-            state.replies.iter_mut().for_each(|reply| reply.forget(self.reply_bytes_max));
+            state.replies.iter_mut().for_each(|reply| reply.forget(self.reply_bytes_ready));
             state.release_before(name.incarnation, bodies);
             return true;
         }
@@ -335,6 +369,8 @@ impl Clients {
         reply.request = request;
         reply.sequence = sequence;
         reply.results.clear();
+        // A long one before it is not held on to.
+        reply.results.shrink_to(self.reply_bytes_ready.max(results.len()));
         reply.results.extend_from_slice(results);
     }
 
@@ -412,6 +448,7 @@ impl ClientState {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bodies::PartShape;
     use super::*;
 
     const CLIENT: ClientId = ClientId(0);
@@ -427,7 +464,8 @@ mod tests {
 
     impl Table {
         fn new() -> Self {
-            Self { clients: Clients::new(2, 4, 1 << 16, 64), bodies: Bodies::new(1 << 20, 1024) }
+            let shape = PartShape::of(1472, 4);
+            Self { clients: Clients::new(2, 4, 1 << 16, 64, 64), bodies: Bodies::new(1 << 20, 1024, shape) }
         }
 
         fn arrive(&mut self, name: RequestName) -> Admission {

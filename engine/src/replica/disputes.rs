@@ -19,6 +19,7 @@ use crate::authentication::RelayedPacket;
 use crate::limits::{DISPUTE_FRESH_NS, DISPUTE_PATIENCE_NS, DISPUTE_RETRY_NS, EXAMINE_NS, EXAMINE_TRIES, REPLICAS_MAX};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::dispute::{Dispute, Examine, Testimony};
+use crate::wire::packet::PacketParts;
 use crate::wire::request::RequestName;
 use logothete_crypto::{Digest, digest};
 
@@ -201,26 +202,29 @@ impl Replica {
         // The primary is asked first: it has proposed what it had.
         let before = ReplicaId((self.primary().0 + replicas - 1) % replicas);
         let suspect = self.disputes.suspect_or_new(client);
-        let spoilt = self.bodies.is_spoilt(body);
-        if !spoilt {
+        let spoilt = self.bodies.spoilt(body);
+        let packet = spoilt.unwrap_or(0);
+        let bytes = self.bodies.packet(body, packet).concat();
+        let parts = PacketParts::parse(&bytes).expect("what is stored was taken apart before");
+        if spoilt.is_none() {
             suspect.unproven_since_ns.get_or_insert(now_ns);
         }
         let soon = suspect.examined_ns.is_some_and(|examined| now_ns.saturating_sub(examined) < EXAMINE_NS);
         let settled = suspect.disputed_by(own).is_some() || suspect.witnesses.count() >= weak;
-        if soon || settled || suspect.examination.is_some() || !suspect.holds_against(spoilt, now_ns) {
+        if soon || settled || suspect.examination.is_some() || !suspect.holds_against(spoilt.is_some(), now_ns) {
             return;
         }
         suspect.examined_ns = Some(now_ns);
         suspect.examination = Some(Examination {
             name,
             request,
-            body: request,
-            question: Examine::new(sequence, batch, at, 0),
+            body: digest(parts.body),
+            question: Examine::new(sequence, batch, at, packet),
             asked: before,
             tries: 0,
             due_ns: now_ns,
             testified: [None; REPLICAS_MAX],
-            lacking: vec![digest(self.bodies.packet(body))],
+            lacking: vec![digest(&bytes)],
         });
     }
 
@@ -393,16 +397,21 @@ impl Replica {
             .ok_or(Reject::FetchUnknown)?;
         let waiting = || self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies);
         let direct = |body: &BodyRef| self.bodies.is_direct(*body);
-        let body = held.filter(direct).or_else(|| waiting().filter(direct)).filter(|_| examine.packet() == 0);
+        let body = held.filter(direct).or_else(|| waiting().filter(direct));
         let body = body.ok_or(Reject::FetchUnknown)?;
-        let packet = self.bodies.packet(body);
+        if examine.packet() >= self.bodies.packet_count(body) {
+            return Err(Reject::FetchUnknown);
+        }
+        let pieces = self.bodies.packet(body, examine.packet());
+        let packet = pieces.concat();
+        let parts = PacketParts::parse(&packet).expect("what is stored was taken apart before");
         if packet.len() > self.peers.allowances(from).fetch_bytes(now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }
         self.peers.allowances(from).fetch_spent(packet.len());
-        let testimony = Testimony { body: self.bodies.digest(body), packet: digest(packet) };
+        let testimony = Testimony { body: digest(parts.body), packet: digest(&packet) };
         output.send(Self::only(from), |bytes| testimony.append(bytes));
-        output.relay(from, packet);
+        output.relay(from, pieces);
         Ok(())
     }
 }

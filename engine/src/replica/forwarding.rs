@@ -4,13 +4,16 @@
 //! It helps where a client's packet reached everybody but the primary, and where its tag is bad at the primary alone, be it by mistake or to have
 //! the primary suspected. What a backup forwards it has verified itself, so that of `f+1` that forward the same one is correct.
 
+use super::assemblies::Way;
+use super::bodies::BodyRef;
 use super::clients::{Admission, Waiting};
 use super::output::Output;
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
-use crate::limits::FORWARD_RETRY_NS;
+use crate::limits::{FAIR_AFTER_NS, FORWARD_BURST_PACKETS, FORWARD_RETRY_NS};
 use crate::numbers::ReplicaId;
 use crate::wire::forward::Forward;
+use crate::wire::parts::RequestPart;
 use crate::wire::request::{RequestName, signed_parts};
 use logothete_crypto::Digest;
 
@@ -62,9 +65,16 @@ impl Replica {
         };
         let due_ns = self.synchroniser.half_time_ns(oldest.since_ns);
         match self.forwarding.sent {
-            Some((name, at)) if name == self.bodies.name(oldest.body) => due_ns.max(at + FORWARD_RETRY_NS),
+            Some((name, at)) if name == self.bodies.name(oldest.body) => {
+                due_ns.max(at + FORWARD_RETRY_NS * self.forward_bursts(oldest.body))
+            }
             _ => due_ns,
         }
+    }
+
+    /// A request of many packets is sent again as seldom as so many bursts of small ones would be.
+    fn forward_bursts(&self, body: BodyRef) -> u64 {
+        self.bodies.packet_count(body).div_ceil(FORWARD_BURST_PACKETS) as u64
     }
 
     /// Forwards the oldest request that waits here, and no other: what waits behind it waits for it.
@@ -74,10 +84,12 @@ impl Replica {
         };
         let (name, primary) = (self.bodies.name(body), self.primary());
         self.forwarding.sent = Some((name, now.monotonic_ns));
-        self.goodput.on_forwarded(name, now.monotonic_ns);
+        self.goodput.on_forwarded(name, now.monotonic_ns + FAIR_AFTER_NS * self.forward_bursts(body));
         let forward = Forward::new(name, self.bodies.digest(body));
         output.send(Self::only(primary), |bytes| forward.append(bytes));
-        output.relay(primary, self.bodies.packet(body));
+        for packet in 0..self.bodies.packet_count(body) {
+            output.relay(primary, self.bodies.packet(body, packet));
+        }
     }
 
     /// A backup says that it verified a request; the packet follows.
@@ -89,20 +101,35 @@ impl Replica {
         if !self.is_primary() || !self.active {
             return Err(Reject::RoleWrong);
         }
+        self.admit_forwarded(name)?;
+        let of_client = self.forwarding.of_client(name).expect("the client is known");
+        of_client[usize::from(from.0)] = Some((name, forward.digest));
+        Ok(())
+    }
+
+    /// Whether a request that is forwarded is wanted: not where it is executed, or on its way.
+    fn admit_forwarded(&self, name: RequestName) -> Result<(), Reject> {
         match self.clients.admission(name, &self.bodies) {
-            // Executed or on its way: it is not wanted again.
+            Admission::New => Ok(()),
             Admission::Executed | Admission::Waits(_) => Err(Reject::RequestDuplicate),
             Admission::Superseded(_) => Err(Reject::RequestSuperseded),
             Admission::BeyondWindow => Err(Reject::RequestBeyondWindow),
-            Admission::New => {
-                let of_client = self.forwarding.of_client(name).expect("the client is known");
-                of_client[usize::from(from.0)] = Some((name, forward.digest));
-                Ok(())
-            }
         }
     }
 
-    /// A client's packet that no batch lacks: it counts if a replica forwards it, and its tag is good or `f+1` verified theirs.
+    /// Whether a client's packet that no batch lacks counts: if a replica forwards it, and its tag is good or `f+1` verified theirs. Returns
+    /// whether so many vouch for it.
+    fn vouched(&mut self, name: RequestName, digest: Digest, authentic: bool) -> Result<bool, Reject> {
+        let forwarders = self.forwarding.count(name, digest);
+        let vouched = forwarders >= self.config.quorum.weak();
+        match forwarders {
+            0 => Err(Reject::RelayUnasked),
+            _ if authentic || vouched => Ok(vouched),
+            _ => Err(Reject::RelayUnvouched),
+        }
+    }
+
+    /// A client's packet that no batch lacks.
     pub(super) fn on_forwarded(
         &mut self,
         now: Now,
@@ -110,24 +137,12 @@ impl Replica {
         packet: &RelayedPacket<'_>,
     ) -> Result<(), Reject> {
         let (digest, authentic) = (packet.body_digest(), packet.is_authentic());
-        let forwarders = self.forwarding.count(name, digest);
-        if forwarders == 0 {
-            return Err(Reject::RelayUnasked);
-        }
-        // What its client signed needs nobody else's word (`DM-1`); it is looked at when it is here.
+        // What its client signed needs nobody else's word (`DM-1`); the signature is looked at when it is here.
         let signed = signed_parts(&packet.datagram()[packet.body_range()]).is_some();
-        if !authentic && !signed && forwarders < self.config.quorum.weak() {
-            return Err(Reject::RelayUnvouched);
-        }
-        let past = match self.clients.admission(name, &self.bodies) {
-            Admission::New => None,
-            Admission::Executed | Admission::Waits(_) => Some(Reject::RequestDuplicate),
-            Admission::Superseded(_) => Some(Reject::RequestSuperseded),
-            Admission::BeyondWindow => Some(Reject::RequestBeyondWindow),
-        };
-        if let Some(reason) = past {
+        let vouched = self.vouched(name, digest, authentic || signed)?;
+        if let Err(past) = self.admit_forwarded(name) {
             self.forwarding.close(name);
-            return Err(reason);
+            return Err(past);
         }
         let (datagram, range) = (packet.datagram(), packet.body_range());
         if !self.clients.has_room(name.client, datagram.len()) {
@@ -136,15 +151,14 @@ impl Replica {
         let stored = self.bodies.store(datagram, range, name, digest, authentic, now.monotonic_ns);
         let body = stored.ok_or(Reject::Overloaded)?;
         if packet.is_spoilt() {
-            self.bodies.note_spoilt(body);
+            self.bodies.note_spoilt(body, 0);
         }
         // Who forwards it may not know yet that its client was demoted.
         if self.clients.must_sign(name.client) && self.try_signature(now, body) != Some(true) {
             self.bodies.release(body);
             return Err(Reject::SignatureRequired);
         }
-        let vouched = authentic || forwarders >= self.config.quorum.weak();
-        if !vouched && self.try_signature(now, body) != Some(true) {
+        if !authentic && !vouched && self.try_signature(now, body) != Some(true) {
             self.bodies.release(body);
             return Err(Reject::RelayUnvouched);
         }
@@ -152,6 +166,26 @@ impl Replica {
         self.clients.hold(name, body, &mut self.bodies);
         self.bind_body(name, body);
         Ok(())
+    }
+
+    /// A part of a longer request that no batch lacks (`LR-2`).
+    pub(super) fn on_forwarded_part(
+        &mut self,
+        now: Now,
+        part: &RequestPart<'_>,
+        packet: &RelayedPacket<'_>,
+    ) -> Result<(), Reject> {
+        let (name, authentic) = (part.name, packet.is_authentic());
+        let vouched = self.vouched(name, part.digest, authentic)?;
+        self.admit_forwarded(name)?;
+        // What proves to be the client's counts against its share, as if it had come directly.
+        let way = if authentic { Way::Direct } else { Way::Relayed { authentic: false } };
+        let (clients, bodies) = (&mut self.clients, &mut self.bodies);
+        let taken = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)?;
+        self.note_relayed_part(part, packet, taken);
+        let Some(body) = taken else { return Ok(()) };
+        self.forwarding.close(name);
+        self.hold_whole(now, name, body, vouched)
     }
 }
 

@@ -16,7 +16,7 @@ use super::clients::Admission;
 use super::{Now, Replica};
 use crate::limits::{
     BAR_BEST_NS, BAR_GRACE_DOUBLINGS, BAR_GRACE_NS, BAR_INTERVAL_NS, BAR_INTERVALS, BAR_LATE_NS, BAR_LOOK_NS,
-    BAR_PERCENT_FIRST, BAR_PERCENT_LAST, BAR_REQUEST_BYTES, FAIR_AFTER_NS, FAIR_BATCHES,
+    BAR_PERCENT_FIRST, BAR_PERCENT_LAST, BAR_REQUEST_BYTES, FAIR_BATCHES,
 };
 use crate::numbers::SequenceNumber;
 use crate::wire::request::RequestName;
@@ -173,11 +173,10 @@ impl Goodput {
         if self.look == Look::Waits { self.looked_ns + BAR_LOOK_NS } else { u64::MAX }
     }
 
-    /// A request was forwarded to the primary.
-    pub(super) fn on_forwarded(&mut self, name: RequestName, now_ns: u64) {
+    /// A request was forwarded to the primary, which has had time to serve it at `from_ns`.
+    pub(super) fn on_forwarded(&mut self, name: RequestName, from_ns: u64) {
         if self.watched.as_ref().is_none_or(|held| held.name != name) {
-            let (from_ns, last) = (now_ns + FAIR_AFTER_NS, SequenceNumber(0));
-            self.watched = Some(Watched { name, from_ns, last, batches: 0 });
+            self.watched = Some(Watched { name, from_ns, last: SequenceNumber(0), batches: 0 });
         }
     }
 
@@ -252,6 +251,7 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FAIR_AFTER_NS;
     use crate::numbers::{ClientId, Incarnation, RequestNumber};
 
     const MS: u64 = 1_000_000;
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn others_served_before_a_request_that_was_forwarded_are_unfair() {
         let mut goodput = Goodput::new();
-        goodput.on_forwarded(name(1), 1000 * MS);
+        goodput.on_forwarded(name(1), 1000 * MS + FAIR_AFTER_NS);
         let late = 1000 * MS + FAIR_AFTER_NS + 1;
         let serve = |goodput: &mut Goodput, sequence, client, arrived| {
             goodput.on_served(SequenceNumber(sequence), name(client), 100, arrived);
@@ -353,7 +353,7 @@ mod tests {
         let batches = (101..).take(FAIR_BATCHES as usize - 1);
         let last = batches.map(|sequence| serve(&mut goodput, sequence, 0, late)).last();
         assert_eq!(last, Some(true));
-        goodput.on_forwarded(name(1), 2000 * MS);
+        goodput.on_forwarded(name(1), 2000 * MS + FAIR_AFTER_NS);
         assert!(goodput.complains(), "to forward it again changes nothing");
         assert!(!serve(&mut goodput, 200, 1, late), "it was served");
     }

@@ -58,6 +58,10 @@ impl Votes {
         self.voters(digest).count()
     }
 
+    fn is_empty(&self) -> bool {
+        self.from == ReplicaSet::EMPTY
+    }
+
     fn voters(&self, digest: &Digest) -> impl Iterator<Item = ReplicaId> {
         self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest)
     }
@@ -272,6 +276,9 @@ impl Slot {
     /// How many distinct replicas committed to a digest: in this view, or in whatever view they claim. Who has committed a batch asks for nothing more
     /// of it, and may never be able to vote for it in a later view (`protocol.md NC-10`).
     pub fn committing(&self, digest: &Digest) -> usize {
+        if self.claims.is_empty() {
+            return self.commits.matching(digest);
+        }
         let mut all = ReplicaSet::EMPTY;
         self.commits.voters(digest).chain(self.claims.voters(digest)).for_each(|id| {
             all.insert(id);
@@ -373,6 +380,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bodies::PartShape;
     use super::*;
 
     /// `protocol.md NC-6`
@@ -390,7 +398,7 @@ mod tests {
     /// `protocol.md CK-4`
     #[test]
     fn the_window_and_one_more_are_kept() {
-        let (window, mut bodies) = (8, Bodies::new(1 << 16, 1024));
+        let (window, mut bodies) = (8, Bodies::new(1 << 16, 1024, PartShape::of(1472, 4)));
         let mut log = Log::new(window);
         let mut stable = 0;
         for step in [4, 4, 8, 1, 20, 4] {

@@ -9,6 +9,7 @@
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
 mod allowances;
+pub mod assemblies;
 mod blame;
 pub mod bodies;
 mod checkpoint;
@@ -20,6 +21,7 @@ pub mod evidence;
 mod forwarding;
 mod goodput;
 pub mod log;
+pub mod long_results;
 mod normal_case;
 pub mod output;
 mod peers;
@@ -48,7 +50,8 @@ use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::BatchEntry;
 use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use crate::wire::{Audience, Message};
-use bodies::{Bodies, BodyRef};
+use assemblies::Assemblies;
+use bodies::{Bodies, BodyRef, PartShape};
 use checkpoint::Checkpoints;
 use clients::Clients;
 use disputes::Disputes;
@@ -57,6 +60,7 @@ use forwarding::Forwarding;
 use goodput::Goodput;
 use log::Log;
 use logothete_crypto::Digest;
+use long_results::LongResults;
 use peers::Peers;
 use promises::Promises;
 use reads::Reads;
@@ -92,10 +96,18 @@ pub struct ReplicaConfig {
     pub pipeline_depth: u64,
     /// The most requests of a batch.
     pub batch_requests_max: usize,
-    /// The longest request message: one whose run of the log still fits a packet to a subscriber.
+    /// The longest request message.
     pub request_bytes_max: usize,
+    /// The longest request message that travels in one packet.
+    pub request_packet_bytes_max: usize,
+    /// How longer ones are cut.
+    pub parts: PartShape,
     /// The most bytes of the results of one request.
     pub reply_bytes_max: usize,
+    /// The most bytes of results that travel in one packet.
+    pub reply_packet_bytes_max: usize,
+    /// How many bytes of longer results each part carries.
+    pub reply_piece_bytes: usize,
     /// How many requests a client may have outstanding, `W`.
     pub client_window: u64,
     /// How far a proposal's timestamp may be ahead of this replica's clock.
@@ -129,13 +141,24 @@ impl ReplicaConfig {
 
     /// The longest packet that carries a request.
     pub fn packet_bytes_max(&self) -> usize {
-        HEADER_BYTES + self.request_bytes_max + self.quorum.replicas() * ENTRY_BYTES
+        HEADER_BYTES + self.request_packet_bytes_max + self.quorum.replicas() * ENTRY_BYTES
     }
 
-    /// The most bytes of request messages that one batch names: the bodies of the two windows that the log keeps take half of the store
-    /// (`protocol.md BP-3`), in slabs that may be twice as large as what they hold.
+    /// The most bytes of bodies for requests that wait (`protocol.md BP-3`).
+    pub fn waiting_bytes_max(&self) -> usize {
+        self.bodies_bytes_max.min(limits::BODIES_BYTES_MAX) / 2
+    }
+
+    /// The most bytes of request messages that a batch of several requests names: the bodies of the two windows that the log keeps take what
+    /// the store has beside those that wait, in slabs that may be twice as large as what they hold. A batch of one request may name one of any
+    /// size (`protocol.md BP-3`, `LR-3`).
     pub fn batch_bytes_max(&self) -> usize {
-        self.bodies_bytes_max / 2 / (2 * self.window() as usize) / 2
+        self.waiting_bytes_max() / (2 * self.window() as usize) / 2
+    }
+
+    /// Whether one batch may name so many requests with so many bytes together.
+    pub fn is_batch_size(&self, requests: usize, bytes: usize) -> bool {
+        requests == 1 || bytes <= self.batch_bytes_max()
     }
 }
 
@@ -192,8 +215,13 @@ pub struct Replica {
     synchroniser: Synchroniser,
     forwarding: Forwarding,
     goodput: Goodput,
+    /// Since when the oldest request waited at the end of the last duty cycle, and when that is to be looked at again.
+    waits_since_ns: Option<u64>,
+    waits_due_ns: u64,
     log: Log,
     bodies: Bodies,
+    assemblies: Assemblies,
+    long_results: LongResults,
     clients: Clients,
     peers: Peers,
     checkpoints: Checkpoints,
@@ -251,7 +279,20 @@ impl Replica {
         assert!((1..=window).contains(&config.pipeline_depth));
         assert!((1..=limits::BATCH_REQUESTS_MAX).contains(&config.batch_requests_max));
         assert!((1..=limits::CLIENTS_MAX).contains(&config.clients) && config.client_window >= 1);
-        assert!(config.request_bytes_max <= config.batch_bytes_max(), "a batch can name one request of any size");
+        assert!(
+            config.request_packet_bytes_max <= config.batch_bytes_max(),
+            "a batch can name one request of any packet"
+        );
+        assert!(config.request_packet_bytes_max <= config.request_bytes_max);
+        if config.request_packet_bytes_max < config.request_bytes_max {
+            let body = config.parts.body_bytes(config.request_bytes_max);
+            let log = config.bodies_bytes_max - config.waiting_bytes_max();
+            assert!(2 * window as usize * body <= log, "each number of the log can name a request of any size");
+            assert!(
+                2 * body <= config.waiting_bytes_max() / config.clients,
+                "each client can have one waiting and one arriving"
+            );
+        }
         Self {
             config,
             signatures,
@@ -268,13 +309,18 @@ impl Replica {
             synchroniser: Synchroniser::default(),
             goodput: Goodput::new(),
             forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
+            waits_since_ns: None,
+            waits_due_ns: u64::MAX,
             log: Log::new(window),
-            bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max()),
+            bodies: Bodies::new(config.bodies_bytes_max, config.packet_bytes_max(), config.parts),
+            assemblies: Assemblies::new(),
+            long_results: LongResults::new(config.clients, config.reply_piece_bytes),
             clients: Clients::new(
                 config.clients,
                 config.client_window,
-                config.bodies_bytes_max / 2 / config.clients,
+                config.waiting_bytes_max() / config.clients,
                 config.reply_bytes_max,
+                config.reply_packet_bytes_max.min(config.reply_bytes_max),
             ),
             peers: Peers::new(config.quorum.replicas()),
             checkpoints: Checkpoints::new(config.checkpoint_interval),
@@ -312,8 +358,7 @@ impl Replica {
             self.peers.heard(from, now.monotonic_ns);
             self.peers.heard_in_epoch(from, packet.epoch());
             if from == self.primary() {
-                let since = self.waiting_since_ns(self.oldest_waiting());
-                self.synchroniser.on_primary_heard(now.monotonic_ns, since);
+                self.synchroniser.on_primary_heard(now.monotonic_ns, self.waits_since_ns);
             }
         }
         for message in packet.messages() {
@@ -347,6 +392,9 @@ impl Replica {
             (Principal::Client(from), Message::Request(request)) => {
                 self.on_request(now, from, &request, packet, bytes, output)
             }
+            (Principal::Client(from), Message::RequestPart(part)) => {
+                self.on_request_part(now, from, &part, packet, bytes, output)
+            }
             (Principal::Client(from), Message::Query(query)) => self.on_query(from, &query, output),
             (Principal::Replica(from), Message::PrePrepare(proposal)) => {
                 self.on_pre_prepare(now, from, &proposal, output)
@@ -357,6 +405,7 @@ impl Replica {
             (Principal::Replica(from), Message::Checkpoint(vote)) => self.on_checkpoint(now, from, vote, output),
             (Principal::Replica(from), Message::Status(status)) => self.on_status(now, from, status, output),
             (Principal::Replica(from), Message::Fetch(fetch)) => self.on_fetch(now, from, fetch, output),
+            (Principal::Replica(from), Message::FetchParts(fetch)) => self.on_fetch_parts(now, from, fetch, output),
             (Principal::Replica(from), Message::FetchBatch(fetch)) => self.on_fetch_batch(now, from, fetch, output),
             (Principal::Replica(_), Message::Batch(batch)) => self.on_batch(now, &batch),
             (Principal::Replica(from), Message::RecoveryQuery(query)) => {
@@ -388,8 +437,14 @@ impl Replica {
         self.pursue_disputes(now, output);
         self.propose(now, output);
         self.release_queries(output);
+        self.sweep_parts(now);
+        self.send_long_results(now, output);
         self.fetch_missing(now, output);
         self.send_status(now, output);
+        // What follows until the next cycle only makes it look too early.
+        let oldest = self.oldest_waiting();
+        self.waits_since_ns = self.waiting_since_ns(oldest);
+        self.waits_due_ns = self.synchroniser.deadline_ns(self.waits_since_ns).min(self.forward_due_ns(oldest));
     }
 
     /// When [`Replica::on_duty_end`] is to be called at the latest, by the monotonic clock.
@@ -397,11 +452,7 @@ impl Replica {
         // Who promises nothing neither suspects nor gives up, and vouches for no request.
         let view_due_ns = match self.is_silent() {
             true => u64::MAX,
-            false => {
-                let oldest = self.oldest_waiting();
-                let suspicion_ns = self.synchroniser.deadline_ns(self.waiting_since_ns(oldest));
-                suspicion_ns.min(self.forward_due_ns(oldest)).min(self.goodput_due_ns())
-            }
+            false => self.waits_due_ns.min(self.goodput_due_ns()),
         };
         let dues = [
             self.pulse.due_ns,
@@ -411,6 +462,7 @@ impl Replica {
             self.recovery_due_ns(),
             self.disputes_due_ns(),
             self.null_deadline_ns(self.looked_ns),
+            self.long_results.deadline_ns(),
         ];
         dues.into_iter().min().expect("there are some")
     }
@@ -451,6 +503,11 @@ impl Replica {
     /// The last stable checkpoint, `h`.
     pub fn stable(&self) -> SequenceNumber {
         self.log.stable()
+    }
+
+    /// The memory of the requests that it keeps (`protocol.md BP-3`, `LR-3`).
+    pub fn requests_held_bytes(&self) -> usize {
+        self.bodies.bytes_held()
     }
 
     /// How often what was rejected.

@@ -134,7 +134,7 @@ impl Replica {
                 }
                 let message_bytes = |body: &super::BodyRef| self.bodies.message(*body).len();
                 let bytes: usize = batch.bodies.iter().flatten().map(message_bytes).sum();
-                if bytes > self.config.batch_bytes_max() || !slot.may_pre_prepare(&digest) {
+                if !self.config.is_batch_size(batch.entries.len(), bytes) || !slot.may_pre_prepare(&digest) {
                     // Nothing of this primary is accepted from here on.
                     self.rejects.count(Some(primary), Reject::BatchOutOfBounds);
                     self.log.slot_mut(sequence).expect("it was just looked at").refused = true;

@@ -208,9 +208,9 @@ impl Output {
         self.actions.push(Action::Persist { bytes: start..self.bytes.len() });
     }
 
-    pub(super) fn relay(&mut self, to: ReplicaId, packet: &[u8]) {
+    pub(super) fn relay(&mut self, to: ReplicaId, packet: [&[u8]; 3]) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(packet);
+        packet.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
         self.actions.push(Action::Relay { to, bytes: start..self.bytes.len() });
     }
 

@@ -148,6 +148,9 @@ impl Replica {
 
     /// Records the content of a batch that committed without being accepted here, so that it can be executed again.
     pub(super) fn persist_committed(&mut self, sequence: SequenceNumber, digest: Digest, output: &mut Output) {
+        if !self.promises.keeps {
+            return;
+        }
         let slot = self.log.slot(sequence).expect("only numbers of the log are executed");
         if !slot.batch(&digest).expect("what is executed is here").persisted {
             self.persist_content(sequence, digest, None, output);
@@ -170,7 +173,13 @@ impl Replica {
         batch.persisted = true;
         for body in batch.bodies.iter().flatten() {
             if self.bodies.note_persisted(*body, (self.view, stable)) {
-                self.promises.record(&Record::Body { packet: self.bodies.packet(*body) }, output);
+                // Each packet of a longer request is a record (`protocol.md LR-2`).
+                for packet in 0..self.bodies.packet_count(*body) {
+                    match self.bodies.packet(*body, packet) {
+                        [packet, &[], _] => self.promises.record(&Record::Body { packet }, output),
+                        pieces => self.promises.record(&Record::Body { packet: &pieces.concat() }, output),
+                    }
+                }
             }
         }
         let (timestamp_ns, entries) = (batch.timestamp_ns, &batch.entries[..]);

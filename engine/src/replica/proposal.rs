@@ -44,7 +44,7 @@ impl Replica {
         let sequence = self.proposed.next();
         self.entries.clear();
         self.proposing.clear();
-        let (mut bytes, bytes_max) = (0, self.config.batch_bytes_max());
+        let mut bytes = 0;
         // A number of which so many batches were proposed in vain stays empty (`RB-8`).
         let full = self.log.slot(sequence).is_some_and(Slot::is_full);
         if !full && let Some(body) = self.next_demotion(now) {
@@ -53,7 +53,8 @@ impl Replica {
             self.proposing.push(Some(body));
         }
         while !full && self.entries.len() < self.config.batch_requests_max {
-            let fits = |body| bytes + self.bodies.message(body).len() <= bytes_max;
+            let (count, config) = (self.entries.len() + 1, &self.config);
+            let fits = |body| config.is_batch_size(count, bytes + self.bodies.message(body).len());
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
             bytes += self.bodies.message(body).len();
             self.bodies.retain(body);

@@ -114,6 +114,10 @@ impl Replica {
             return output.send(audience, |bytes| answer.append(bytes));
         };
         let full = self.config.quorum.answers_in_full(self.config.id, nonce);
+        if full && result.len() > self.config.reply_packet_bytes_max {
+            // The parts together are the answer: a digest beside them would only say that this replica has nothing more to say.
+            return self.long_results.add_answer(client, nonce, result);
+        }
         abridged(result, full, |answer| {
             let answer = QueryAnswer { nonce, outcome: QueryOutcome::Answered(answer) };
             output.send(audience, |bytes| answer.append(bytes));

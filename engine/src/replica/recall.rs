@@ -12,6 +12,7 @@ use crate::state::State;
 use crate::wire::Message;
 use crate::wire::agreement::{BatchEntry, batch_digest};
 use crate::wire::packet::{HEADER_BYTES, PacketParts};
+use crate::wire::parts::RequestPart;
 use logothete_crypto::{Digest, digest};
 use std::collections::BTreeMap;
 
@@ -121,8 +122,9 @@ impl Replica {
         let digest = batch_digest(timestamp_ns, entries);
         self.learn_batch(now, sequence, digest, timestamp_ns, entries);
         for entry in entries {
-            if let Some(body) = self.recalled.bodies.get(&entry.digest) {
-                self.bind_body(entry.name(), *body);
+            let recalled = self.recalled.bodies.get(&entry.digest).copied();
+            if let Some(body) = recalled.filter(|body| self.bodies.parts_missing(*body) == 0) {
+                self.bind_body(entry.name(), body);
             }
         }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window are recalled");
@@ -134,8 +136,10 @@ impl Replica {
         // A journal is this replica's own, and its checksums hold: what it has accepted once can be read.
         let parts = PacketParts::parse(packet).expect("the journal has packets that were accepted");
         let sender = Principal::from_code(parts.header.sender.get());
-        let Ok(Message::Request(request)) = Message::decode(parts.body, sender) else {
-            panic!("the journal has requests that were accepted")
+        let request = match Message::decode(parts.body, sender) {
+            Ok(Message::Request(request)) => request,
+            Ok(Message::RequestPart(part)) => return self.recall_part(&part, packet),
+            _ => panic!("the journal has requests that were accepted"),
         };
         let (of, range) = (digest(parts.body), HEADER_BYTES..HEADER_BYTES + parts.body.len());
         // Whether its tag was good is forgotten; others vouch for it, should it have to be accepted again.
@@ -143,6 +147,22 @@ impl Replica {
             && let Some(former) = self.recalled.bodies.insert(of, body)
         {
             self.bodies.release(former);
+        }
+    }
+
+    /// A part of a request: its body is of use when all are here (`protocol.md LR-2`).
+    fn recall_part(&mut self, part: &RequestPart<'_>, packet: &[u8]) {
+        let whole = part.digest;
+        let held = self.recalled.bodies.get(&whole).copied();
+        let Some(body) = held.or_else(|| self.bodies.begin(part.name, whole, part.total_bytes, 0)) else { return };
+        self.recalled.bodies.insert(whole, body);
+        // Recorded again in a later view, or in this one.
+        if self.bodies.parts_missing(body) == 0 {
+            return;
+        }
+        self.bodies.put_part(body, part.index, part.total_bytes, packet, false);
+        if self.bodies.parts_missing(body) == 0 {
+            assert!(self.bodies.finish(body, 0), "the journal has the parts of requests that were accepted");
         }
     }
 

@@ -17,6 +17,12 @@ reasons! {
     RequestNotAlone => "request not alone",
     /// A request longer than the cluster allows.
     RequestTooLarge => "request too large",
+    /// A part that is none of its request's.
+    PartMisfit => "part misfit",
+    /// A part of another request under a name of which one is being put together, or of another length.
+    PartConflict => "part conflict",
+    /// Parts that together are not what their digest names.
+    PartsUnsound => "parts unsound",
     /// A request that is there already.
     RequestDuplicate => "request duplicate",
     /// Another body under the name of a request that is there already.

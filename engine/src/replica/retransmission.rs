@@ -2,6 +2,7 @@
 //! are fetched (`protocol.md RT-1` to `RT-6`, PBFT-02 section 5.2). There is no other retransmission between replicas.
 
 use super::allowances::Standpoint;
+use super::assemblies::Way;
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
@@ -10,6 +11,7 @@ use crate::limits::{FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
 use crate::wire::Message;
 use crate::wire::agreement::{Batch, CommitClaim, Vote, append_pre_prepare, batch_digest};
+use crate::wire::parts::{FetchParts, RequestPart};
 use crate::wire::request::RequestName;
 use crate::wire::retransmission::{Fetch, FetchBatch, Status};
 use logothete_crypto::Digest;
@@ -59,7 +61,9 @@ impl Replica {
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
         // What was executed tentatively still lacks its commits.
         let committed = self.tentative.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
-        let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || !self.active;
+        // A primary that lacks parts of what the others have whole says that it lives, or it would be suspected for a lost packet.
+        let unfinished = !self.assemblies.is_empty();
+        let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || unfinished || !self.active;
         self.pulse.update(now.monotonic_ns, work);
         if now.monotonic_ns < self.pulse.due_ns {
             return;
@@ -198,13 +202,23 @@ impl Replica {
                 output.send(Self::only(target), |bytes| fetch.append(bytes));
                 continue;
             }
-            let mut fetch = Fetch::new(*sequence, *digest);
-            for (index, body) in batch.bodies.iter().enumerate() {
-                if body.is_none() {
+            let (mut fetch, mut wanted) = (Fetch::new(*sequence, *digest), false);
+            for (index, (entry, _)) in
+                batch.entries.iter().zip(&batch.bodies).enumerate().filter(|(_, (_, body))| body.is_none())
+            {
+                // Of what is here in part, the parts that are not (`LR-4`).
+                let Some(unfinished) = self.assemblies.find(entry.name(), &entry.digest, &self.bodies) else {
                     fetch.set(index);
-                }
+                    wanted = true;
+                    continue;
+                };
+                let mut parts = FetchParts::new(*sequence, *digest, index);
+                self.bodies.missing_parts(unfinished).for_each(|part| parts.set(part));
+                output.send(Self::only(target), |bytes| parts.append(bytes));
             }
-            output.send(Self::only(target), |bytes| fetch.append(bytes));
+            if wanted {
+                output.send(Self::only(target), |bytes| fetch.append(bytes));
+            }
         }
     }
 
@@ -265,12 +279,39 @@ impl Replica {
         let mut bytes_left = self.peers.allowances(from).fetch_bytes(now.monotonic_ns);
         for (index, body) in batch.bodies.iter().enumerate() {
             let Some(body) = body.filter(|_| fetch.contains(index)) else { continue };
-            let bytes = self.bodies.packet_bytes(body);
+            // Of a body in parts as many as the allowance has room for: the others are asked for by name then (`LR-4`).
+            for packet in 0..self.bodies.packet_count(body) {
+                let bytes: usize = self.bodies.packet(body, packet).iter().map(|piece| piece.len()).sum();
+                if bytes > bytes_left {
+                    return Err(Reject::RateLimited);
+                }
+                bytes_left -= bytes;
+                output.relay(from, self.bodies.packet(body, packet));
+                self.peers.allowances(from).fetch_spent(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Relays parts of one body (`LR-4`), as far as the allowance goes.
+    pub(super) fn on_fetch_parts(
+        &mut self,
+        now: Now,
+        from: ReplicaId,
+        fetch: &FetchParts,
+        output: &mut Output,
+    ) -> Result<(), Reject> {
+        let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
+        let batch = slot.batch(&fetch.digest).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
+        let body = batch.bodies.get(fetch.request()).copied().flatten().ok_or(Reject::FetchUnknown)?;
+        let mut bytes_left = self.peers.allowances(from).fetch_bytes(now.monotonic_ns);
+        for packet in (0..self.bodies.packet_count(body)).filter(|packet| fetch.contains(*packet)) {
+            let bytes: usize = self.bodies.packet(body, packet).iter().map(|piece| piece.len()).sum();
             if bytes > bytes_left {
                 return Err(Reject::RateLimited);
             }
             bytes_left -= bytes;
-            output.relay(from, self.bodies.packet(body));
+            output.relay(from, self.bodies.packet(body, packet));
             self.peers.allowances(from).fetch_spent(bytes);
         }
         Ok(())
@@ -280,10 +321,15 @@ impl Replica {
     /// had no session here when it sealed it, or lies); then [`Replica::accept_in_order`] waits for others to vouch for it (`RT-4`, `NC-4`).
     pub(super) fn on_relayed(&mut self, now: Now, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
         let mut messages = packet.messages();
-        let Some(Ok((Message::Request(request), bytes))) = messages.next() else { return Err(Reject::Malformed) };
+        let Some(Ok((message, bytes))) = messages.next() else { return Err(Reject::Malformed) };
         if bytes.len() != packet.body_range().len() {
             return Err(Reject::RequestNotAlone);
         }
+        let request = match message {
+            Message::Request(request) => request,
+            Message::RequestPart(part) => return self.on_relayed_part(now, &part, packet),
+            _ => return Err(Reject::Malformed),
+        };
         self.admit_size(bytes.len())?;
         let name = request.name;
         if Principal::Client(name.client) != packet.client() {
@@ -291,13 +337,7 @@ impl Replica {
         }
         let digest = packet.body_digest();
         let examined = self.on_examined(now, packet);
-        let asked = |(sequence, wanted): &&(SequenceNumber, Digest)| {
-            let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
-            let batch = slot.batch(wanted).expect("what is incomplete is named");
-            let mut lacking = batch.entries.iter().zip(&batch.bodies).filter(|(_, body)| body.is_none());
-            lacking.any(|(entry, _)| entry.digest == digest && entry.name() == name)
-        };
-        let Some((sequence, _)) = self.incomplete.iter().find(asked).copied() else {
+        let Some((sequence, _)) = self.lacking_batch(name, &digest) else {
             return if examined { Ok(()) } else { self.on_forwarded(now, name, packet) };
         };
         let (datagram, range) = (packet.datagram(), packet.body_range());
@@ -306,7 +346,7 @@ impl Replica {
             return Err(Reject::Overloaded);
         };
         if packet.is_spoilt() {
-            self.bodies.note_spoilt(body);
+            self.bodies.note_spoilt(body, 0);
         }
         if !authentic && self.try_signature(now, body) != Some(true) {
             self.examine_body(now, body, sequence);
@@ -314,6 +354,62 @@ impl Replica {
         self.bind_body(name, body);
         self.bodies.release(body);
         Ok(())
+    }
+
+    /// The number of a wanted batch that lacks exactly this body, and how many requests it names.
+    fn lacking_batch(&self, name: RequestName, digest: &Digest) -> Option<(SequenceNumber, usize)> {
+        self.incomplete.iter().find_map(|(sequence, wanted)| {
+            let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
+            let batch = slot.batch(wanted).expect("what is incomplete is named");
+            let mut lacking = batch.entries.iter().zip(&batch.bodies).filter(|(_, body)| body.is_none());
+            let lacks = lacking.any(|(entry, _)| entry.digest == *digest && entry.name() == name);
+            lacks.then_some((*sequence, batch.entries.len()))
+        })
+    }
+
+    /// A part of a client's request that a peer relayed: taken only if a wanted batch lacks the request (`LR-4`).
+    fn on_relayed_part(&mut self, now: Now, part: &RequestPart<'_>, packet: &RelayedPacket<'_>) -> Result<(), Reject> {
+        let name = part.name;
+        if Principal::Client(name.client) != packet.client() {
+            return Err(Reject::SenderMismatch);
+        }
+        self.admit_total(part.total_bytes)?;
+        let examined = self.on_examined(now, packet);
+        let Some((sequence, requests)) = self.lacking_batch(name, &part.digest) else {
+            return if examined { Ok(()) } else { self.on_forwarded_part(now, part, packet) };
+        };
+        if !self.config.is_batch_size(requests, part.total_bytes) {
+            return Err(Reject::RequestTooLarge);
+        }
+        let way = Way::Relayed { authentic: packet.is_authentic() };
+        let (clients, bodies) = (&mut self.clients, &mut self.bodies);
+        let taken = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)?;
+        self.note_relayed_part(part, packet, taken);
+        let Some(body) = taken else { return Ok(()) };
+        let sound = self.is_request(name, body);
+        if sound && !self.bodies.is_authentic(body) && self.try_signature(now, body) != Some(true) {
+            self.examine_body(now, body, sequence);
+        }
+        if sound {
+            self.bind_body(name, body);
+        }
+        self.bodies.release(body);
+        if sound { Ok(()) } else { Err(Reject::PartsUnsound) }
+    }
+
+    /// Notes how a part came to its body, which is whole if it was just `taken`.
+    pub(super) fn note_relayed_part(
+        &mut self,
+        part: &RequestPart<'_>,
+        packet: &RelayedPacket<'_>,
+        taken: Option<super::BodyRef>,
+    ) {
+        let body = taken.or_else(|| self.assemblies.find(part.name, &part.digest, &self.bodies));
+        let Some(body) = body else { return };
+        self.bodies.note_relayed(body);
+        if packet.is_spoilt() {
+            self.bodies.note_spoilt(body, part.index);
+        }
     }
 
     /// Gives a body to the wanted batches that name it.

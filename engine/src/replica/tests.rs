@@ -24,7 +24,11 @@ pub(super) fn config(datagram_bytes_max: usize) -> ReplicaConfig {
         pipeline_depth: 8,
         batch_requests_max: 64,
         request_bytes_max: request_bytes_max(datagram_bytes_max, 4),
+        request_packet_bytes_max: request_bytes_max(datagram_bytes_max, 4),
+        parts: PartShape::of(datagram_bytes_max, 4),
         reply_bytes_max: 64,
+        reply_packet_bytes_max: 1000,
+        reply_piece_bytes: 1000,
         client_window: 32,
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
@@ -60,6 +64,7 @@ fn full_batches_never_fill_the_store() {
         let config = config(datagram_bytes_max);
         // A slab may be twice as large as the packet in it; packets that carry little else than headers are bounded by their number.
         let kept = 2 * config.window() as usize * config.batch_bytes_max() * 2;
+        assert!(config.request_bytes_max == config.request_packet_bytes_max);
         assert!(kept <= config.bodies_bytes_max / 2, "{datagram_bytes_max}");
         assert!(config.batch_bytes_max() >= config.request_bytes_max, "{datagram_bytes_max}");
     }

@@ -226,17 +226,8 @@ impl<'a> Lacking<'a> {
 
     /// Pages first, then level by level: each level's inputs are the digests of the one below.
     fn compute(self, snapshot: &Snapshot) {
+        compute_pages(&self.pages);
         let mut digests = [Digest::ZERO; BATCH];
-        for batch in self.pages.chunks(BATCH) {
-            let mut bytes = [&ZERO_PAGE; BATCH];
-            for (bytes, page) in bytes.iter_mut().zip(batch) {
-                *bytes = page.bytes();
-            }
-            page_digests(&bytes[..batch.len()], &mut digests[..batch.len()]);
-            for (page, digest) in batch.iter().zip(&digests) {
-                keep(&page.digest, digest);
-            }
-        }
         for (level, nodes) in self.nodes.iter().enumerate() {
             for batch in nodes.chunks(BATCH) {
                 let mut children = [[Digest::ZERO; FAN_OUT]; BATCH];
@@ -248,6 +239,21 @@ impl<'a> Lacking<'a> {
                     keep(&node.digest, digest);
                 }
             }
+        }
+    }
+}
+
+/// Computes the digests of pages.
+pub(super) fn compute_pages(pages: &[&Page]) {
+    let mut digests = [Digest::ZERO; BATCH];
+    for batch in pages.chunks(BATCH) {
+        let mut bytes = [&ZERO_PAGE; BATCH];
+        for (bytes, page) in bytes.iter_mut().zip(batch) {
+            *bytes = page.bytes();
+        }
+        page_digests(&bytes[..batch.len()], &mut digests[..batch.len()]);
+        for (page, digest) in batch.iter().zip(&digests) {
+            keep(&page.digest, digest);
         }
     }
 }

@@ -48,6 +48,7 @@ enum Step {
     Snapshot,
     Restore(usize),
     Hash(usize),
+    Ahead(Range<u64>),
 }
 
 /// Three levels of nodes, and a last page that is nobody's thirty-second.
@@ -73,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Snapshot),
         1 => any::<usize>().prop_map(Step::Restore),
         2 => (1..40usize).prop_map(Step::Hash),
+        2 => (index(), 1..20u64).prop_map(|(first, count)| Step::Ahead(first..PAGES.min(first + count))),
     ]
 }
 
@@ -121,6 +123,7 @@ proptest! {
                     }
                     prop_assert_eq!(done.unwrap(), snapshot.digest());
                 }
+                Step::Ahead(pages) => state.digest_ahead(pages),
             }
         }
         taken.push((state.snapshot(), model));

@@ -4,7 +4,7 @@ use super::FAN_OUT;
 use super::node::{Branch, Children, Node, find};
 use super::page::{Page, PageBytes, ZERO_PAGE, pieces, read};
 use super::shape::Shape;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, compute_pages};
 use logothete_crypto::Digest;
 use std::ops::Range;
 use std::sync::Arc;
@@ -111,6 +111,13 @@ impl State {
     pub fn clear(&mut self, pages: Range<u64>) {
         assert!(pages.end <= self.shape.pages, "pages up to {} of a state of {}", pages.end, self.shape.pages);
         clear_below(&mut self.top, self.shape.depth, 0, &pages);
+    }
+
+    /// Computes the digests of pages that were just written and are not to change soon, while the processor still has them at hand: a
+    /// snapshot that is hashed later finds them.
+    pub fn digest_ahead(&self, pages: Range<u64>) {
+        let held: Vec<&Page> = pages.filter_map(|page| find(&self.top, self.shape.depth, page)).collect();
+        compute_pages(&held);
     }
 
     /// The state as it is now. Costs the same whatever its size.

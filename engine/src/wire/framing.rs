@@ -111,6 +111,10 @@ pub enum Kind {
     RecoveryAnswer = 26,
     /// [`super::forward::Forward`]
     Forward = 27,
+    /// [`super::parts::RequestPart`]
+    RequestPart = 28,
+    /// [`super::parts::ReplyPart`]
+    ReplyPart = 29,
     /// [`super::dispute::Dispute`]
     Dispute = 30,
     /// [`super::keys::RotateKeys`]
@@ -125,6 +129,10 @@ pub enum Kind {
     Probe = 35,
     /// [`super::probe::ProbeHeard`]
     ProbeHeard = 36,
+    /// [`super::parts::FetchParts`]
+    FetchParts = 37,
+    /// [`super::parts::RunPart`]
+    RunPart = 38,
     /// [`super::dispute::Examine`]
     Examine = 40,
     /// [`super::dispute::Testimony`]
@@ -160,6 +168,8 @@ impl Kind {
         Self::RecoveryQuery,
         Self::RecoveryAnswer,
         Self::Forward,
+        Self::RequestPart,
+        Self::ReplyPart,
         Self::Dispute,
         Self::RotateKeys,
         Self::KeyReport,
@@ -167,6 +177,8 @@ impl Kind {
         Self::RejectsReport,
         Self::Probe,
         Self::ProbeHeard,
+        Self::FetchParts,
+        Self::RunPart,
         Self::Examine,
         Self::Testimony,
     ];
@@ -192,6 +204,7 @@ impl Kind {
         match self {
             Self::Probe | Self::ProbeHeard => true,
             Self::Request
+            | Self::RequestPart
             | Self::ReportQuery
             | Self::Follow
             | Self::ChainQuery

@@ -5,6 +5,7 @@ use super::dispute::{Dispute, Examine, Testimony};
 use super::forward::Forward;
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::keys::{KeyReport, RotateKeys};
+use super::parts::{FetchParts, ReplyPart, RequestPart, RunPart};
 use super::probe::{Probe, ProbeHeard};
 use super::query::{Query, QueryAnswer};
 use super::recovery::{RecoveryAnswer, RecoveryQuery};
@@ -93,6 +94,14 @@ pub enum Message<'a> {
     QueryAnswer(QueryAnswer<'a>),
     /// A request that a backup verified and passes on.
     Forward(&'a Forward),
+    /// A piece of a request.
+    RequestPart(RequestPart<'a>),
+    /// A piece of a result.
+    ReplyPart(ReplyPart<'a>),
+    /// Parts of a request's body that a replica lacks.
+    FetchParts(&'a FetchParts),
+    /// A piece of a log entry's run.
+    RunPart(RunPart<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -118,7 +127,7 @@ impl<'a> Message<'a> {
             Kind::Fetch => Self::Fetch(fixed(layout)?),
             Kind::ReportQuery => Self::ReportQuery(fixed(layout)?),
             Kind::ReportReply => Self::ReportReply(fixed(layout)?),
-            Kind::Follow => Self::Follow(fixed(layout)?),
+            Kind::Follow => Self::Follow(Follow::decode(layout)?),
             Kind::Runs => Self::Runs(Runs::decode(layout)?),
             Kind::ChainQuery => Self::ChainQuery(ChainQuery::decode(layout)?),
             Kind::ChainAnswer => Self::ChainAnswer(ChainAnswer::decode(layout)?),
@@ -143,6 +152,10 @@ impl<'a> Message<'a> {
             Kind::Query => Self::Query(Query::decode(layout)?),
             Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
             Kind::Forward => Self::Forward(Forward::decode(layout)?),
+            Kind::RequestPart => Self::RequestPart(RequestPart::decode(layout)?),
+            Kind::ReplyPart => Self::ReplyPart(ReplyPart::decode(layout)?),
+            Kind::FetchParts => Self::FetchParts(FetchParts::decode(layout)?),
+            Kind::RunPart => Self::RunPart(RunPart::decode(layout)?),
         })
     }
 }

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod message;
 pub mod operation;
 pub mod packet;
+pub mod parts;
 pub mod probe;
 pub mod query;
 pub mod recovery;

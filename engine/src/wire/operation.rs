@@ -196,14 +196,26 @@ impl OperationsWriter {
     pub fn try_push(&mut self, session: u64, number: u64, bytes: &[u8]) -> bool {
         let size = OPERATION_HEADER_BYTES + bytes.len();
         let Ok(length) = u32::try_from(bytes.len()) else { return false };
-        if size > self.bytes_max - self.bytes.len() || self.count == REQUEST_OPERATIONS_MAX {
+        if self.bytes.len() + size > self.bytes_max || self.count == REQUEST_OPERATIONS_MAX {
             return false;
         }
+        self.push(session, number, length, bytes);
+        true
+    }
+
+    /// Makes an empty list one of a single operation of any size. Returns false, and changes nothing, when the list is not empty.
+    pub fn try_push_alone(&mut self, session: u64, number: u64, bytes: &[u8]) -> bool {
+        let Some(length) = u32::try_from(bytes.len()).ok().filter(|_| self.count == 0) else { return false };
+        self.push(session, number, length, bytes);
+        true
+    }
+
+    #[inline]
+    fn push(&mut self, session: u64, number: u64, length: u32, bytes: &[u8]) {
         let header = OperationHeader { session: session.into(), number: number.into(), length: length.into() };
         self.bytes.extend_from_slice(header.as_bytes());
         self.bytes.extend_from_slice(bytes);
         self.count += 1;
-        true
     }
 
     /// How many operations are in the list.
@@ -226,9 +238,10 @@ impl OperationsWriter {
         Operations::from_checked(&self.bytes, self.count)
     }
 
-    /// Makes the list empty and keeps its memory.
+    /// Makes the list empty and keeps its memory, but for what a single long operation took.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(self.bytes_max);
         self.count = 0;
     }
 }

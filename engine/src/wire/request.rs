@@ -41,7 +41,7 @@ const FLAG_SIGNED: u16 = 1;
 /// The bytes of a request message that are neither signature nor operations.
 pub const REQUEST_OVERHEAD_BYTES: usize = MESSAGE_HEADER_BYTES + size_of::<RequestLayout>();
 
-/// The longest request message of a cluster: one packet holds it on its way to all replicas, and, as a run of the log, on its way to
+/// The longest request message that travels whole: one packet holds it on its way to all replicas, and, as a run of the log, on its way to
 /// a subscriber.
 pub const fn request_bytes_max(datagram_bytes_max: usize, replicas: usize) -> usize {
     let to_replicas = body_bytes_max(datagram_bytes_max, Audience::Replicas(ReplicaSet::first(replicas)));
@@ -53,9 +53,14 @@ pub const fn request_bytes_max(datagram_bytes_max: usize, replicas: usize) -> us
 /// The bytes of a request message that are not operations, where it is signed: any request may have to be (`protocol.md DM-5`).
 pub const SIGNED_REQUEST_OVERHEAD_BYTES: usize = REQUEST_OVERHEAD_BYTES + SIGNATURE_BYTES;
 
-/// The longest operation of a cluster: a request that holds it alone, signed if need be.
+/// The longest operation that fits a request of one packet, signed if need be.
 pub const fn operation_bytes_max(datagram_bytes_max: usize, replicas: usize) -> usize {
     request_bytes_max(datagram_bytes_max, replicas) - SIGNED_REQUEST_OVERHEAD_BYTES - OPERATION_HEADER_BYTES
+}
+
+/// The message of a request that holds one operation of so many bytes, signed if need be.
+pub const fn lone_request_bytes(operation_bytes: usize) -> usize {
+    SIGNED_REQUEST_OVERHEAD_BYTES + OPERATION_HEADER_BYTES + operation_bytes
 }
 
 /// A name under which a request is known: unique in the cluster's life.
@@ -67,6 +72,14 @@ pub struct RequestName {
     pub incarnation: Incarnation,
     /// Which one.
     pub number: RequestNumber,
+}
+
+impl RequestName {
+    /// Whether, of two requests of one client, this one gives way where both have no room: it is of an earlier incarnation, or comes later in
+    /// the order of the same.
+    pub fn yields_to(&self, other: Self) -> bool {
+        self.incarnation < other.incarnation || (self.incarnation == other.incarnation && self.number > other.number)
+    }
 }
 
 /// A request, its operations checked for shape.
@@ -107,6 +120,17 @@ impl<'a> Request<'a> {
             operations: Operations::parse(operations, count).map_err(|_| Malformed::Length)?,
         })
     }
+}
+
+/// The operations of a request message that was decoded before it was stored.
+///
+/// # Panics
+/// If it is no request message.
+pub(crate) fn operations_stored(message: &[u8]) -> Operations<'_> {
+    let (fields, rest) =
+        RequestLayout::ref_from_prefix(&message[MESSAGE_HEADER_BYTES..]).expect("it was decoded before");
+    let operations = if fields.flags.get() == FLAG_SIGNED { &rest[SIGNATURE_BYTES..] } else { rest };
+    Operations::from_checked(operations, fields.operation_count.get() as usize)
 }
 
 /// Appends a request message whose operations are already encoded.

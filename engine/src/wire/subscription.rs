@@ -17,9 +17,18 @@ pub struct Follow {
     pub credit_bytes: U32,
     /// The position wanted.
     pub from: U64,
+    /// How many bytes of the message of the run that begins at `from` are here already; none if the run does not begin there.
+    pub offset: U32,
+    /// Zero.
+    pub reserved: U32,
 }
 
 impl Follow {
+    pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
+        let message: &Self = framing::fixed(layout)?;
+        if message.reserved.get() == 0 { Ok(message) } else { Err(Malformed::Field) }
+    }
+
     /// Appends it.
     pub fn append(&self, out: &mut Vec<u8>) {
         framing::append(out, Kind::Follow, &[self.as_bytes()]);

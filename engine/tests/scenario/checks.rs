@@ -116,6 +116,11 @@ impl Checks {
 
     /// A client sends a packet of its own.
     pub fn on_requested(&mut self, body: &[u8]) {
+        let parts = Messages::new(body, Principal::Client(logothete_engine::numbers::ClientId(0))).flatten();
+        self.requested.extend(parts.filter_map(|(message, _)| match message {
+            Message::RequestPart(part) => Some(part.digest),
+            _ => None,
+        }));
         self.requested.insert(logothete_crypto::digest(body));
     }
 

@@ -92,11 +92,11 @@ impl Cluster {
         while host.client.may_submit()
             && let Some(request) = host.waiting.pop_front()
         {
-            let mut writer = OperationsWriter::new(self.settings.datagram_bytes_max);
+            let mut writer = OperationsWriter::new(self.settings.request_bytes_max().1);
             for (number, bytes) in &request {
-                assert!(writer.try_push(u64::from(host.id.0), *number, bytes), "a script's operations fit a packet");
+                assert!(writer.try_push(u64::from(host.id.0), *number, bytes), "a script's operations fit a request");
             }
-            messages.push((everybody, host.client.submit(now, writer.operations()).to_vec()));
+            host.client.submit(now, writer.operations(), |message| messages.push((everybody, message.to_vec())));
         }
         host.client.on_due(now, |message| messages.push((everybody, message.to_vec())));
         if let Some(follower) = host.follower.as_mut().filter(|follower| follower.deadline_ns() <= now.monotonic_ns) {
@@ -140,7 +140,7 @@ impl Cluster {
     pub fn follow(&mut self, client: usize, from: u64) -> Result<(), String> {
         let host = &mut self.clients[client];
         let (replicas, weak) = (self.settings.replicas, self.settings.quorum().weak());
-        host.follower = Some(Follower::new(0, from, replicas, weak));
+        host.follower = Some(Follower::new(0, from, replicas, weak, self.settings.request_bytes_max().1));
         host.entries_delivered = from;
         self.run_due()
     }

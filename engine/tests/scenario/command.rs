@@ -31,10 +31,11 @@
 //! send c1 -> 0,1,2,3 spoilt=2: request c1#1 "a"       the same of a client; the tags for some are wrong
 //! send c1 -> 0: signed request c1#1 "a"               signed by the client; `forged` behind `signed` spoils the signature
 //! send 3 -> 0: dispute c0#1                           signed by the replica, as a dispute about that request; `forged` as above
+//! send c1 -> 0,1: part 2 of c1#1 fill=y like=x         a part of a large request; see `say.rs` for what can be wrong with it
 //! send 3 -> 0: view change v1 h=0 P=[s2 v0 D2] Q=[]   signed by it; `forged` behind it spoils the signature, C=[s8 S1] adds checkpoints
 //! send 1 -> 0: new view v1 from s0 of 0,1,2' [D2 null]   names view changes that were seen, 2' the second one of 2, 2? none
 //! send 3 -> 0: pass on new view v1 of 1 as v9         repeats what was seen; its parts say that it is of another view
-//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | c0 accepted=4 | c0 read=4 | c0 signs=1 | demoted=1 | quiet
+//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | held=512 [0,1,2] | demoted=1 [0,1,2] | c0 accepted=4 | c0 read=4 | c0 signs=1 | quiet
 //! state                        how far everybody is
 //! ```
 //!
@@ -94,6 +95,7 @@ impl Interpreter {
                 Some(("batch", value)) => settings.batch_requests_max = number(value)?,
                 Some(("window", value)) => settings.client_window = number(value)?,
                 Some(("datagram", value)) => settings.datagram_bytes_max = number(value)?,
+                Some(("operation", value)) => settings.operation_bytes_max = number(value)?,
                 Some(("retention", value)) => settings.retention_bytes = number(value)?,
                 Some(("tentative", value)) => settings.tentative = number::<u64>(value)? != 0,
                 Some(("journal", value)) => settings.journal = value == "sync",
@@ -286,6 +288,7 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
                         "recovering" => u64::from(host.recovers),
                         "stable" => host.stable,
                         "demoted" => replica.demoted_clients().count() as u64,
+                        "held" => replica.requests_held_bytes() as u64,
                         "view" if replica.is_active() => replica.view().0,
                         "view" => return Err(format!("{} has not entered v{}", host.id, replica.view())),
                         _ => return Err(format!("a replica has no `{what}`")),
@@ -340,6 +343,7 @@ fn filter(text: &str) -> Result<Filter, String> {
             Some(("to", list)) => filter.to = Some(principals(list)?),
             Some(("kind", list)) => filter.kinds = Some(list.split(',').map(str::to_owned).collect()),
             Some(("s", sequence)) => filter.sequence = Some(number(sequence)?),
+            Some(("part", list)) => filter.parts = Some(list.split(',').map(number).collect::<Result<_, _>>()?),
             _ => return Err(format!("`{word}` is no part of a filter")),
         }
     }

@@ -9,15 +9,18 @@ use super::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower};
 use logothete_engine::journal::Record as JournalRecord;
+use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
 use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
+use logothete_engine::replica::bodies::PartShape;
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
 use logothete_engine::state::State;
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
+use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
 use logothete_engine::wire::report::{ReportQuery, ReportReply};
-use logothete_engine::wire::request::request_bytes_max;
+use logothete_engine::wire::request::{lone_request_bytes, request_bytes_max};
 use logothete_engine::wire::view_change::statement_piece_bytes;
 use logothete_engine::wire::{Audience, Message, Messages};
 use logothete_transport::pool::{Frame, Pool, PoolConfig};
@@ -41,6 +44,8 @@ pub struct Settings {
     pub batch_requests_max: usize,
     pub client_window: u64,
     pub datagram_bytes_max: usize,
+    /// The longest operation; one of a packet's size at least is always taken.
+    pub operation_bytes_max: usize,
     pub retention_bytes: u64,
     /// Whether batches are executed when they have prepared.
     pub tentative: bool,
@@ -59,6 +64,7 @@ impl Default for Settings {
             batch_requests_max: 16,
             client_window: 8,
             datagram_bytes_max: 1472,
+            operation_bytes_max: 0,
             retention_bytes: 1 << 20,
             tentative: false,
             journal: false,
@@ -84,6 +90,29 @@ impl Settings {
     /// The bytes of a signed statement that one packet carries.
     pub fn piece_bytes(&self) -> usize {
         statement_piece_bytes(self.datagram_bytes_max, self.replicas)
+    }
+
+    /// The longest request in one packet, and the longest.
+    pub fn request_bytes_max(&self) -> (usize, usize) {
+        let packet = request_bytes_max(self.datagram_bytes_max, self.replicas);
+        (packet, packet.max(lone_request_bytes(self.operation_bytes_max)))
+    }
+
+    /// How longer requests are cut.
+    pub fn parts(&self) -> PartShape {
+        PartShape::of(self.datagram_bytes_max, self.replicas)
+    }
+
+    /// The room for results in one packet.
+    pub fn reply_bytes_max(&self) -> usize {
+        packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0))) - REPLY_OVERHEAD_BYTES
+    }
+
+    /// A store that is soon full, but has room for what has to fit.
+    pub fn bodies_bytes_max(&self) -> usize {
+        let (packet, longest) = self.request_bytes_max();
+        let log = if longest > packet { 2 * self.window() as usize * self.parts().body_bytes(longest) } else { 0 };
+        (2 * log).max(1 << 20)
     }
 
     /// The width of the window, `L = 2K`.
@@ -277,11 +306,15 @@ fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: S
         checkpoint_interval: settings.checkpoint_interval,
         pipeline_depth: settings.pipeline_depth,
         batch_requests_max: settings.batch_requests_max,
-        request_bytes_max: request_bytes_max(settings.datagram_bytes_max, settings.replicas),
+        request_bytes_max: settings.request_bytes_max().1,
+        request_packet_bytes_max: settings.request_bytes_max().0,
+        parts: settings.parts(),
         reply_bytes_max: settings.datagram_bytes_max,
+        reply_packet_bytes_max: settings.reply_bytes_max(),
+        reply_piece_bytes: reply_piece_bytes(settings.datagram_bytes_max),
         client_window: settings.client_window,
         clock_bound_ns: 500_000_000,
-        bodies_bytes_max: 1 << 20,
+        bodies_bytes_max: settings.bodies_bytes_max(),
         tentative: settings.tentative,
         keeps_journal: settings.journal && matches!(start, Start::First),
         makes_journal: settings.journal,
@@ -291,17 +324,15 @@ fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: S
     };
     let service = ServiceSettings {
         state_bytes_max: settings.retention_bytes,
-        message_bytes_max: request_bytes_max(settings.datagram_bytes_max, settings.replicas),
+        message_bytes_max: settings.request_bytes_max().1,
         ..ServiceSettings::default()
     };
     let (witness, record) = Witness::new(built_in(ServiceKind::Log, &service));
-    let to_client = Audience::Client(ClientId(0));
-    let reply_bytes_max = packet::body_bytes_max(settings.datagram_bytes_max, to_client) - REPLY_OVERHEAD_BYTES;
     let orderer = Orderer::new(
         config,
         settings.register().signatures(id),
         Box::new(witness),
-        reply_bytes_max,
+        settings.reply_bytes_max(),
         settings.datagram_bytes_max,
         OrdererCounters::private(),
     );
@@ -364,6 +395,11 @@ impl ClientHost {
             reads: false,
             window: settings.client_window,
             incarnation: Incarnation(incarnation),
+            request_packet_bytes_max: settings.request_bytes_max().0,
+            request_piece_bytes: settings.parts().piece_bytes,
+            large_bytes_max: LARGE_BYTES_IN_FLIGHT,
+            reply_piece_bytes: reply_piece_bytes(settings.datagram_bytes_max),
+            reply_bytes_max: settings.reply_bytes_max(),
         };
         Client::new(config, settings.register().signer(id))
     }

@@ -40,6 +40,8 @@ pub struct Filter {
     pub to: Option<Vec<Principal>>,
     pub kinds: Option<Vec<String>>,
     pub sequence: Option<u64>,
+    /// Which parts of requests, results or runs.
+    pub parts: Option<Vec<u64>>,
 }
 
 impl Filter {
@@ -49,7 +51,7 @@ impl Filter {
     }
 
     fn matches_messages(&self, packet: &Packet) -> bool {
-        if self.kinds.is_none() && self.sequence.is_none() {
+        if self.kinds.is_none() && self.sequence.is_none() && self.parts.is_none() {
             return true;
         }
         let relay = packet.is_relay();
@@ -57,6 +59,7 @@ impl Filter {
             let kind = if relay { "relay" } else { kind(&message) };
             self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind))
                 && self.sequence.is_none_or(|wanted| sequence(&message) == Some(wanted))
+                && self.parts.as_ref().is_none_or(|wanted| part(&message).is_some_and(|part| wanted.contains(&part)))
         })
     }
 }
@@ -68,6 +71,15 @@ fn sequence(message: &Message<'_>) -> Option<u64> {
         Message::Checkpoint(vote) => Some(vote.sequence().0),
         Message::Fetch(fetch) => Some(fetch.sequence().0),
         Message::Reply(reply) => Some(reply.sequence.0),
+        _ => None,
+    }
+}
+
+fn part(message: &Message<'_>) -> Option<u64> {
+    match message {
+        Message::RequestPart(part) => Some(part.index as u64),
+        Message::ReplyPart(part) => Some(part.index as u64),
+        Message::RunPart(part) => Some((part.offset / part.bytes.len()) as u64),
         _ => None,
     }
 }

@@ -11,8 +11,9 @@ use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim,
 use logothete_engine::wire::dispute::Dispute;
 use logothete_engine::wire::forward::Forward;
 use logothete_engine::wire::operation::OperationsWriter;
+use logothete_engine::wire::parts::RequestPart;
 use logothete_engine::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
-use logothete_engine::wire::request;
+use logothete_engine::wire::request::{self, RequestName};
 use logothete_engine::wire::retransmission::{Fetch, Standing, Status};
 use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange};
 use logothete_engine::wire::{Audience, Message};
@@ -190,6 +191,50 @@ fn new_view(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result<(View,
     Ok((view, content.encode(|body| seal(cluster, from, StatementKind::NewView, body))))
 }
 
+/// A part of a request with one operation of 5000 bytes, as the client would cut it; but what is told otherwise: `fill=y` other bytes, `like=y` the
+/// digest of the request that is filled so, `total=1` another length, `piece=1` fewer bytes.
+fn part_of_request(cluster: &Cluster, name: RequestName, index: usize, told: &[&str]) -> Result<Cut, String> {
+    let (mut fill, mut like, mut total_bytes, mut piece_bytes) = (b'x', None, None, None);
+    for word in told {
+        let first = |value: &str| value.bytes().next().ok_or("a filling is a letter");
+        match word.split_once('=') {
+            Some(("fill", value)) => fill = first(value)?,
+            Some(("like", value)) => like = Some(first(value)?),
+            Some(("total", value)) => total_bytes = Some(number(value)?),
+            Some(("piece", value)) => piece_bytes = Some(number(value)?),
+            _ => return Err(format!("`{word}` is nothing that a part can have")),
+        }
+    }
+    let message = |fill: u8| {
+        let mut writer = OperationsWriter::new(0);
+        assert!(writer.try_push_alone(u64::from(name.client.0), 1_000_000 + name.number.0 * 100, &[fill; 5000]));
+        let mut message = Vec::new();
+        request::append(&mut message, name, 1, writer.bytes());
+        message
+    };
+    let (shape, whole) = (cluster.settings.parts(), message(fill));
+    let mut bytes = whole[shape.piece(whole.len(), index)].to_vec();
+    bytes.truncate(piece_bytes.unwrap_or(bytes.len()));
+    let total_bytes = total_bytes.unwrap_or(whole.len());
+    Ok(Cut { name, digest: digest(&message(like.unwrap_or(fill))), total_bytes, index, bytes })
+}
+
+/// A part that owns its bytes.
+struct Cut {
+    name: RequestName,
+    digest: Digest,
+    total_bytes: usize,
+    index: usize,
+    bytes: Vec<u8>,
+}
+
+impl Cut {
+    fn append(&self, out: &mut Vec<u8>) {
+        let Self { name, digest, total_bytes, index, ref bytes } = *self;
+        RequestPart { name, digest, total_bytes, index, bytes }.append(out);
+    }
+}
+
 /// `2''`: replica 2, its third.
 fn which(text: &str) -> Result<(ReplicaId, usize), String> {
     Ok((ReplicaId(number(text.trim_end_matches('\''))?), text.matches('\'').count()))
@@ -245,6 +290,11 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
                 writer.try_push(u64::from(client.0), 1_000_000 + number.0 * 100 + at as u64, bytes);
             }
             request::append(&mut body, name, writer.count(), writer.bytes());
+        }
+        ("part", [index, "of", name, told @ ..]) => {
+            let (client, incarnation, number, _) = request_name(name)?;
+            let name = cluster.words.name(client, incarnation, number);
+            part_of_request(cluster, name, self::number(index)?, told)?.append(&mut body);
         }
         ("pre-prepare", [view, sequence, entries @ ..]) => {
             let mut batch: Vec<BatchEntry> = Vec::new();

@@ -4,10 +4,11 @@
 use super::random::Random;
 use super::statements::{Seen, Statements};
 use logothete_crypto::Digest;
-use logothete_engine::limits::WINDOW_MAX;
+use logothete_engine::limits::{PARTS_MAX, WINDOW_MAX};
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, View};
 use logothete_engine::wire::agreement::{BatchEntry, Vote, batch_digest};
 use logothete_engine::wire::operation::Operations;
+use logothete_engine::wire::parts::FetchParts;
 use logothete_engine::wire::reply::{Answer, RefusalReason, Reply};
 use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::retransmission::{Fetch, Status, WindowBits};
@@ -150,6 +151,10 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::Testimony(_) => "testimony",
         Message::Query(_) => "query",
         Message::QueryAnswer(_) => "query-answer",
+        Message::RequestPart(_) => "request-part",
+        Message::ReplyPart(_) => "reply-part",
+        Message::FetchParts(_) => "fetch-parts",
+        Message::RunPart(_) => "run-part",
     }
 }
 
@@ -177,6 +182,10 @@ impl Words {
                 Message::Request(request) if is_named(sender, request.name) => {
                     self.incarnation(request.name);
                     self.request(request.name, logothete_crypto::digest(bytes));
+                }
+                Message::RequestPart(part) if is_named(sender, part.name) => {
+                    self.incarnation(part.name);
+                    self.request(part.name, part.digest);
                 }
                 Message::PrePrepare(proposal) => {
                     self.batch(proposal.timestamp_ns, proposal.entries);
@@ -220,6 +229,19 @@ impl Words {
                 };
                 let signed = if request.signature.is_some() { " signed" } else { "" };
                 format!("request {name}{}{signed}{remark}", operations(request.operations))
+            }
+            Message::RequestPart(part) => {
+                let name = match is_named(sender, part.name) {
+                    true => self.request(part.name, part.digest),
+                    false => self.request_name(part.name) + " in another's name",
+                };
+                format!("part {} of request {name}", part.index)
+            }
+            Message::ReplyPart(part) => format!("part {} of a result", part.index),
+            Message::FetchParts(fetch) => self.fetch_parts(fetch),
+            Message::RunPart(part) => {
+                let (end, total) = (part.offset + part.bytes.len(), part.total_bytes);
+                format!("run at {}, bytes {}..{end} of {total}", part.position, part.offset)
             }
             Message::PrePrepare(proposal) => {
                 let name = self.batch(proposal.timestamp_ns, proposal.entries);
@@ -278,6 +300,9 @@ impl Words {
             }
             Message::Testimony(_) => kind(message).to_owned(),
             Message::Query(query) => format!("query {}", quote(query.operation)),
+            Message::Follow(follow) if follow.offset.get() > 0 => {
+                format!("follow from {}, byte {}", follow.from, follow.offset)
+            }
             Message::Follow(follow) => format!("follow from {}", follow.from),
             Message::Runs(runs) if runs.count == 0 => format!("runs: none, the oldest entry is {}", runs.oldest),
             Message::Runs(runs) => {
@@ -495,6 +520,13 @@ impl Words {
             .map(|(_, entry)| entry)
             .collect();
         format!("fetch s{} {} {}", fetch.sequence(), self.batches.name('D', fetch.digest), self.entries(&wanted))
+    }
+
+    fn fetch_parts(&mut self, fetch: &FetchParts) -> String {
+        let entry = self.entries.get(&fetch.digest).and_then(|entries| entries.get(fetch.request())).copied();
+        let name = entry.map_or_else(|| "nothing".to_owned(), |entry| self.request(entry.name(), entry.digest));
+        let parts: Vec<_> = (0..PARTS_MAX).filter(|part| fetch.contains(*part)).map(|part| part.to_string()).collect();
+        format!("fetch of parts {} of {name} in s{}", parts.join(" "), fetch.sequence())
     }
 }
 

@@ -45,8 +45,8 @@ const TOKEN_LISTENER: u64 = 0;
 pub struct ListenerConfig {
     /// Capacities where a client asks for none.
     pub geometry: Geometry,
-    /// Least capacity of any ring, bytes, whatever a client asks for; must hold the longest record.
-    pub ring_bytes_min: usize,
+    /// Least capacities, whatever a client asks for: each must hold the longest record that the driver writes there.
+    pub bytes_min: Geometry,
     /// Largest capacity of any ring, bytes, whatever a client asks for.
     pub ring_bytes_max: usize,
     /// Sessions served at once.
@@ -64,7 +64,7 @@ impl Default for ListenerConfig {
         ListenerConfig {
             // Room for some thousand small operations in flight, and for a subscriber that is away for a moment.
             geometry: Geometry { requests_bytes: 256 << 10, responses_bytes: 256 << 10, subscription_bytes: 1 << 20 },
-            ring_bytes_min: 4 << 10,
+            bytes_min: Geometry { requests_bytes: 4 << 10, responses_bytes: 4 << 10, subscription_bytes: 4 << 10 },
             ring_bytes_max: 16 << 20,
             sessions_max: 64,
             session_first: 1,
@@ -151,21 +151,21 @@ impl Listener {
     ///
     /// When the configuration contradicts itself: capacities that are no powers of two, or beyond the bounds.
     pub fn bind(path: impl AsRef<Path>, config: ListenerConfig) -> Result<Listener, SessionError> {
-        let bounds = config.ring_bytes_min..=config.ring_bytes_max;
-        let geometry = config.geometry;
-        for bytes in [
-            config.ring_bytes_min,
-            config.ring_bytes_max,
-            geometry.requests_bytes,
-            geometry.responses_bytes,
-            geometry.subscription_bytes,
+        let (least, usual) = (config.bytes_min, config.geometry);
+        for (least, usual) in [
+            (least.requests_bytes, usual.requests_bytes),
+            (least.responses_bytes, usual.responses_bytes),
+            (least.subscription_bytes, usual.subscription_bytes),
         ] {
-            assert!(
-                bytes.is_power_of_two()
-                    && bounds.contains(&bytes)
-                    && (CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&bytes),
-                "ring capacity {bytes} is no power of two within {bounds:?}"
-            );
+            let bounds = least..=config.ring_bytes_max;
+            for bytes in [least, usual, config.ring_bytes_max] {
+                assert!(
+                    bytes.is_power_of_two()
+                        && bounds.contains(&bytes)
+                        && (CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&bytes),
+                    "ring capacity {bytes} is no power of two within {bounds:?}"
+                );
+            }
         }
         let path = path.as_ref();
         let (socket, bound) = bind::bind(path)?;
@@ -353,17 +353,17 @@ impl Listener {
 
     /// The capacities that a client gets: what it wants, within this driver's bounds.
     fn bounded(&self, wanted: Wanted) -> Geometry {
-        let capacity = |wanted_bytes: u32, default_bytes: usize| match wanted_bytes as usize {
+        let capacity = |wanted_bytes: u32, default_bytes: usize, bytes_min: usize| match wanted_bytes as usize {
             0 => default_bytes,
             // The bounds are powers of two, so rounding up to one stays within them.
-            bytes => bytes.clamp(self.config.ring_bytes_min, self.config.ring_bytes_max).next_power_of_two(),
+            bytes => bytes.clamp(bytes_min, self.config.ring_bytes_max).next_power_of_two(),
         };
-        let default = self.config.geometry;
+        let (default, least) = (self.config.geometry, self.config.bytes_min);
         Geometry {
-            requests_bytes: capacity(wanted.requests_bytes, default.requests_bytes),
-            responses_bytes: capacity(wanted.responses_bytes, default.responses_bytes),
+            requests_bytes: capacity(wanted.requests_bytes, default.requests_bytes, least.requests_bytes),
+            responses_bytes: capacity(wanted.responses_bytes, default.responses_bytes, least.responses_bytes),
             subscription_bytes: if wanted.subscribes {
-                capacity(wanted.subscription_bytes, default.subscription_bytes)
+                capacity(wanted.subscription_bytes, default.subscription_bytes, least.subscription_bytes)
             } else {
                 0
             },

@@ -105,7 +105,7 @@ fn records_travel_all_three_rings() {
 #[test]
 fn wanted_sizes_are_rounded_and_bounded() {
     let host = Host::new();
-    let config = ListenerConfig { ring_bytes_min: 4096, ring_bytes_max: 1 << 20, ..Default::default() };
+    let config = ListenerConfig { ring_bytes_max: 1 << 20, ..Default::default() };
     let mut listener = host.listen_with(config);
     let options = ConnectOptions {
         requests_bytes: 1,
@@ -204,7 +204,7 @@ fn a_sleeping_client_is_woken_by_an_answer_and_an_awake_one_is_left_alone() {
 #[test]
 fn a_sleeping_driver_is_woken_by_a_request_and_by_room() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig { ring_bytes_min: 4096, ..Default::default() });
+    let mut listener = host.listen_with(ListenerConfig { ..Default::default() });
     let options = ConnectOptions { responses_bytes: 4096, ..ConnectOptions::default() };
     let (mut server, mut client) = host.open(&mut listener, options);
 
@@ -242,7 +242,7 @@ fn await_readable(listener: &Listener) {
 #[test]
 fn a_client_that_waits_for_room_is_woken_when_requests_are_taken() {
     let host = Host::new();
-    let mut listener = host.listen_with(ListenerConfig { ring_bytes_min: 4096, ..Default::default() });
+    let mut listener = host.listen_with(ListenerConfig { ..Default::default() });
     let options = ConnectOptions { requests_bytes: 4096, ..ConnectOptions::default() };
     let (mut server, mut client) = host.open(&mut listener, options);
     while client.requests.try_push(&[0; 100]).is_ok() {}

@@ -92,7 +92,7 @@ pub fn config(behaviour: &Behaviour) -> ListenerConfig {
         operation_bytes_max: behaviour.operation_bytes_max,
         result_bytes_max: behaviour.operation_bytes_max,
     };
-    ListenerConfig { facts: facts.encode(), ring_bytes_min: 4096, ..ListenerConfig::default() }
+    ListenerConfig { facts: facts.encode(), ..ListenerConfig::default() }
 }
 
 struct Served {

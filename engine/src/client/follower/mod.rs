@@ -16,6 +16,7 @@ use crate::limits::{
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::service::log::{Entries, Entry, verify_run};
 use crate::wire::operation::Operations;
+use crate::wire::parts::RunPart;
 use crate::wire::subscription::{ChainAnswer, ChainQuery, Follow, RUN_OVERHEAD_BYTES, Runs};
 use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
@@ -42,6 +43,29 @@ enum Unfit {
     Wrong,
 }
 
+/// A run of which the beginning is here.
+#[derive(Debug)]
+struct Partial {
+    position: u64,
+    chain: Digest,
+    timestamp_ns: u64,
+    total_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+impl Partial {
+    fn of(part: &RunPart<'_>) -> Self {
+        let RunPart { position, chain, timestamp_ns, total_bytes, .. } = *part;
+        Self { position, chain, timestamp_ns, total_bytes, bytes: Vec::new() }
+    }
+
+    /// Whether a piece is the next of this run.
+    fn goes_on(&self, part: &RunPart<'_>) -> bool {
+        (self.position, self.chain, self.timestamp_ns, self.total_bytes, self.bytes.len())
+            == (part.position, part.chain, part.timestamp_ns, part.total_bytes, part.offset)
+    }
+}
+
 /// One subscription.
 #[derive(Debug)]
 pub struct Follower {
@@ -60,6 +84,10 @@ pub struct Follower {
     wanted: u64,
     /// Runs received, oldest first; those up to `verified` are vouched for.
     pending: Pending,
+    /// The longest request message of a run.
+    message_bytes_max: usize,
+    /// The next run as far as it is here, where it comes in parts.
+    partial: Option<Partial>,
     /// Up to where runs were received, and the chain digest there.
     received: Option<(u64, Digest)>,
     /// Up to where `f+1` replicas vouch, and the chain digest there.
@@ -79,8 +107,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows from a position on. The stream number tells its answers from those of the client's other followers.
-    pub fn new(stream: u32, from: u64, replicas: usize, weak: usize) -> Self {
+    /// Follows from a position on. The stream number tells its answers from those of the client's other followers. Runs are of requests of at
+    /// most `message_bytes_max` bytes.
+    pub fn new(stream: u32, from: u64, replicas: usize, weak: usize, message_bytes_max: usize) -> Self {
         Self {
             stream,
             replicas,
@@ -91,6 +120,8 @@ impl Follower {
             fruitless: 0,
             wanted: from,
             pending: Pending::default(),
+            message_bytes_max,
+            partial: None,
             received: None,
             verified: None,
             asked: None,
@@ -108,6 +139,7 @@ impl Follower {
     pub fn on_message(&mut self, now_ns: u64, from: ReplicaId, message: &Message<'_>) {
         match message {
             Message::Runs(runs) if runs.stream == self.stream => self.on_runs(now_ns, from, runs),
+            Message::RunPart(part) if part.stream == self.stream => self.on_run_part(now_ns, from, part),
             Message::ChainAnswer(answer) if answer.stream.get() == self.stream => self.on_answer(from, answer),
             _ => {}
         }
@@ -140,9 +172,17 @@ impl Follower {
         if self.follow_at_ns <= now_ns && self.has_room() {
             self.follow_at_ns = now_ns + FOLLOW_RENEW_NS;
             self.credit_bytes = FOLLOW_CREDIT_BYTES;
-            let from = self.received.map_or(self.wanted, |(end, _)| end);
-            let credit = (FOLLOW_CREDIT_BYTES as u32).into();
-            let follow = Follow { stream: self.stream.into(), credit_bytes: credit, from: from.into() };
+            let (from, offset) = match &self.partial {
+                Some(partial) => (partial.position, partial.bytes.len()),
+                None => (self.received.map_or(self.wanted, |(end, _)| end), 0),
+            };
+            let follow = Follow {
+                stream: self.stream.into(),
+                credit_bytes: (FOLLOW_CREDIT_BYTES as u32).into(),
+                from: from.into(),
+                offset: (offset as u32).into(),
+                reserved: U32::ZERO,
+            };
             send(Audience::Replicas(ReplicaSet::only(self.source)), &|bytes| follow.append(bytes));
         }
         let patience_ns = self.patience_ns();
@@ -205,12 +245,50 @@ impl Follower {
         match self.take_runs(runs) {
             Ok((received, received_bytes)) => {
                 self.received = Some(received);
-                self.credit_bytes = self.credit_bytes.saturating_sub(received_bytes);
-                let renews = self.credit_bytes < FOLLOW_CREDIT_BYTES / 2;
-                self.follow_at_ns = if renews { now_ns } else { now_ns + FOLLOW_RENEW_NS };
+                self.partial = None;
+                self.spend(now_ns, received_bytes);
             }
             Err(Unfit::Elsewhere) => {}
             Err(Unfit::Wrong) => self.replace_source(),
+        }
+    }
+
+    /// So much came of what was asked for.
+    fn spend(&mut self, now_ns: u64, received_bytes: usize) {
+        self.credit_bytes = self.credit_bytes.saturating_sub(received_bytes);
+        let renews = self.credit_bytes < FOLLOW_CREDIT_BYTES / 2;
+        self.follow_at_ns = if renews { now_ns } else { now_ns + FOLLOW_RENEW_NS };
+    }
+
+    /// Takes a piece of a run that fits no packet (`protocol.md LR-6`): the next of the one that is begun, or the first. What is lost is asked for
+    /// from there on.
+    fn on_run_part(&mut self, now_ns: u64, from: ReplicaId, part: &RunPart<'_>) {
+        self.heard = true;
+        if from != self.source || self.credit_bytes == 0 {
+            return;
+        }
+        if part.total_bytes > self.message_bytes_max {
+            return self.replace_source();
+        }
+        if part.offset == 0 && self.partial.is_none() {
+            let follows = match self.received {
+                Some(received) => (part.position, part.chain) == received,
+                None => part.position <= self.wanted,
+            };
+            if follows {
+                self.partial = Some(Partial::of(part));
+            }
+        }
+        let Some(partial) = self.partial.as_mut().filter(|partial| partial.goes_on(part)) else { return };
+        // Memory grows with what came, not with what was claimed.
+        partial.bytes.extend_from_slice(part.bytes);
+        let whole = partial.bytes.len() == partial.total_bytes;
+        self.spend(now_ns, part.bytes.len());
+        if whole && let Some(partial) = self.partial.take() {
+            match self.take_run(partial.position, partial.chain, partial.timestamp_ns, &partial.bytes) {
+                Some(received) if received.0 > self.wanted => self.received = Some(received),
+                _ => self.replace_source(),
+            }
         }
     }
 
@@ -225,15 +303,18 @@ impl Follower {
         }
         let (mut position, mut chain, mut bytes) = (runs.position, runs.chain, 0);
         for run in runs.iter() {
-            let count = operations(run.message).ok_or(Unfit::Wrong)?.count();
-            let position_end = position.checked_add(count as u64).ok_or(Unfit::Wrong)?;
-            chain = verify_run(&chain, position, run.timestamp_ns, run.message);
-            self.pending.push(position, position_end, run.timestamp_ns, run.message);
+            (position, chain) = self.take_run(position, chain, run.timestamp_ns, run.message).ok_or(Unfit::Wrong)?;
             bytes += RUN_OVERHEAD_BYTES + run.message.len();
-            position = position_end;
         }
         // The position wanted is in the first message that a correct source sends.
         if position > self.wanted { Ok(((position, chain), bytes)) } else { Err(Unfit::Wrong) }
+    }
+
+    /// Holds one run. Returns where it ends, and the chain digest there; none if it is no run of the log.
+    fn take_run(&mut self, position: u64, chain: Digest, timestamp_ns: u64, message: &[u8]) -> Option<(u64, Digest)> {
+        let position_end = position.checked_add(operations(message)?.count() as u64)?;
+        self.pending.push(position, position_end, timestamp_ns, message);
+        Some((position_end, verify_run(&chain, position, timestamp_ns, message)))
     }
 
     fn on_answer(&mut self, from: ReplicaId, answer: &ChainAnswer) {
@@ -266,6 +347,7 @@ impl Follower {
     fn replace_source(&mut self) {
         self.pending.forget_beyond(self.verified_end());
         self.received = self.verified;
+        self.partial = None;
         self.asked = None;
         self.fruitless += usize::from(std::mem::take(&mut self.heard));
         self.source = ReplicaId(((usize::from(self.source.0) + 1) % self.replicas) as u8);
@@ -284,9 +366,11 @@ impl Follower {
         self.verified.map_or(0, |(end, _)| end)
     }
 
-    /// Whether all that one more follow may bring can be held.
+    /// Whether all that one more follow may bring can be held: beside what is held anyway, the longest run there can be (`protocol.md LR-6`).
     fn has_room(&self) -> bool {
-        self.pending.bytes() + FOLLOW_GRANT_BYTES_MAX <= FOLLOW_PENDING_BYTES_MAX
+        let partial_bytes = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let held_bytes = self.pending.bytes() + partial_bytes;
+        held_bytes + FOLLOW_GRANT_BYTES_MAX <= FOLLOW_PENDING_BYTES_MAX + self.message_bytes_max
     }
 }
 

@@ -223,7 +223,7 @@ impl Model {
                 question: None,
             })
             .collect();
-        let follower = Follower::new(STREAM, plan.from, plan.replicas, plan.replicas.div_ceil(3));
+        let follower = Follower::new(STREAM, plan.from, plan.replicas, plan.replicas.div_ceil(3), 1 << 16);
         let (to_follower, to_replicas) = (Vec::new(), Vec::new());
         Self {
             plan,

@@ -5,6 +5,7 @@ use super::{Delivery, Follower};
 use crate::limits::{DATAGRAM_BYTES_MAX, FOLLOW_CREDIT_BYTES, FOLLOW_RENEW_NS};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::service::log::{LogSettings, OrderedLog};
+use crate::wire::parts::RunPart;
 use crate::wire::{Audience, Message};
 use logothete_crypto::Digest;
 
@@ -28,7 +29,7 @@ impl Desk {
         let mut log = OrderedLog::new(LogSettings { segment_bytes: 1 << 20, segments_max: 64 });
         (0..10).for_each(|at| execute(&mut log, 1000 + at, &request(at + 1, &[vec![1; 10], vec![2; 10]])));
         let mut desk =
-            Self { follower: Follower::new(STREAM, from, 4, 2), now_ns: 0, followed: None, asked: None, log };
+            Self { follower: Follower::new(STREAM, from, 4, 2, 1 << 16), now_ns: 0, followed: None, asked: None, log };
         desk.pass(0);
         desk
     }
@@ -375,4 +376,67 @@ fn one_liar_of_four_neither_cheats_nor_stops_a_subscriber() {
 #[test]
 fn two_liars_of_seven_neither_cheat_nor_stop_a_subscriber() {
     chance(7, 0..150);
+}
+
+/// The pieces of the run that begins at a position, of so many bytes each.
+fn pieces(log: &OrderedLog, position: u64, piece_bytes: usize) -> Vec<Vec<u8>> {
+    let run = log.run_containing(position).unwrap();
+    let message = run.message.to_vec();
+    let encode = |(index, bytes): (usize, &[u8])| {
+        let mut encoded = Vec::new();
+        RunPart {
+            stream: STREAM,
+            position: run.position_first,
+            timestamp_ns: run.timestamp_ns,
+            chain: run.chain_before,
+            total_bytes: message.len(),
+            offset: index * piece_bytes,
+            bytes,
+        }
+        .append(&mut encoded);
+        encoded
+    };
+    message.chunks(piece_bytes).enumerate().map(encode).collect()
+}
+
+/// `protocol.md LR-6`
+#[test]
+fn a_run_in_parts_counts_when_it_is_whole_and_vouched_for() {
+    let mut desk = Desk::new(3);
+    let pieces = pieces(&desk.log, 2, 25);
+    assert!(pieces.len() > 3);
+    desk.hear(0, &pieces[1]);
+    assert!(desk.follower.partial.is_none(), "it begins with the first");
+    desk.hear(1, &pieces[0]);
+    assert!(desk.follower.partial.is_none(), "another replica is no source");
+    desk.hear(0, &pieces[0]);
+    // The second is lost: the third does not go on from there.
+    desk.hear(0, &pieces[2]);
+    desk.hear(0, &pieces[0]);
+    assert_eq!(desk.follower.partial.as_ref().unwrap().bytes.len(), 25);
+    desk.pass(FOLLOW_RENEW_NS / MILLISECOND_NS + 1);
+    assert_eq!(desk.followed, Some((ReplicaId(0), 2)), "asked for from where the run begins");
+    pieces[1..].iter().for_each(|piece| desk.hear(0, piece));
+    assert_eq!(desk.follower.received.map(|(end, _)| end), Some(4));
+    desk.pass(0);
+    assert_eq!(desk.deliver(), (vec![], Delivery::Drained));
+    desk.hear_answer(2, 4);
+    assert_eq!(desk.deliver(), (vec![3], Delivery::Drained));
+}
+
+/// `protocol.md LR-6`: what a source claims of a run's length takes no memory, and one that is too long is nobody's.
+#[test]
+fn a_run_that_never_ends_is_bounded() {
+    let mut desk = Desk::new(0);
+    let mut endless = |total_bytes: usize, offset: usize| {
+        let (position, timestamp_ns, chain, bytes) = (0, 5, Digest::ZERO, &[7; 1000][..]);
+        let mut encoded = Vec::new();
+        RunPart { stream: STREAM, position, timestamp_ns, chain, total_bytes, offset, bytes }.append(&mut encoded);
+        desk.hear(0, &encoded);
+        desk.pass(0);
+        (desk.follower.partial.as_ref().map(|partial| partial.bytes.capacity()), desk.source())
+    };
+    let (held, source) = endless(1 << 16, 0);
+    assert!(held.is_some_and(|bytes| bytes <= 4096) && source == 0);
+    assert_eq!(endless((1 << 16) + 1, 0), (None, 1));
 }

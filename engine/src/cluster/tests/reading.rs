@@ -4,7 +4,8 @@ use super::super::init::{Plan, generate};
 use super::super::*;
 use super::{entropy, generated, parse, plan};
 use crate::limits;
-use crate::wire::request::operation_bytes_max;
+use crate::service::kv::Command;
+use crate::wire::request::{lone_request_bytes, request_bytes_max};
 use logothete_crypto::MacAlgorithm;
 use proptest::prelude::*;
 use std::path::Path;
@@ -16,7 +17,8 @@ fn bounds_themselves_are_accepted() {
         ("datagram_bytes_max = 32768", "datagram_bytes_max = 1232"),
         ("datagram_bytes_max = 32768", "datagram_bytes_max = 61440"),
         ("checkpoint_interval = 128", "checkpoint_interval = 8"),
-        ("checkpoint_interval = 128", "checkpoint_interval = 256"),
+        ("operation_bytes_max = 1048576", "operation_bytes_max = 1024"),
+        ("operation_bytes_max = 1048576\n", ""),
         ("pipeline_depth = 8", "pipeline_depth = 128"),
         ("batch_requests_max = 64", "batch_requests_max = 256"),
         ("client_window = 32", "client_window = 1024"),
@@ -59,13 +61,14 @@ fn the_digest_depends_on_every_setting_and_on_no_formatting() {
 
     let other = generate(&plan(), &mut entropy(2)).unwrap().cluster;
     type Change = fn(&mut Cluster, &Cluster);
-    let changes: [(&str, Change); 19] = [
+    let changes: [(&str, Change); 20] = [
         ("cluster_id", |cluster, other| cluster.cluster_id = other.cluster_id),
         ("faults", |cluster, _| cluster.faults += 1),
         ("service", |cluster, _| cluster.service = ServiceKind::KeyValue),
         ("null_reply_bytes", |cluster, _| cluster.null_reply_bytes += 1),
         ("mac", |cluster, _| cluster.mac = MacAlgorithm::Aes256Gmac),
         ("datagram_bytes_max", |cluster, _| cluster.datagram_bytes_max += 1),
+        ("operation_bytes_max", |cluster, _| cluster.operation_bytes_max -= 1),
         ("checkpoint_interval", |cluster, _| cluster.checkpoint_interval += 1),
         ("pipeline_depth", |cluster, _| cluster.pipeline_depth += 1),
         ("batch_requests_max", |cluster, _| cluster.batch_requests_max += 1),
@@ -90,10 +93,26 @@ fn the_digest_depends_on_every_setting_and_on_no_formatting() {
 #[test]
 fn room_for_an_operation() {
     let mut cluster = generated().cluster;
-    assert_eq!(cluster.operation_bytes_max(), operation_bytes_max(32768, 4));
+    assert_eq!(cluster.request_packet_bytes_max(), request_bytes_max(32768, 4));
     assert!(cluster.result_bytes_max() < 32768 && cluster.result_bytes_max() > 32768 - 256);
     cluster.datagram_bytes_max = 1472;
-    assert!(cluster.operation_bytes_max() > 1472 - 320 && cluster.operation_bytes_max() < 1472);
+    assert!(cluster.request_packet_bytes_max() > 1472 - 256 && cluster.request_packet_bytes_max() < 1472);
+    assert_eq!(cluster.operation_bytes_max, limits::OPERATION_BYTES_MAX);
+    assert_eq!(cluster.request_bytes_max(), lone_request_bytes(limits::OPERATION_BYTES_MAX));
+    cluster.service = ServiceKind::KeyValue;
+    // The longest value has room under the longest key, in a put and in the result of a get.
+    let put = Command::Put { key: &[0; 65535], value: &[0; limits::OPERATION_BYTES_MAX] }.encode_to_vec();
+    assert_eq!(cluster.command_bytes_max(), put.len());
+    assert_eq!(cluster.request_bytes_max(), lone_request_bytes(put.len()));
+    assert_eq!(cluster.result_bytes_max(), put.len());
+    cluster.check().unwrap();
+    // `protocol.md LR-3`: less where the windows, or the clients, leave less memory to each.
+    cluster.checkpoint_interval = limits::WINDOW_MAX / 2;
+    assert_eq!(cluster.operation_bytes_fitting(), limits::OPERATION_BYTES_MAX / 2);
+    assert!(cluster.check().unwrap_err().to_string().contains("write 524288 or less"));
+    cluster.operation_bytes_max = cluster.operation_bytes_fitting();
+    cluster.check().unwrap();
+    cluster.checkpoint_interval = Cluster::CHECKPOINT_INTERVAL_DEFAULT;
     assert_eq!((cluster.quorum(), cluster.quorum_weak(), cluster.window()), (3, 2, 256));
     assert_eq!((cluster.driver_count(), cluster.operator_index()), (2, 2));
     assert!(cluster.is_loopback());

@@ -24,47 +24,47 @@ fn values_out_of_range_are_refused() {
         (
             "checkpoint_interval = 128",
             "checkpoint_interval = 7",
-            "cluster.toml:20: checkpoint_interval = 7: is out of range; write a number from 8 to 256",
+            "cluster.toml:22: checkpoint_interval = 7: is out of range; write a number from 8 to 256",
         ),
         (
             "checkpoint_interval = 128",
             "checkpoint_interval = 257",
-            "cluster.toml:20: checkpoint_interval = 257: is out of range; write a number from 8 to 256",
+            "cluster.toml:22: checkpoint_interval = 257: is out of range; write a number from 8 to 256",
         ),
         (
             "pipeline_depth = 8",
             "pipeline_depth = 0",
-            "cluster.toml:22: pipeline_depth = 0: is out of range; write a number from 1 to 128",
+            "cluster.toml:24: pipeline_depth = 0: is out of range; write a number from 1 to 128",
         ),
         (
             "pipeline_depth = 8",
             "pipeline_depth = 129",
-            "cluster.toml:22: pipeline_depth = 129: is out of range; write a number from 1 to 128",
+            "cluster.toml:24: pipeline_depth = 129: is out of range; write a number from 1 to 128",
         ),
         (
             "batch_requests_max = 64",
             "batch_requests_max = 257",
-            "cluster.toml:23: batch_requests_max = 257: is out of range; write a number from 1 to 256",
+            "cluster.toml:25: batch_requests_max = 257: is out of range; write a number from 1 to 256",
         ),
         (
             "client_window = 32",
             "client_window = 0",
-            "cluster.toml:24: client_window = 0: is out of range; write a number from 1 to 1024",
+            "cluster.toml:26: client_window = 0: is out of range; write a number from 1 to 1024",
         ),
         (
             "clock_bound_ms = 500",
             "clock_bound_ms = 60001",
-            "cluster.toml:26: clock_bound_ms = 60001: is out of range; write a number from 1 to 60000",
+            "cluster.toml:28: clock_bound_ms = 60001: is out of range; write a number from 1 to 60000",
         ),
         (
             "retention_bytes = 1073741824",
             "retention_bytes = 1",
-            "cluster.toml:28: retention_bytes = 1: is out of range; write a number from 16777216 to 1099511627776",
+            "cluster.toml:30: retention_bytes = 1: is out of range; write a number from 16777216 to 1099511627776",
         ),
         (
             "key_lifetime_s = 3600",
             "key_lifetime_s = 2592001",
-            "cluster.toml:30: key_lifetime_s = 2592001: is out of range; write a number from 0 to 2592000",
+            "cluster.toml:32: key_lifetime_s = 2592001: is out of range; write a number from 0 to 2592000",
         ),
         (
             "null_reply_bytes = 0",
@@ -74,12 +74,12 @@ fn values_out_of_range_are_refused() {
         (
             "port = 7404",
             "port = 0",
-            "cluster.toml:35: multicast.port = 0: is no port; write a port from 1 to 65535 that no replica uses",
+            "cluster.toml:37: multicast.port = 0: is no port; write a port from 1 to 65535 that no replica uses",
         ),
         (
             "port = 7404",
             "port = 70000",
-            "cluster.toml:35: multicast.port = 70000: is out of range; write a number from 0 to 65535",
+            "cluster.toml:37: multicast.port = 70000: is out of range; write a number from 0 to 65535",
         ),
     ] {
         assert_eq!(refusal(from, to), wanted);
@@ -92,13 +92,14 @@ fn more_replies_than_the_state_has_room_for_are_refused() {
     let mut cluster = generated().cluster;
     cluster.clients = vec![cluster.clients[0]; limits::CLIENTS_MAX];
     cluster.client_window = 1024;
+    cluster.operation_bytes_max = cluster.operation_bytes_fitting();
     let fault = cluster.check().unwrap_err();
     assert_eq!(
         (&*fault.key, &*fault.problem, &*fault.mend),
         (
             "client_window",
             "keeps more replies of 256 clients than the state has room for",
-            "write 127 or less, or make datagram_bytes_max smaller"
+            "write 127 or less, or make operation_bytes_max or datagram_bytes_max smaller"
         )
     );
     cluster.client_window = 127;
@@ -130,21 +131,21 @@ fn unknown_and_missing_keys_are_refused() {
         (
             "pipeline_depth = 8",
             "pipeline_dept = 8",
-            "cluster.toml:22: pipeline_dept: is not a known key; did you mean \"pipeline_depth\"?",
+            "cluster.toml:24: pipeline_dept: is not a known key; did you mean \"pipeline_depth\"?",
         ),
         (
             "id = 1\naddress",
             "id = 1\nhostname = \"x\"\naddress",
-            "cluster.toml:44: replica[1].hostname: is not a known key; remove it; the keys here are: id, address, public_key",
+            "cluster.toml:46: replica[1].hostname: is not a known key; remove it; the keys here are: id, address, public_key",
         ),
         (
             "port = 7404",
             "port = 7404\nttl = 1",
-            "cluster.toml:36: multicast.ttl: is not a known key; remove it; the keys here are: group, port",
+            "cluster.toml:38: multicast.ttl: is not a known key; remove it; the keys here are: group, port",
         ),
         ("faults = 1", "", "cluster.toml: faults: is missing; add it above the first [table]"),
-        ("port = 7404", "", "cluster.toml:33: multicast.port: is missing; add it"),
-        ("address = \"127.0.0.1:7401\"", "", "cluster.toml:42: replica[1].address: is missing; add it"),
+        ("port = 7404", "", "cluster.toml:35: multicast.port: is missing; add it"),
+        ("address = \"127.0.0.1:7401\"", "", "cluster.toml:44: replica[1].address: is missing; add it"),
     ] {
         assert_eq!(refusal(from, to), wanted);
     }
@@ -196,7 +197,7 @@ fn a_wrong_number_of_clients_is_refused() {
 fn tables_out_of_order_are_refused() {
     assert_eq!(
         refusal("id = 1\naddress", "id = 2\naddress"),
-        "cluster.toml:43: replica[1].id = 2: stands at place 1; list the tables by id: 0, 1, 2 and so on, none missing, none twice"
+        "cluster.toml:45: replica[1].id = 2: stands at place 1; list the tables by id: 0, 1, 2 and so on, none missing, none twice"
     );
 }
 
@@ -206,31 +207,31 @@ fn wrong_addresses_are_refused() {
     for (to, wanted) in [
         (
             "address = \"127.0.0.1:7400\"",
-            "cluster.toml:44: replica[1].address = 127.0.0.1:7400: is also the address of replica 0; give each replica its own address or port",
+            "cluster.toml:46: replica[1].address = 127.0.0.1:7400: is also the address of replica 0; give each replica its own address or port",
         ),
         (
             "address = \"0.0.0.0:7401\"",
-            "cluster.toml:44: replica[1].address = 0.0.0.0:7401: is not the address of one host; write the address at which the others reach this replica",
+            "cluster.toml:46: replica[1].address = 0.0.0.0:7401: is not the address of one host; write the address at which the others reach this replica",
         ),
         (
             "address = \"239.1.1.1:7401\"",
-            "cluster.toml:44: replica[1].address = 239.1.1.1:7401: is not the address of one host; write the address at which the others reach this replica",
+            "cluster.toml:46: replica[1].address = 239.1.1.1:7401: is not the address of one host; write the address at which the others reach this replica",
         ),
         (
             "address = \"127.0.0.1:0\"",
-            "cluster.toml:44: replica[1].address = 127.0.0.1:0: has no port; write a port from 1 to 65535",
+            "cluster.toml:46: replica[1].address = 127.0.0.1:0: has no port; write a port from 1 to 65535",
         ),
         (
             "address = \"[::1]:7401\"",
-            "cluster.toml:44: replica[1].address = [::1]:7401: mixes IPv4 and IPv6 with the replicas before it; use one of them for all replicas",
+            "cluster.toml:46: replica[1].address = [::1]:7401: mixes IPv4 and IPv6 with the replicas before it; use one of them for all replicas",
         ),
         (
             "address = \"127.0.0.1:7404\"",
-            "cluster.toml:44: replica[1].address = 127.0.0.1:7404: has the port of the multicast groups, 7404; give it another port",
+            "cluster.toml:46: replica[1].address = 127.0.0.1:7404: has the port of the multicast groups, 7404; give it another port",
         ),
         (
             "address = \"localhost:7401\"",
-            "cluster.toml:44: replica[1].address = \"localhost:7401\": invalid socket address syntax; write ADDRESS:PORT, such as 192.0.2.11:7400",
+            "cluster.toml:46: replica[1].address = \"localhost:7401\": invalid socket address syntax; write ADDRESS:PORT, such as 192.0.2.11:7400",
         ),
     ] {
         assert_eq!(refusal(address, to), wanted);
@@ -244,19 +245,19 @@ fn wrong_groups_are_refused() {
     for (to, wanted) in [
         (
             "group = \"192.0.2.1\"",
-            "cluster.toml:34: multicast.group = 192.0.2.1: is not a multicast group of IPv4, as the replicas' addresses are; write a group such as 239.195.20.0",
+            "cluster.toml:36: multicast.group = 192.0.2.1: is not a multicast group of IPv4, as the replicas' addresses are; write a group such as 239.195.20.0",
         ),
         (
             "group = \"ff05::1\"",
-            "cluster.toml:34: multicast.group = ff05::1: is not a multicast group of IPv4, as the replicas' addresses are; write a group such as 239.195.20.0",
+            "cluster.toml:36: multicast.group = ff05::1: is not a multicast group of IPv4, as the replicas' addresses are; write a group such as 239.195.20.0",
         ),
         (
             "group = \"239.1.1.252\"",
-            "cluster.toml:34: multicast.group = 239.1.1.252: leaves no room for 5 consecutive groups; write a group that ends in 0",
+            "cluster.toml:36: multicast.group = 239.1.1.252: leaves no room for 5 consecutive groups; write a group that ends in 0",
         ),
         (
             "group = \"one\"",
-            "cluster.toml:34: multicast.group = \"one\": invalid IP address syntax; write an address such as 239.195.20.0",
+            "cluster.toml:36: multicast.group = \"one\": invalid IP address syntax; write an address such as 239.195.20.0",
         ),
     ] {
         assert_eq!(refusal(&group, to), wanted);
@@ -294,19 +295,19 @@ fn wrong_ids_and_keys_are_refused() {
     assert_eq!(
         refusal(&keys[1], &keys[0]),
         format!(
-            "cluster.toml:45: replica[1].public_key = \"{}\": is also the key of replica 0; give every replica and client its own identity",
+            "cluster.toml:47: replica[1].public_key = \"{}\": is also the key of replica 0; give every replica and client its own identity",
             keys[0]
         )
     );
     assert_eq!(
         refusal(&keys[2], &keys[0]),
         format!(
-            "cluster.toml:59: client[0].public_key = \"{}\": is also the key of replica 0; give every replica and client its own identity",
+            "cluster.toml:61: client[0].public_key = \"{}\": is also the key of replica 0; give every replica and client its own identity",
             keys[0]
         )
     );
     let error = refusal(&keys[1], "abc");
-    assert!(error.starts_with("cluster.toml:45: replica[1].public_key = \"abc\": "), "{error}");
+    assert!(error.starts_with("cluster.toml:47: replica[1].public_key = \"abc\": "), "{error}");
     assert!(error.ends_with("; write a public key as `logothete init` writes it, 64 hexadecimal digits"), "{error}");
     assert_eq!(
         refusal("mac = \"blake3\"", "mac = \"md5\""),

@@ -193,7 +193,7 @@ impl Clients {
             if own.incarnation > Incarnation(0) {
                 for (place, reply) in own.replies.iter_mut().enumerate() {
                     let fields: ReplyLayout = read(state, shape.reply_offset(client, place));
-                    reply.forget(self.reply_bytes_max);
+                    reply.forget(self.reply_bytes_ready);
                     reply.number = RequestNumber(fields.number.get());
                     reply.sequence = SequenceNumber(fields.sequence.get());
                     reply.request = fields.request;

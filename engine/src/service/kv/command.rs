@@ -28,6 +28,9 @@ pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
 /// Bytes in front of a command's key.
 pub const COMMAND_HEADER_BYTES: usize = 8;
 
+/// The most bytes that a command has beside the values in it.
+pub const COMMAND_OVERHEAD_BYTES_MAX: usize = COMMAND_HEADER_BYTES + KEY_BYTES_MAX;
+
 const _: () = assert!(size_of::<CommandHeader>() == COMMAND_HEADER_BYTES);
 
 const KIND_PUT: u8 = 1;

@@ -21,7 +21,7 @@ mod pages;
 mod tests;
 
 use self::bucket::{Item, Place};
-pub use self::command::{Command, CommandError, Outcome};
+pub use self::command::{COMMAND_HEADER_BYTES, COMMAND_OVERHEAD_BYTES_MAX, Command, CommandError, Outcome};
 use self::pages::{BUCKET_BYTES_MEAN, Pages};
 use super::{OrderedRequest, QueryError, RestoreError, Results, Service};
 use crate::state::State;

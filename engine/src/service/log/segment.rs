@@ -4,13 +4,16 @@
 
 use super::run::{Run, RunHeader, verify_run};
 use crate::limits::REQUEST_OPERATIONS_MAX;
-use crate::state::State;
+use crate::state::{PAGE_BYTES, State};
 use logothete_crypto::Digest;
 use zerocopy::IntoBytes;
 
 /// At least this many bytes lie between two runs that the index knows: a look-up walks over less than this, plus a run,
 /// and an index entry (48 bytes) costs 1.2 % of what it covers.
 const INDEX_STRIDE_BYTES: usize = 4096;
+
+/// Full pages are hashed so many at a time: they fill all SIMD lanes, and are still in the second-level cache.
+const PAGES_DIGESTED: usize = 16;
 
 /// Where a run begins in its segment, with the chain digest that is not stored there: the one before it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Segment {
     begin: u64,
     bytes_max: usize,
     filled_bytes: usize,
+    /// So many pages are full and hashed, or left to whoever asks for a digest.
+    pages_digested: usize,
     /// The first run, and others at least [`INDEX_STRIDE_BYTES`] apart. Its capacity covers a full segment.
     index: Vec<IndexEntry>,
 }
@@ -47,7 +52,7 @@ impl Segment {
     /// An empty one; `begin` is where its pages begin in the state, in bytes.
     pub(super) fn new(begin: u64, bytes_max: usize) -> Self {
         let index = Vec::with_capacity(bytes_max.div_ceil(INDEX_STRIDE_BYTES));
-        Self { begin, bytes_max, filled_bytes: 0, index }
+        Self { begin, bytes_max, filled_bytes: 0, pages_digested: 0, index }
     }
 
     /// What one segment takes beside its pages.
@@ -82,6 +87,17 @@ impl Segment {
         state.write(begin, header);
         state.write(begin + header.len() as u64, message);
         self.filled_bytes += header.len() + message.len();
+        self.digest_full_pages(state);
+    }
+
+    /// Hashes pages that became full.
+    fn digest_full_pages(&mut self, state: &State) {
+        let full = self.filled_bytes / PAGE_BYTES;
+        while full - self.pages_digested >= PAGES_DIGESTED {
+            let first_page = self.begin / PAGE_BYTES as u64 + self.pages_digested as u64;
+            state.digest_ahead(first_page..first_page + PAGES_DIGESTED as u64);
+            self.pages_digested += PAGES_DIGESTED;
+        }
     }
 
     /// A run begins behind what is filled.
@@ -96,6 +112,7 @@ impl Segment {
     pub(super) fn reuse(&mut self, begin: u64) {
         self.begin = begin;
         self.filled_bytes = 0;
+        self.pages_digested = 0;
         self.index.clear();
     }
 
@@ -130,6 +147,7 @@ impl Segment {
             self.filled_bytes += run.size();
             at = Boundary { position: run.position_end(), chain: run.chain };
         }
+        self.pages_digested = self.filled_bytes / PAGE_BYTES;
         if at == first { Err("a segment has no run") } else { Ok(at) }
     }
 

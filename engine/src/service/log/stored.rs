@@ -27,6 +27,16 @@ impl<'a> StoredBytes<'a> {
         self.bytes == 0
     }
 
+    /// Some of them.
+    ///
+    /// # Panics
+    /// When there are not so many from there on.
+    #[must_use]
+    pub fn range(&self, offset: usize, bytes: usize) -> Self {
+        assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.bytes), "a range is within the bytes");
+        Self { state: self.state, offset: self.offset + offset as u64, bytes }
+    }
+
     /// The bytes in pieces, in order, a piece a page.
     pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { state, mut offset, bytes: mut left } = *self;

@@ -46,7 +46,8 @@ pub struct Arguments {
     /// Keys of the key-value service
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
-    /// Bytes of an operation; of a value with --service kv
+    /// Bytes of an operation; of a value with --service kv, whose header and key come on top. At most the cluster's operation_bytes_max, 1 MiB
+    /// if it does not say less
     #[arg(long, value_name = "BYTES", default_value_t = 8)]
     payload: usize,
     /// Bytes of a result; for --service null
@@ -256,10 +257,10 @@ impl Arguments {
     }
 
     fn load_plan(&self, cluster: &Cluster) -> Result<LoadPlan, Failure> {
-        let limit = cluster.operation_bytes_max();
+        let limit = cluster.operation_bytes_max;
         if self.payload > limit {
             return Err(Failure::Usage(format!(
-                "--payload {}: an operation has at most {limit} bytes in this cluster",
+                "--payload {}: an entry or value has at most {limit} bytes in this cluster (operation_bytes_max)",
                 self.payload
             )));
         }

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 /// Appends each line of FILE, or of standard input, to the ordered log.
 ///
 /// An operation is a line with its terminator; a last line without one stays so. Many are in flight at once, and enter
-/// the order as they stand in the input. Prints the count and the first and last position. A line that is longer than
-/// an operation may be ends the input: what precedes it is appended, it and what follows are not, and the exit status
+/// the order as they stand in the input. Prints the count and the first and last position. A line, terminator included,
+/// that is longer than the cluster's operation_bytes_max (1 MiB if it does not say less) ends the input: what precedes it is appended, it and what follows are not, and the exit status
 /// is 1.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 pub struct Arguments {
     #[command(flatten)]
     session: SessionOptions,
-    /// Each SIZE bytes are an operation, instead of each line
+    /// Each SIZE bytes are an operation, instead of each line; at most the cluster's operation_bytes_max
     #[arg(long, value_name = "SIZE")]
     binary: Option<usize>,
     /// Write each operation to FILE once it is acknowledged

@@ -1,4 +1,5 @@
 use super::*;
+use crate::replica::bodies::PartShape;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
 use proptest::collection::vec;
@@ -9,11 +10,11 @@ const REPLY_BYTES: usize = 2 * PAGE_BYTES;
 const HEADER: EngineHeader = EngineHeader { sequence: SequenceNumber(1000), timestamp_ns: 77 };
 
 fn table() -> Clients {
-    Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES)
+    Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES, REPLY_BYTES)
 }
 
 fn bodies() -> Bodies {
-    Bodies::new(1 << 20, 1024)
+    Bodies::new(1 << 20, 1024, PartShape::of(1472, 4))
 }
 
 fn name(client: u16, incarnation: u64, number: u64) -> RequestName {
@@ -208,7 +209,7 @@ fn the_pages_say_who_is_demoted() {
     assert!(table.demote(ClientId(2), &mut bodies));
     let after = state_of(&table);
     assert_ne!(digest_of(&before), digest_of(&after));
-    let mut other = Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES);
+    let mut other = Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES, REPLY_BYTES);
     let waits = name(2, 9, 0);
     let body = bodies.store(&[0; 128], 48..100, waits, Digest::ZERO, true, 0).unwrap();
     other.hold(waits, body, &mut bodies);
