@@ -232,6 +232,35 @@ pub const STATEMENT_CHECK_NS: u64 = 1_000_000;
 /// Checks that may follow each other at once: a whole new view with its view changes, twice.
 pub const STATEMENT_CHECKS_BURST: u64 = 2 * (REPLICAS_MAX as u64 + 1);
 
+/// One more signature of one client's requests may be checked after this, where a check is not needed to execute: 6 % of a core.
+pub const REQUEST_CHECK_NS: u64 = 1_000_000;
+
+/// Checks of one client's requests that may follow each other at once.
+pub const REQUEST_CHECKS_BURST: u64 = 64;
+
+/// One more signature of any client's requests may be checked after this: with all clients together, a third of a core.
+pub const REQUEST_CHECK_COMMON_NS: u64 = 200_000;
+
+/// Checks of all clients' requests that may follow each other at once.
+pub const REQUEST_CHECKS_COMMON_BURST: u64 = 256;
+
+/// A request of a client is examined no sooner than this after the one before; whoever was asked and gave no testimony is left, and the next are asked, in
+/// the same time. Some fifty round trips on a busy host.
+pub const EXAMINE_NS: u64 = 20_000_000;
+
+/// How often the others are asked about one request before it is given up.
+pub const EXAMINE_TRIES: u32 = 4;
+
+/// What a replica has no session for to verify is held against the client when it lasts for this long: five times what announcements and requests
+/// wait at most before they are sent again.
+pub const DISPUTE_PATIENCE_NS: u64 = 5_000_000_000;
+
+/// Requests of batches that are older are not examined: who catches up must not take old tags for bad ones.
+pub const DISPUTE_FRESH_NS: u64 = 2_000_000_000;
+
+/// A dispute is said again to the primary after this.
+pub const DISPUTE_RETRY_NS: u64 = 500_000_000;
+
 /// A state that is being fetched gives way to a later one no sooner than this: what was fetched of it serves for the later one too.
 pub const STATE_RETARGET_NS: u64 = 50_000_000;
 

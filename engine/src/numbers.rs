@@ -27,6 +27,11 @@ pub struct Incarnation(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestNumber(pub u64);
 
+impl ClientId {
+    /// In whose name the engine itself has something ordered (`protocol.md DM-4`). It is no client of any cluster, and has no keys.
+    pub const SYSTEM: Self = Self(0xfe00);
+}
+
 impl SequenceNumber {
     /// The number after this one.
     pub const fn next(self) -> Self {

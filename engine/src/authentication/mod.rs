@@ -12,5 +12,5 @@ mod tests;
 mod verifier;
 
 pub use sealer::Sealer;
-pub use signatures::Signatures;
+pub use signatures::{RequestSigner, Signatures};
 pub use verifier::{AuthenticatedPacket, Incoming, PacketFacts, Refused, RefusedCounters, RelayedPacket, Verifier};

@@ -1,7 +1,7 @@
 //! What was recorded is of no use: packets of former generations and former epochs are refused before anything of their body is read.
 
-use super::{Refused, Sealer, Verifier};
-use crate::numbers::{Principal, ReplicaId, ReplicaSet};
+use super::{Incoming, Refused, Sealer, Verifier};
+use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::wire::Audience;
 use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, digest};
@@ -17,7 +17,8 @@ fn identity(id: u8) -> Identity {
 }
 
 struct Side {
-    id: u8,
+    own: Principal,
+    peer: Principal,
     keys: KeyRing,
     sealer: Sealer,
     verifier: Verifier,
@@ -26,6 +27,11 @@ struct Side {
 impl Side {
     /// Replica `id` of two, at its `start`-th start.
     fn new(id: u8, start: u8) -> Self {
+        Self::between(principal(id), principal(1 - id), id, start)
+    }
+
+    /// One of two who know each other; `id` tells them apart.
+    fn between(own: Principal, peer: Principal, id: u8, start: u8) -> Self {
         let mut drawn = 0u64;
         let entropy = move |bytes: &mut [u8]| {
             for chunk in bytes.chunks_mut(32) {
@@ -37,20 +43,21 @@ impl Side {
         let config = KeyRingConfig {
             context: Digest([3; 32]),
             algorithm: MacAlgorithm::Aes256Gmac,
-            own: principal(id).code(),
+            own: own.code(),
             identity: identity(id),
-            peers: vec![(principal(1 - id).code(), identity(1 - id).public())],
+            peers: vec![(peer.code(), identity(1 - id).public())],
         };
         Self {
-            id,
+            own,
+            peer,
             keys: KeyRing::new(config, Box::new(entropy)),
-            sealer: Sealer::new(principal(id), CLUSTER),
-            verifier: Verifier::new(principal(id), CLUSTER, 2, 1),
+            sealer: Sealer::new(own, CLUSTER),
+            verifier: Verifier::new(own, CLUSTER, 2, 1),
         }
     }
 
     fn announce(&mut self, to: &mut Side) {
-        let announcement = self.keys.announcement(principal(to.id).code(), 0).unwrap();
+        let announcement = self.keys.announcement(to.own.code(), 0).unwrap();
         to.keys.accept_announcement(&announcement).unwrap();
     }
 
@@ -66,13 +73,22 @@ impl Side {
         let body = [8, 0, 0, 0, 8, 0, 0, 0];
         let mut packet = vec![0; HEADER_BYTES + body.len() + ENTRY_BYTES];
         packet[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(&body);
-        let audience = Audience::Replicas(ReplicaSet::only(ReplicaId(1 - self.id)));
+        let Principal::Replica(to) = self.peer else { panic!("packets go to replicas here") };
+        let audience = Audience::Replicas(ReplicaSet::only(to));
         self.sealer.seal(&mut self.keys, &mut packet, body.len(), audience, 1);
         packet
     }
 
     fn verdict(&mut self, packet: &[u8]) -> Result<(), Refused> {
         self.verifier.verify(&self.keys, packet, |_| false).map(|_| ()).map_err(|(reason, _)| reason)
+    }
+
+    /// Of a client's packet that another replica relayed: whether it is authentic, and whether it is spoilt.
+    fn relayed(&mut self, packet: &[u8]) -> (bool, bool) {
+        match self.verifier.verify(&self.keys, packet, |_| true) {
+            Ok(Incoming::Relayed(relayed)) => (relayed.is_authentic(), relayed.is_spoilt()),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -140,4 +156,49 @@ fn counters_go_on_over_rotations() {
         a.keys.retire();
     }
     assert_eq!(a.sealer.sealed(), counter_before);
+}
+
+const AUTHENTIC: (bool, bool) = (true, false);
+const UNPROVEN: (bool, bool) = (false, false);
+const SPOILT: (bool, bool) = (false, true);
+
+/// `protocol.md DM-2`: a copy speaks against its client only if the client had a key with this replica when it sealed it.
+#[test]
+fn a_copy_is_spoilt_only_if_its_client_could_have_made_a_good_tag() {
+    let client = Principal::Client(ClientId(0));
+    let (mut c, mut replica) = (Side::between(client, principal(1), 0, 0), Side::between(principal(1), client, 1, 0));
+    let entry = |packet: &[u8]| packet.len() - ENTRY_BYTES;
+    let without_tag = |packet: &[u8]| [&packet[..entry(packet)], &[0; ENTRY_BYTES][..]].concat();
+    let before = c.seal();
+    assert_eq!(replica.relayed(&before), UNPROVEN, "no session");
+    c.introduce(&mut replica);
+    let early = c.seal();
+    assert_eq!(replica.relayed(&before), UNPROVEN, "no tag, and no proof that there could be one");
+    assert_eq!(replica.relayed(&without_tag(&early)), UNPROVEN);
+    assert_eq!(replica.verdict(&c.seal()), Ok(()));
+    let late = c.seal();
+    assert_eq!((replica.relayed(&early), replica.relayed(&late)), (AUTHENTIC, AUTHENTIC));
+    assert_eq!(replica.relayed(&without_tag(&early)), UNPROVEN, "sealed before what proves that it had the key");
+    assert_eq!(replica.relayed(&without_tag(&late)), SPOILT);
+    let mut wrong = early.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    assert_eq!(replica.relayed(&wrong), SPOILT, "a wrong tag under a key that is held");
+    // What was sealed under a key that is gone by now is just late.
+    c.keys.rotate();
+    c.introduce(&mut replica);
+    replica.keys.retire_of(client.code());
+    assert_eq!((replica.relayed(&late), replica.relayed(&without_tag(&late))), (UNPROVEN, UNPROVEN));
+    // A client that began anew is not held to its former life.
+    let mut again = Side::between(client, principal(1), 0, 1);
+    assert_eq!(replica.relayed(&again.seal()), UNPROVEN);
+}
+
+/// `protocol.md DM-4`: nobody has the engine's own name but who relays what proves itself.
+#[test]
+fn a_packet_in_the_engines_name_is_relayed_or_nothing() {
+    let system = Principal::Client(ClientId::SYSTEM);
+    let mut replica = Side::new(1, 0);
+    let packet = Side::between(system, principal(1), 0, 0).seal();
+    assert_eq!(replica.relayed(&packet), UNPROVEN);
+    assert_eq!(replica.verdict(&packet), Err(Refused::SenderUnknown));
 }

@@ -3,10 +3,10 @@
 
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
-use crate::numbers::Principal;
+use crate::numbers::{ClientId, Principal};
 use crate::reasons::reasons;
 use crate::wire::framing::kinds;
-use crate::wire::packet::{HEADER_BYTES, PacketHeader, PacketParts};
+use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES, PacketHeader, PacketParts};
 use crate::wire::{Audience, Kind, Malformed, Messages};
 use logothete_crypto::{Digest, KeyRing, TagError, digest};
 use std::ops::Range;
@@ -51,6 +51,7 @@ enum Standing {
     Authentic = 0,
     RelayedAuthentic = 1,
     RelayedUnproven = 2,
+    RelayedSpoilt = 3,
 }
 
 impl PacketFacts {
@@ -77,6 +78,7 @@ impl PacketFacts {
             standing: match standing {
                 0 => Standing::Authentic,
                 1 => Standing::RelayedAuthentic,
+                3 => Standing::RelayedSpoilt,
                 _ => Standing::RelayedUnproven,
             },
         }
@@ -168,6 +170,12 @@ impl<'a> RelayedPacket<'a> {
         self.facts.standing == Standing::RelayedAuthentic
     }
 
+    /// Whether its tag is wrong though its client had what it takes to make a good one (`protocol.md DM-2`): it did not, or somebody changed the
+    /// tag on the way. What was sealed before the client had a session here, or a long time ago, is not proven, and no more.
+    pub fn is_spoilt(&self) -> bool {
+        self.facts.standing == Standing::RelayedSpoilt
+    }
+
     /// The whole datagram, vector included.
     pub fn datagram(&self) -> &'a [u8] {
         self.datagram
@@ -225,6 +233,17 @@ impl RefusedCounters {
     }
 }
 
+/// Proof that a client had a key: the first counter that it sealed under it, of those taken here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct KeyInUse {
+    epoch: u64,
+    /// The entry's key id.
+    key: [u8; KEY_ID_BYTES],
+    counter: u64,
+}
+
+const KEY_ID_BYTES: usize = 4;
+
 /// Verifies what arrives at one process.
 #[derive(Debug)]
 pub struct Verifier {
@@ -232,6 +251,8 @@ pub struct Verifier {
     cluster: u64,
     replicas: Box<[ReplayWindow]>,
     clients: Box<[ReplayWindow]>,
+    /// Of each client.
+    keys_in_use: Box<[KeyInUse]>,
     refused: RefusedCounters,
 }
 
@@ -241,7 +262,8 @@ impl Verifier {
         assert!(replicas <= REPLICAS_MAX);
         let windows = |count| (0..count).map(|_| ReplayWindow::new()).collect();
         let refused = RefusedCounters::new();
-        Self { own, cluster, replicas: windows(replicas), clients: windows(clients), refused }
+        let keys_in_use = vec![KeyInUse::default(); clients].into();
+        Self { own, cluster, replicas: windows(replicas), clients: windows(clients), keys_in_use, refused }
     }
 
     /// Verifies a datagram. `relayed` says of a sender whether the datagram is a client's, but came from a replica; such a packet
@@ -279,6 +301,9 @@ impl Verifier {
             return Err((Refused::ClusterOther, None));
         }
         let sender = Principal::from_code(parts.header.sender.get());
+        if sender == Principal::Client(ClientId::SYSTEM) {
+            return Self::check_system(datagram, &parts, relayed);
+        }
         let window = match sender {
             Principal::Replica(id) => self.replicas.get_mut(usize::from(id.0)),
             Principal::Client(id) => self.clients.get_mut(usize::from(id.0)),
@@ -314,15 +339,51 @@ impl Verifier {
             Ok(()) if relayed => Standing::RelayedAuthentic,
             Ok(()) => Standing::Authentic,
             // Whether it may be used all the same is decided by those who vouch for it.
-            Err(_) if relayed => Standing::RelayedUnproven,
+            Err(error) if relayed => match error {
+                TagError::BadTag => Standing::RelayedSpoilt,
+                _ if had_key(&self.keys_in_use, keys, sender, epoch, counter) => Standing::RelayedSpoilt,
+                _ => Standing::RelayedUnproven,
+            },
             Err(TagError::NoSession) => return Err((Refused::NoSession, Some(sender))),
             Err(TagError::StaleKey) => return Err((Refused::KeyStale, Some(sender))),
             Err(TagError::BadTag) => return Err((Refused::TagBad, None)),
         };
         if !relayed {
             window.mark(epoch, counter);
+            if let Principal::Client(id) = sender {
+                let held = &mut self.keys_in_use[usize::from(id.0)];
+                let key = *entry.first_chunk().expect("an entry begins with the key's id");
+                if (held.epoch, held.key) != (epoch, key) {
+                    *held = KeyInUse { epoch, key, counter };
+                }
+            }
         }
         let facts = PacketFacts { sender, body_bytes: parts.body.len(), body_digest, standing };
         Ok(facts.incoming(datagram))
     }
+
+    /// A packet in the engine's own name, which a replica made and others relay: its body proves itself, no tag does (`protocol.md DM-4`).
+    fn check_system<'a>(
+        datagram: &'a [u8],
+        parts: &PacketParts<'a>,
+        relayed: impl FnOnce(Principal) -> bool,
+    ) -> Result<Incoming<'a>, (Refused, Option<Principal>)> {
+        let sender = Principal::Client(ClientId::SYSTEM);
+        if !relayed(sender) {
+            return Err((Refused::SenderUnknown, None));
+        }
+        let (body_bytes, body_digest) = (parts.body.len(), digest(parts.body));
+        Ok(PacketFacts { sender, body_bytes, body_digest, standing: Standing::RelayedUnproven }.incoming(datagram))
+    }
+}
+
+/// Whether a client that sealed a packet had a key with this process that is held still: it sealed under it before. Who has a key goes on to no older
+/// one (`protocol.md AN-6`).
+fn had_key(in_use: &[KeyInUse], keys: &KeyRing, sender: Principal, epoch: u64, counter: u64) -> bool {
+    let Principal::Client(id) = sender else { return false };
+    let held = in_use[usize::from(id.0)];
+    let mut entry = [0; ENTRY_BYTES];
+    entry[..KEY_ID_BYTES].copy_from_slice(&held.key);
+    let is_held = || keys.names_held_key(sender.code(), epoch, &entry).is_ok();
+    held.epoch == epoch && held.counter > 0 && counter > held.counter && is_held()
 }

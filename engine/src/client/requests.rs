@@ -3,7 +3,7 @@
 use super::full_results::FullResults;
 use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
-use crate::authentication::AuthenticatedPacket;
+use crate::authentication::{AuthenticatedPacket, RequestSigner};
 use crate::limits::{
     PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_BYTE_NS, RETRANSMIT_MAX_NS,
     RETRANSMIT_MIN_NS,
@@ -14,7 +14,7 @@ use crate::wire::Message;
 use crate::wire::operation::Operations;
 use crate::wire::parts::{ReplyPart, RequestPart, ResultOf};
 use crate::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
-use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName};
+use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, SIGNED_REQUEST_OVERHEAD_BYTES};
 use logothete_crypto::{Digest, digest};
 
 /// What is fixed at the start of a client.
@@ -57,6 +57,8 @@ pub enum ClientFault {
 /// What one replica says of a request.
 #[derive(Clone, Copy, Debug)]
 struct Vote {
+    /// Which message was executed under the request's name.
+    request: Digest,
     view: View,
     sequence: SequenceNumber,
     results: Digest,
@@ -70,7 +72,7 @@ impl Vote {
     }
 
     fn agrees_with(&self, other: &Vote) -> bool {
-        self.sequence == other.sequence && self.results == other.results
+        (self.request, self.sequence, self.results) == (other.request, other.sequence, other.results)
     }
 }
 
@@ -81,6 +83,8 @@ struct Outstanding {
     message: Vec<u8>,
     /// Of the message; taken when the first reply comes, so that sending waits for no digest.
     digest: Option<Digest>,
+    /// Of the same request as it was before it had to be signed; it may have been executed all the same (`protocol.md DM-6`).
+    unsigned: Option<Digest>,
     operations_at: usize,
     /// Of a request in parts: the next to send, and how many there are; both 0 of any other.
     part_next: usize,
@@ -95,6 +99,13 @@ struct Outstanding {
 }
 
 impl Outstanding {
+    /// Finds out how many parts its message travels in; none is sent yet.
+    fn cut(&mut self, config: &ClientConfig) {
+        let large = self.message.len() > config.request_packet_bytes_max;
+        self.parts = if large { self.message.len().div_ceil(config.request_piece_bytes) } else { 0 };
+        self.part_next = 0;
+    }
+
     /// How long replies are waited for: what is longer takes longer to travel.
     fn patience_ns(&self, trips: &RoundTrip) -> u64 {
         trips.timeout_ns(self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
@@ -110,14 +121,16 @@ impl Outstanding {
 
     /// Counts a reply, and returns the vote that its replica now has.
     fn count(&mut self, from: ReplicaId, reply: &Reply<'_>) -> Option<Vote> {
-        if *self.digest.get_or_insert_with(|| digest(&self.message)) != reply.request {
+        let own = *self.digest.get_or_insert_with(|| digest(&self.message));
+        if reply.request != own && Some(reply.request) != self.unsigned {
             return None;
         }
         let results = match reply.results {
             Answer::Full(bytes) => self.full.digest_of(bytes),
             Answer::Digest(digest) => *digest,
         };
-        let vote = Vote { view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
+        let request = reply.request;
+        let vote = Vote { request, view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
         let place = self.votes.get_mut(usize::from(from.0))?;
         let counted = match place {
             // A replica has one vote (`CL-6`), but may give in full what it gave as a digest.
@@ -149,6 +162,11 @@ impl Outstanding {
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
+    signer: RequestSigner,
+    /// Requests are signed: `f+1` replicas take no others.
+    signs: bool,
+    /// Who says so.
+    demanding: ReplicaSet,
     incarnation: Incarnation,
     open: bool,
     /// Outstanding requests by number; number 0 opens the incarnation.
@@ -176,12 +194,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that has not opened its incarnation yet: [`Client::on_due`] begins with that.
-    pub fn new(config: ClientConfig) -> Self {
+    /// A client that has not opened its incarnation yet: [`Client::on_due`] begins with that. It signs with `signer` when it has to.
+    pub fn new(config: ClientConfig, signer: RequestSigner) -> Self {
         assert!((1..=config.quorum).contains(&config.quorum_weak) && config.quorum <= config.replicas);
         assert!(config.replicas <= REPLICAS_MAX && config.window >= 1);
         let mut client = Self {
             config,
+            signer,
+            signs: false,
+            demanding: ReplicaSet::EMPTY,
             incarnation: config.incarnation,
             open: false,
             outstanding: (0..=config.window).map(|_| Outstanding::default()).collect(),
@@ -213,7 +234,8 @@ impl Client {
     /// Whether one with so many bytes of operations can be, beside what is under way: of requests in parts only so much is, so that what they
     /// send fits a replica's receive buffer (`protocol.md LR-1`).
     pub fn may_submit_bytes(&self, operations_bytes: usize) -> bool {
-        let bytes = REQUEST_OVERHEAD_BYTES + operations_bytes;
+        let overhead = if self.signs { SIGNED_REQUEST_OVERHEAD_BYTES } else { REQUEST_OVERHEAD_BYTES };
+        let bytes = overhead + operations_bytes;
         let large = bytes > self.config.request_packet_bytes_max && self.large_bytes_in_flight > 0;
         self.may_submit() && !(large && self.large_bytes_in_flight + bytes > self.config.large_bytes_max)
     }
@@ -232,6 +254,11 @@ impl Client {
     /// Requests sent again for want of replies.
     pub fn retransmitted(&self) -> u64 {
         self.retransmitted
+    }
+
+    /// Whether requests are signed, since `f+1` replicas take no others (`protocol.md DM-6`).
+    pub fn signs(&self) -> bool {
+        self.signs
     }
 
     /// Refusals for want of room.
@@ -358,7 +385,7 @@ impl Client {
             match message {
                 Message::Reply(reply) => self.on_reply(now, from, &reply, &mut complete),
                 Message::ReplyPart(part) => self.on_reply_part(now, from, &part, &mut complete),
-                Message::Refusal(refusal) => self.on_refusal(from, refusal)?,
+                Message::Refusal(refusal) => self.on_refusal(now, from, refusal)?,
                 _ => {}
             }
         }
@@ -463,7 +490,7 @@ impl Client {
         true
     }
 
-    fn on_refusal(&mut self, from: ReplicaId, refusal: &Refusal) -> Result<(), ClientFault> {
+    fn on_refusal(&mut self, now: Now, from: ReplicaId, refusal: &Refusal) -> Result<(), ClientFault> {
         if refusal.incarnation() != self.incarnation || !self.is_outstanding(refusal.number()) {
             return Ok(());
         }
@@ -488,9 +515,46 @@ impl Client {
                 let Some(next) = vouched.0.checked_add(1) else { return Err(ClientFault::Superseded) };
                 self.open_incarnation(Incarnation(next));
             }
+            // One replica alone must not make a client work more (`DM-6`).
+            Some(RefusalReason::SignatureRequired) => {
+                self.demanding.insert(from);
+                if !self.signs && self.demanding.count() >= self.config.quorum_weak {
+                    self.signs = true;
+                    self.sign_outstanding(now.monotonic_ns);
+                }
+            }
             None => {}
         }
         Ok(())
+    }
+
+    /// Signs what is outstanding, under the same numbers, and sends it at once.
+    fn sign_outstanding(&mut self, now_ns: u64) {
+        for number in self.lowest.0..self.next.0 {
+            let name = self.name(RequestNumber(number));
+            let at = (number % self.outstanding.len() as u64) as usize;
+            let request = &mut self.outstanding[at];
+            if request.answered {
+                continue;
+            }
+            let unsigned = std::mem::take(&mut request.message);
+            let operations = &unsigned[request.operations_at..];
+            append_request(&mut request.message, Some(&self.signer), name, request.operation_count, operations);
+            request.operations_at = request.message.len() - operations.len();
+            request.unsigned = Some(digest(&unsigned));
+            request.digest = None;
+            // It is longer by its signature, and may fit one packet no longer.
+            let before = if request.parts > 0 { unsigned.len() } else { 0 };
+            request.cut(&self.config);
+            let large = request.parts > 0;
+            self.large_bytes_in_flight += if large { request.message.len() } else { 0 };
+            self.large_bytes_in_flight -= before;
+            request.resend_at_ns = if large { u64::MAX } else { now_ns };
+        }
+    }
+
+    fn name(&self, number: RequestNumber) -> RequestName {
+        RequestName { client: self.config.id, incarnation: self.incarnation, number }
     }
 
     fn open_incarnation(&mut self, incarnation: Incarnation) {
@@ -504,18 +568,18 @@ impl Client {
     }
 
     fn enter(&mut self, now_ns: u64, number: RequestNumber, count: usize, operations: &[u8]) {
-        let name = RequestName { client: self.config.id, incarnation: self.incarnation, number };
-        let (trips, config) = (self.trips, self.config);
-        let request = self.at_mut(number);
+        let (name, trips, config) = (self.name(number), self.trips, self.config);
+        let at = (number.0 % self.outstanding.len() as u64) as usize;
+        let request = &mut self.outstanding[at];
         request.number = number;
         request.answered = false;
         request.message.clear();
-        request::append(&mut request.message, name, count, operations);
+        request.unsigned = None;
+        append_request(&mut request.message, self.signs.then_some(&self.signer), name, count, operations);
         request.operations_at = request.message.len() - operations.len();
         request.operation_count = count;
-        let large = request.message.len() > config.request_packet_bytes_max;
-        request.parts = if large { request.message.len().div_ceil(config.request_piece_bytes) } else { 0 };
-        request.part_next = 0;
+        request.cut(&config);
+        let large = request.parts > 0;
         request.sent_first_ns = now_ns;
         request.tries = 1;
         request.resend_at_ns = if large { u64::MAX } else { now_ns + trips.timeout_ns(1) };
@@ -536,6 +600,19 @@ impl Client {
 
     fn at_mut(&mut self, number: RequestNumber) -> &mut Outstanding {
         &mut self.outstanding[(number.0 % self.outstanding.len() as u64) as usize]
+    }
+}
+
+fn append_request(
+    out: &mut Vec<u8>,
+    signer: Option<&RequestSigner>,
+    name: RequestName,
+    count: usize,
+    operations: &[u8],
+) {
+    match signer {
+        Some(signer) => request::append_signed(out, name, count, operations, |parts| signer.sign(parts)),
+        None => request::append(out, name, count, operations),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Requests under way against replicas that lie, lag and repeat themselves.
 
 use super::*;
+use crate::authentication::Signatures;
 use crate::limits::{RETRANSMIT_INITIAL_NS, RETRANSMIT_MIN_NS};
 use crate::numbers::View;
 use crate::wire::operation::OperationsWriter;
+use logothete_crypto::Identity;
 
 const INCARNATION: Incarnation = Incarnation(70);
 const WINDOW: u64 = 3;
@@ -13,7 +15,7 @@ fn at(milliseconds: u64) -> Now {
 }
 
 fn client_of(reads: bool) -> Client {
-    Client::new(ClientConfig {
+    let config = ClientConfig {
         id: ClientId(5),
         replicas: 4,
         quorum_weak: 2,
@@ -26,7 +28,8 @@ fn client_of(reads: bool) -> Client {
         large_bytes_max: 10_000,
         reply_piece_bytes: 1000,
         reply_bytes_max: 10_000,
-    })
+    };
+    Client::new(config, RequestSigner::new(Identity::from_secret_bytes([5; 32]), Digest::ZERO))
 }
 
 /// A client of four replicas whose service answers no queries.
@@ -301,7 +304,11 @@ fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
 
 fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
     let number = RequestNumber(number);
-    client.on_refusal(ReplicaId(from), &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known))
+    client.on_refusal(
+        at(1),
+        ReplicaId(from),
+        &Refusal::new(client.incarnation, number, RefusalReason::Superseded, known),
+    )
 }
 
 /// `protocol.md CL-2`
@@ -332,9 +339,59 @@ fn overload_is_counted_and_frees_no_number() {
     submit(&mut client, at(0), b"operation");
     let overloaded = Refusal::new(INCARNATION, RequestNumber(1), RefusalReason::Overloaded, 0);
     for from in 0..4 {
-        client.on_refusal(ReplicaId(from), &overloaded).unwrap();
+        client.on_refusal(at(1), ReplicaId(from), &overloaded).unwrap();
     }
     assert_eq!((client.overloaded(), client.requests_in_flight()), (4, 1));
+}
+
+fn demand(client: &mut Client, from: u8, number: u64) {
+    let refusal = Refusal::new(INCARNATION, RequestNumber(number), RefusalReason::SignatureRequired, 0);
+    client.on_refusal(at(5), ReplicaId(from), &refusal).unwrap();
+}
+
+/// `protocol.md DM-6`
+#[test]
+fn a_client_signs_when_enough_replicas_demand_it() {
+    let mut client = submitted(false);
+    let unsigned = client.at(RequestNumber(1)).message.clone();
+    demand(&mut client, 3, 1);
+    demand(&mut client, 3, 1);
+    assert!(!client.signs(), "one replica alone");
+    demand(&mut client, 0, 1);
+    assert!(client.signs());
+    let mut sent = Vec::new();
+    client.on_due(at(5), |message| sent.push(message.to_vec()));
+    let [signed] = &sent[..] else { panic!("what is outstanding goes at once: {}", sent.len()) };
+    let key = Identity::from_secret_bytes([5; 32]).public();
+    let signatures = Signatures::new(Identity::from_secret_bytes([1; 32]), vec![], vec![key; 6], Digest::ZERO);
+    assert!(signatures.verify_request(ClientId(5), signed));
+    let decode = |message| match Message::decode(message, Principal::Client(ClientId(5))) {
+        Ok(Message::Request(request)) => (request.name, request.operations.bytes()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(decode(signed), decode(&unsigned), "the same request");
+    // From now on at once, the opening of a next incarnation included.
+    let next = submit(&mut client, at(6), b"next");
+    assert!(signatures.verify_request(ClientId(5), &next));
+    assert_eq!(client.requests_in_flight(), 2);
+}
+
+/// `protocol.md DM-6`: whichever of the two was executed, its results are those of the request; what is said of one does not count for the other.
+#[test]
+fn an_unsigned_request_that_was_executed_all_the_same_is_answered() {
+    for signed_wins in [false, true] {
+        let mut client = submitted(false);
+        let unsigned = digest(&client.at(RequestNumber(1)).message);
+        [0, 1].iter().for_each(|from| demand(&mut client, *from, 1));
+        let signed = digest(&client.at(RequestNumber(1)).message);
+        assert_ne!(signed, unsigned);
+        let (first, other) = if signed_wins { (signed, unsigned) } else { (unsigned, signed) };
+        let of = |request| Reply { request, ..reply(1, 7, b"result") };
+        assert!(hear(&mut client, 0, &of(first)).is_empty());
+        assert!(hear(&mut client, 3, &of(other)).is_empty(), "another message");
+        assert!(hear(&mut client, 3, &of(Digest([8; 32]))).is_empty());
+        assert_eq!(hear(&mut client, 1, &of(first)).len(), 1);
+    }
 }
 
 /// A request of 5000 bytes and more, with all that the client sent of it at once.

@@ -4,7 +4,7 @@ use super::Survey;
 use super::operator::ask;
 use crate::authentication::Refused;
 use crate::cluster::Cluster;
-use crate::numbers::{Principal, ReplicaId, ReplicaSet};
+use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use crate::pipeline::ProcessError;
 use crate::replica::{Progress, Quorum, Reject};
 use crate::wire::Message;
@@ -42,6 +42,8 @@ pub struct ReplicaStatus {
     pub log_oldest: u64,
     /// The position after the last of its ordered log.
     pub log_end: u64,
+    /// The clients whose requests must be signed.
+    pub demoted: Vec<ClientId>,
 }
 
 /// Asks all replicas as the operator, and waits until all have answered or the time is over. `None` where there was no answer.
@@ -88,6 +90,7 @@ fn status(cluster: &Cluster, id: usize, report: &ReportReply) -> ReplicaStatus {
         rejects: report.rejects.get(),
         log_oldest: report.log_oldest.get(),
         log_end: report.log_end.get(),
+        demoted: report.demoted().collect(),
     }
 }
 

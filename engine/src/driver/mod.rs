@@ -15,7 +15,7 @@
 mod batch;
 mod session;
 
-use crate::authentication::{AuthenticatedPacket, Incoming};
+use crate::authentication::{AuthenticatedPacket, Incoming, RequestSigner};
 use crate::client::{Client, ClientConfig, ClientFault, Finished, Queries, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
 use crate::limits::{BODIES_BYTES_MAX, LARGE_BYTES_IN_FLIGHT, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
@@ -25,7 +25,7 @@ use crate::replica::Now;
 use crate::service::{ResultsView, ServiceKind};
 use crate::wire::operation::{OPERATION_HEADER_BYTES, Operations};
 use crate::wire::parts::reply_piece_bytes;
-use crate::wire::request::REQUEST_OVERHEAD_BYTES;
+use crate::wire::request::SIGNED_REQUEST_OVERHEAD_BYTES;
 use crate::wire::{Audience, Message};
 use batch::Batch;
 use logothete_client::record::{
@@ -65,6 +65,7 @@ pub fn run_driver(
 ) -> Result<(), DriverError> {
     let own = Principal::Client(client);
     let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory).map_err(ProcessError::from)?;
+    let signer = RequestSigner::new(Identity::from_secret_bytes(*identity.secret_bytes()), cluster.digest());
     let mut opened = open_network(cluster, own, identity, local.transport, local.fan_out, datagrams)?;
     let clock = Clock::start();
     let now = clock.now();
@@ -77,24 +78,25 @@ pub fn run_driver(
     opened.report.arrangement = Arrangement::Shared;
     opened.report.arrangement_reason = "a driver has one thread".to_owned();
     announce(&opened.report);
-    let operations_bytes_max = cluster.request_packet_bytes_max() - REQUEST_OVERHEAD_BYTES;
+    let operations_bytes_max = cluster.request_packet_bytes_max() - SIGNED_REQUEST_OVERHEAD_BYTES;
     let reply_piece_bytes = reply_piece_bytes(cluster.datagram_bytes_max);
     let result_bytes = if cluster.service == ServiceKind::Null { cluster.null_reply_bytes } else { 0 };
+    let client_config = ClientConfig {
+        id: client,
+        replicas,
+        quorum_weak: cluster.quorum_weak(),
+        quorum: cluster.quorum(),
+        reads: cluster.service.reads(),
+        window: cluster.client_window as u64,
+        incarnation: Incarnation(now.wall_ns),
+        request_packet_bytes_max: cluster.request_packet_bytes_max(),
+        request_piece_bytes: cluster.part_shape().piece_bytes,
+        large_bytes_max: LARGE_BYTES_IN_FLIGHT.min(BODIES_BYTES_MAX / 2 / cluster.clients.len()),
+        reply_piece_bytes,
+        reply_bytes_max: cluster.reply_bytes_max(),
+    };
     let mut driver = Driver {
-        client: Client::new(ClientConfig {
-            id: client,
-            replicas,
-            quorum_weak: cluster.quorum_weak(),
-            quorum: cluster.quorum(),
-            reads: cluster.service.reads(),
-            window: cluster.client_window as u64,
-            incarnation: Incarnation(now.wall_ns),
-            request_packet_bytes_max: cluster.request_packet_bytes_max(),
-            request_piece_bytes: cluster.part_shape().piece_bytes,
-            large_bytes_max: LARGE_BYTES_IN_FLIGHT.min(BODIES_BYTES_MAX / 2 / cluster.clients.len()),
-            reply_piece_bytes,
-            reply_bytes_max: cluster.reply_bytes_max(),
-        }),
+        client: Client::new(client_config, signer),
         queries: Queries::new(
             replicas,
             cluster.quorum_weak(),
@@ -161,6 +163,8 @@ counter_set! {
         requests_retransmitted: requests,
         /// Refusals by replicas that had no room.
         overloaded: refusals,
+        /// 1 where requests are signed, since replicas take no others of this client.
+        signs: flag,
         /// Queries that a quorum answered alike at once.
         queries_answered: queries,
         /// Queries that were ordered, since no quorum answered them alike in time.
@@ -341,6 +345,7 @@ impl Driver {
         self.gauges.operations_in_flight.set(self.client.operations_in_flight() as u64);
         self.gauges.requests_retransmitted.set(self.client.retransmitted());
         self.gauges.overloaded.set(self.client.overloaded());
+        self.gauges.signs.set(u64::from(self.client.signs()));
         self.gauges.queries_answered.set(self.queries.answered());
         self.gauges.queries_ordered.set(self.queries.ordered());
         self.gauges.view.set(self.client.view().0);

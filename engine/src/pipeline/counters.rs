@@ -88,6 +88,12 @@ counter_set! {
         progress: code,
         /// Replicas heard from in the last second, itself included.
         peers_reachable: replicas,
+        /// Clients that it disputed since its start: their tags are good for others only.
+        disputes_sent: clients,
+        /// Disputes of other replicas that it took.
+        disputes_received: disputes,
+        /// Clients whose requests must be signed.
+        clients_demoted: clients,
         /// Memory of the requests that it keeps, those of which parts are missing included.
         requests_held: bytes,
     }
@@ -244,6 +250,9 @@ impl OrdererCounters {
         self.gauges.checkpoint_stable.set(replica.stable().0);
         self.gauges.progress.set(replica.progress(now) as Progress as u64);
         self.gauges.peers_reachable.set(replica.peers_reachable(now).count() as u64);
+        self.gauges.disputes_sent.set(replica.dispute_counts().sent);
+        self.gauges.disputes_received.set(replica.dispute_counts().received);
+        self.gauges.clients_demoted.set(replica.demoted_clients().count() as u64);
         self.gauges.requests_held.set(replica.requests_held_bytes() as u64);
         self.rejects.publish(|reason| replica.rejects().of(reason));
         for (id, rejects) in self.rejects_of.iter().enumerate() {

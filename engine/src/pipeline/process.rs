@@ -64,13 +64,14 @@ pub fn run_replica(
     };
     let signing = Identity::from_secret_bytes(*identity.secret_bytes());
     let public: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
-    let signatures = Signatures::new(signing, public, cluster.digest());
+    let signatures = Signatures::new(signing, public, cluster.clients.clone(), cluster.digest());
     let (mut counters, datagrams) = NetworkCounters::create(&local.data_directory)?;
     let gauges = OrdererCounters::create(&mut counters, cluster.replica_count())?;
     let mut evidence_log = EvidenceLog::open(&local.data_directory)?;
     let evidence_counters: EvidenceCounters = counters.add("evidence")?;
     let opened = open_network(cluster, Principal::Replica(id), identity, local.transport, local.fan_out, datagrams)?;
     let config = ReplicaConfig {
+        cluster_id: cluster.cluster_id,
         id,
         quorum: Quorum::of(cluster.replica_count()).expect("a checked configuration has 3f+1 replicas"),
         clients: cluster.clients.len(),

@@ -285,4 +285,5 @@ pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now,
     report.rejects = (facts.refused.total() + replica.rejects().total()).into();
     report.peers_reachable = replica.peers_reachable(now).0.into();
     report.progress = replica.progress(now) as u8;
+    replica.demoted_clients().for_each(|client| report.set_demoted(client));
 }

@@ -48,6 +48,14 @@ struct Body {
     name: Option<RequestName>,
     digest: Digest,
     authentic: bool,
+    /// It came from its client itself.
+    direct: bool,
+    /// Some of it came by way of a replica.
+    relayed: bool,
+    /// Which of its packets has a wrong tag for this replica, though its client could have made a good one.
+    spoilt: Option<usize>,
+    /// What proves it beside a tag is good, or is not; `None` where nobody looked.
+    proof: Option<bool>,
     arrived_ns: u64,
     /// It is in the journal since this view and stable checkpoint.
     persisted: Option<(View, SequenceNumber)>,
@@ -84,11 +92,22 @@ impl Body {
             name: None,
             digest: Digest::default(),
             authentic: false,
+            direct: false,
+            relayed: false,
+            spoilt: None,
+            proof: None,
             arrived_ns: 0,
             persisted: None,
             references: 0,
             parts: None,
         }
+    }
+}
+
+impl Body {
+    /// Nothing is known yet of how it came, and what proves it.
+    fn begin_unknown(&mut self) {
+        (self.direct, self.relayed, self.spoilt, self.proof) = (false, false, None, None);
     }
 }
 
@@ -142,6 +161,7 @@ impl Bodies {
         body.name = Some(name);
         body.digest = digest;
         body.authentic = authentic;
+        body.begin_unknown();
         body.arrived_ns = now_ns;
         body.persisted = None;
         body.references = 1;
@@ -203,9 +223,46 @@ impl Bodies {
         self.body(reference).name.expect("a body in use has a name")
     }
 
-    /// Whether its tag for this replica verified.
+    /// Whether it is proven: by its tag for this replica, or in another way.
     pub fn is_authentic(&self, reference: BodyRef) -> bool {
-        self.body(reference).authentic
+        let body = self.body(reference);
+        body.authentic || body.proof == Some(true)
+    }
+
+    /// Notes that it came from its client itself, unless some of it did not.
+    pub fn note_direct(&mut self, reference: BodyRef) {
+        let body = self.body_mut(reference);
+        body.direct = !body.relayed;
+    }
+
+    /// Whether it did.
+    pub fn is_direct(&self, reference: BodyRef) -> bool {
+        self.body(reference).direct
+    }
+
+    /// Notes that some of it came by way of a replica.
+    pub fn note_relayed(&mut self, reference: BodyRef) {
+        self.body_mut(reference).relayed = true;
+    }
+
+    /// Notes that one of its packets has a wrong tag for this replica, and that its client could have made a good one.
+    pub fn note_spoilt(&mut self, reference: BodyRef, packet: usize) {
+        self.body_mut(reference).spoilt.get_or_insert(packet);
+    }
+
+    /// Which of its packets, if any; the first that was noticed.
+    pub fn spoilt(&self, reference: BodyRef) -> Option<usize> {
+        self.body(reference).spoilt
+    }
+
+    /// What proves it beside a tag is good, or is not.
+    pub fn note_proof(&mut self, reference: BodyRef, good: bool) {
+        self.body_mut(reference).proof = Some(good);
+    }
+
+    /// Whether it is; `None` where nobody looked yet.
+    pub fn proof(&self, reference: BodyRef) -> Option<bool> {
+        self.body(reference).proof
     }
 
     /// Whether a body has more than one reference.

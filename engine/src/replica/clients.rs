@@ -66,6 +66,8 @@ struct ClientState {
     incarnation: Incarnation,
     last: RequestNumber,
     replies: Box<[CachedReply]>,
+    /// Its requests count only if they are signed.
+    demoted: bool,
     // Local.
     waiting: Box<[Option<BodyRef>]>,
     waiting_bytes: usize,
@@ -128,6 +130,7 @@ impl Clients {
             incarnation: Incarnation(0),
             last: RequestNumber(0),
             replies: (0..window).map(|_| CachedReply::default()).collect(),
+            demoted: false,
             waiting: vec![None; (window * WAITING_WINDOWS) as usize].into(),
             waiting_bytes: 0,
             opening: None,
@@ -143,6 +146,27 @@ impl Clients {
     /// Whether the cluster has this client.
     pub fn knows(&self, client: ClientId) -> bool {
         usize::from(client.0) < self.states.len()
+    }
+
+    /// Whether a client's requests count only if they are signed (`protocol.md DM-5`).
+    pub fn must_sign(&self, client: ClientId) -> bool {
+        self.states.get(usize::from(client.0)).is_some_and(|state| state.demoted)
+    }
+
+    /// The clients of which that is so.
+    pub fn demoted(&self) -> impl Iterator<Item = ClientId> {
+        let demoted = self.states.iter().enumerate().filter(|(_, state)| state.demoted);
+        demoted.map(|(at, _)| ClientId(at as u16))
+    }
+
+    /// From now on a client's requests count only if they are signed. What waits of it is let go: what is signed comes again. Whether that is new.
+    pub fn demote(&mut self, client: ClientId, bodies: &mut Bodies) -> bool {
+        let Some(state) = self.states.get_mut(usize::from(client.0)).filter(|state| !state.demoted) else {
+            return false;
+        };
+        state.demoted = true;
+        state.release_all(bodies);
+        true
     }
 
     /// What is to be done with a request of a known client.
@@ -318,6 +342,21 @@ impl Clients {
         true
     }
 
+    /// Whether a request of a committed batch is the one that is executed next of its client.
+    pub fn is_next(&self, name: RequestName) -> bool {
+        self.states.get(usize::from(name.client.0)).is_some_and(|state| match name.number {
+            RequestNumber::OPEN => name.incarnation > state.incarnation,
+            number => name.incarnation == state.incarnation && number == state.last.next(),
+        })
+    }
+
+    /// A request of a committed batch is void for want of a signature. It takes no number, and whoever took it over as proposed proposes its number again.
+    pub fn pass_over(&mut self, name: RequestName) {
+        if let Some(state) = self.states.get_mut(usize::from(name.client.0)) {
+            state.proposed = (state.incarnation, state.last);
+        }
+    }
+
     /// Keeps the results of a request that was scheduled. Results of a superseded incarnation are dropped.
     pub fn keep_reply(&mut self, name: RequestName, request: Digest, sequence: SequenceNumber, results: &[u8]) {
         let state = &mut self.states[usize::from(name.client.0)];
@@ -391,6 +430,13 @@ impl ClientState {
                 self.let_go(body, bodies);
             }
         }
+    }
+
+    /// Lets go of all that waits, and of what was proposed of it.
+    fn release_all(&mut self, bodies: &mut Bodies) {
+        let all: Vec<BodyRef> = self.waiting.iter_mut().chain([&mut self.opening]).filter_map(Option::take).collect();
+        all.into_iter().for_each(|body| self.let_go(body, bodies));
+        self.proposed = (self.incarnation, self.last);
     }
 
     /// A request no longer waits.
@@ -522,5 +568,30 @@ mod tests {
         assert!(table.execute(name(5, 0)) && table.execute(name(5, 1)));
         assert!(table.clients.has_room(CLIENT, 256));
         assert_eq!(table.clients.states[0].waiting_bytes, 0);
+    }
+
+    /// `protocol.md DM-5`: what waits without a signature goes, and its numbers can be proposed again.
+    #[test]
+    fn a_demotion_lets_go_of_what_waits() {
+        let mut table = Table::new();
+        table.execute(name(5, 0));
+        table.arrive(name(5, 1));
+        table.arrive(name(5, 2));
+        table.arrive(name(6, 0));
+        assert_eq!(table.propose(), Some(name(6, 0)));
+        assert!(table.clients.demote(CLIENT, &mut table.bodies) && !table.clients.demote(CLIENT, &mut table.bodies));
+        assert!(!table.clients.demote(ClientId(9), &mut table.bodies) && !table.clients.must_sign(ClientId(9)));
+        assert!(table.clients.must_sign(CLIENT) && !table.clients.must_sign(ClientId(1)));
+        assert_eq!(table.clients.demoted().collect::<Vec<_>>(), [CLIENT]);
+        assert_eq!((table.clients.states[0].waiting_bytes, table.propose()), (0, None));
+        assert!(table.clients.is_next(name(5, 1)) && table.clients.is_next(name(6, 0)));
+        assert!(!table.clients.is_next(name(5, 2)) && !table.clients.is_next(name(5, 0)));
+        // Proposed without a signature by somebody else, void, and there to be proposed again.
+        assert_eq!(table.arrive(name(5, 1)), Admission::New);
+        table.clients.mark_proposed(name(5, 1));
+        assert_eq!(table.propose(), None);
+        table.clients.pass_over(name(5, 1));
+        assert_eq!(table.propose(), Some(name(5, 1)));
+        assert!(table.execute(name(5, 1)), "nothing was burnt");
     }
 }

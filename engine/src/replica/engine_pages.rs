@@ -25,7 +25,7 @@ use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Says which layout the pages have; another version writes something else here.
-const FORMAT: [u8; 8] = *b"lgteng 1";
+const FORMAT: [u8; 8] = *b"lgteng 2";
 
 /// The page of the header.
 const HEADER_PAGE: u64 = 0;
@@ -62,6 +62,14 @@ pub enum EnginePagesError {
     /// A table of another size.
     #[error("the state is of a cluster with other clients, client window or datagram size; check the configuration")]
     Shape,
+    /// A client's standing that cannot be.
+    #[error(
+        "what the state says of client {client} is none of what this version writes; all replicas must run the same version"
+    )]
+    Client {
+        /// Whose.
+        client: ClientId,
+    },
     /// A client's replies that cannot be.
     #[error("reply place {place} of client {client} in the state contradicts the rest of it")]
     Reply {

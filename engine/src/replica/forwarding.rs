@@ -14,7 +14,7 @@ use crate::limits::{FAIR_AFTER_NS, FORWARD_BURST_PACKETS, FORWARD_RETRY_NS};
 use crate::numbers::ReplicaId;
 use crate::wire::forward::Forward;
 use crate::wire::parts::RequestPart;
-use crate::wire::request::RequestName;
+use crate::wire::request::{RequestName, signed_parts};
 use logothete_crypto::Digest;
 
 /// What is forwarded, and by whom.
@@ -137,15 +137,32 @@ impl Replica {
         packet: &RelayedPacket<'_>,
     ) -> Result<(), Reject> {
         let (digest, authentic) = (packet.body_digest(), packet.is_authentic());
-        self.vouched(name, digest, authentic)?;
-        self.forwarding.close(name);
-        self.admit_forwarded(name)?;
+        // What its client signed needs nobody else's word (`DM-1`); the signature is looked at when it is here.
+        let signed = signed_parts(&packet.datagram()[packet.body_range()]).is_some();
+        let vouched = self.vouched(name, digest, authentic || signed)?;
+        if let Err(past) = self.admit_forwarded(name) {
+            self.forwarding.close(name);
+            return Err(past);
+        }
         let (datagram, range) = (packet.datagram(), packet.body_range());
         if !self.clients.has_room(name.client, datagram.len()) {
             return Err(Reject::Overloaded);
         }
         let stored = self.bodies.store(datagram, range, name, digest, authentic, now.monotonic_ns);
         let body = stored.ok_or(Reject::Overloaded)?;
+        if packet.is_spoilt() {
+            self.bodies.note_spoilt(body, 0);
+        }
+        // Who forwards it may not know yet that its client was demoted.
+        if self.clients.must_sign(name.client) && self.try_signature(now, body) != Some(true) {
+            self.bodies.release(body);
+            return Err(Reject::SignatureRequired);
+        }
+        if !authentic && !vouched && self.try_signature(now, body) != Some(true) {
+            self.bodies.release(body);
+            return Err(Reject::RelayUnvouched);
+        }
+        self.forwarding.close(name);
         self.clients.hold(name, body, &mut self.bodies);
         self.bind_body(name, body);
         Ok(())
@@ -164,11 +181,11 @@ impl Replica {
         // What proves to be the client's counts against its share, as if it had come directly.
         let way = if authentic { Way::Direct } else { Way::Relayed { authentic: false } };
         let (clients, bodies) = (&mut self.clients, &mut self.bodies);
-        let Some(body) = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)? else {
-            return Ok(());
-        };
+        let taken = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)?;
+        self.note_relayed_part(part, packet, taken);
+        let Some(body) = taken else { return Ok(()) };
         self.forwarding.close(name);
-        self.hold_whole(name, body, vouched)
+        self.hold_whole(now, name, body, vouched)
     }
 }
 

@@ -4,7 +4,7 @@
 //! authenticated, results of executions, digests of the state, and `now`. *Never*: a socket, a clock, a thread, a lock, randomness, or
 //! an allocation in the steady state. The same type runs in production and under the scenario files.
 //!
-//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`, `view_change`.
+//! Read in this order: [`quorum`], [`log`], [`clients`], `normal_case`, `proposal`, `checkpoint`, `retransmission`, `reads`, `view_change`, `disputes`.
 //!
 //! A broken invariant of this replica stops the process; what a peer or a client sends is at worst a [`Reject`].
 
@@ -14,6 +14,8 @@ mod blame;
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
+mod demotion;
+mod disputes;
 pub mod engine_pages;
 pub mod evidence;
 mod forwarding;
@@ -32,9 +34,11 @@ mod recovery;
 pub mod reject;
 mod requests;
 mod retransmission;
+mod signed_requests;
 mod view_change;
 
 pub use blame::RejectTable;
+pub use disputes::DisputeCounts;
 pub use evidence::Evidence;
 pub use output::{Action, Event, Output, ScheduledRequest};
 pub use quorum::Quorum;
@@ -50,6 +54,7 @@ use assemblies::Assemblies;
 use bodies::{Bodies, BodyRef, PartShape};
 use checkpoint::Checkpoints;
 use clients::Clients;
+use disputes::Disputes;
 use evidence::EvidenceBook;
 use forwarding::Forwarding;
 use goodput::Goodput;
@@ -62,6 +67,7 @@ use reads::Reads;
 use recall::Recalled;
 use recovery::{Forgotten, Recovery};
 use retransmission::Pulse;
+use signed_requests::CheckBudget;
 use view_change::{Synchroniser, ViewChanges};
 
 /// The time, as the host gives it: the core has no clock.
@@ -76,6 +82,8 @@ pub struct Now {
 /// What is fixed at the start of a replica.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaConfig {
+    /// The cluster's number, which packets name.
+    pub cluster_id: u64,
     /// Which replica this is.
     pub id: ReplicaId,
     /// The cluster's quorums.
@@ -221,6 +229,8 @@ pub struct Replica {
     reads: Reads,
     rejects: RejectTable,
     evidence: EvidenceBook,
+    disputes: Disputes,
+    check_budget: CheckBudget,
     pulse: Pulse,
     /// The highest number below which every proposal is accepted.
     accepted: SequenceNumber,
@@ -319,6 +329,8 @@ impl Replica {
             reads: Reads::new(config.clients),
             rejects: RejectTable::new(config.quorum.replicas(), config.clients),
             evidence: EvidenceBook::new(config.quorum.replicas()),
+            disputes: Disputes::new(config.clients),
+            check_budget: CheckBudget::new(config.clients),
             pulse: Pulse::default(),
             accepted: SequenceNumber(0),
             executed: SequenceNumber(0),
@@ -402,6 +414,9 @@ impl Replica {
                 self.on_recovery_query(now, from, query, output)
             }
             (Principal::Replica(from), Message::RecoveryAnswer(answer)) => self.on_recovery_answer(from, answer),
+            (Principal::Replica(from), Message::Dispute(dispute)) => self.on_dispute(now, from, dispute),
+            (Principal::Replica(from), Message::Examine(examine)) => self.on_examine(now, from, examine, output),
+            (Principal::Replica(from), Message::Testimony(testimony)) => self.on_testimony(from, testimony),
             (Principal::Replica(from), Message::Part(part)) => self.on_part(now, from, &part, output),
             (Principal::Replica(from), Message::Forward(forward)) => self.on_forward(from, forward),
             // The link's own messages come here where they are misplaced: behind others, or of who is not the operator.
@@ -422,6 +437,7 @@ impl Replica {
         self.enter_view(now, output);
         self.accept_in_order(now, output);
         self.execute_committed(now, output);
+        self.pursue_disputes(now, output);
         self.propose(now, output);
         self.release_queries(output);
         self.sweep_parts(now);
@@ -447,6 +463,7 @@ impl Replica {
             self.held_until_ns.unwrap_or(u64::MAX),
             view_due_ns,
             self.recovery_due_ns(),
+            self.disputes_due_ns(),
             self.null_deadline_ns(self.looked_ns),
             self.long_results.deadline_ns(),
         ];

@@ -1,12 +1,14 @@
 //! The normal case: pre-prepare, prepare, commit, and execution in order (`protocol.md NC-3` to `NC-8`, PBFT-99 section 4.2).
 
+use super::demotion::{self, Judge};
 use super::evidence::{Evidence, EvidenceKind, Proof};
-use super::log::{Batch, Stage, VoteOutcome};
+use super::log::{Batch, Slot, Stage, VoteOutcome};
 use super::output::{Event, Output, ScheduledRequest};
+use super::signed_requests::is_signed;
 use super::{Now, Reject, Replica};
 use crate::journal::Record;
 use crate::limits::HELD_RETRY_NS;
-use crate::numbers::{Principal, ReplicaId, RequestNumber, SequenceNumber};
+use crate::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
@@ -51,8 +53,10 @@ impl Replica {
     }
 
     pub(super) fn is_batch_in_bounds(&self, entries: &[BatchEntry]) -> bool {
+        let knows = |client| self.clients.knows(client) || client == ClientId::SYSTEM;
         entries.len() <= self.config.batch_requests_max
-            && entries.iter().all(|entry| self.clients.knows(entry.name().client))
+            && entries.iter().all(|entry| knows(entry.name().client))
+            && demotion::are_in_bounds(entries)
     }
 
     /// Keeps the content of a batch, with the bodies that are here; what is lacking is asked for.
@@ -110,9 +114,20 @@ impl Replica {
             let digest = batch.digest;
             if !slot.carried {
                 let vouching = 1 + slot.prepares.matching(&digest);
-                if !self.is_proven(batch) && vouching < self.config.quorum.weak() {
-                    return;
+                if vouching < self.config.quorum.weak() && !self.is_proven(batch) {
+                    let all_seen = self.seek_proofs(now, sequence);
+                    if !self
+                        .log
+                        .slot(sequence)
+                        .and_then(Slot::proposed_batch)
+                        .is_some_and(|batch| self.is_proven(batch))
+                    {
+                        self.held_until_ns = (!all_seen).then_some(now.monotonic_ns + HELD_RETRY_NS);
+                        return;
+                    }
                 }
+                let slot = self.log.slot(sequence).expect("it was just looked at");
+                let batch = slot.proposed_batch().expect("it was just looked at");
                 if batch.timestamp_ns > now.wall_ns.saturating_add(self.config.clock_bound_ns) {
                     self.held_until_ns = Some(now.monotonic_ns + HELD_RETRY_NS);
                     return;
@@ -331,7 +346,8 @@ impl Replica {
                 self.executed_timestamp_ns = batch.timestamp_ns.max(self.executed_timestamp_ns + 1);
             }
             let (clients, bodies) = (&mut self.clients, &mut self.bodies);
-            let synchroniser = &mut self.synchroniser;
+            let (synchroniser, signatures) = (&mut self.synchroniser, &self.signatures);
+            let (judge, mut demoted) = (Judge { signatures, weak: self.config.quorum.weak() }, Vec::new());
             // What waited for another view, or in one that does not work, tells nothing of how long a good primary takes.
             let in_view_ns = now.monotonic_ns.saturating_sub(self.entered_ns);
             let learns = self.active && sequence > self.carried_last && !synchroniser.is_suspecting();
@@ -340,11 +356,22 @@ impl Replica {
                 if let Some(waited_ns) = clients.waited_ns(name, bodies, now.monotonic_ns).filter(|_| learns) {
                     synchroniser.on_executed(now.monotonic_ns, waited_ns.min(in_view_ns));
                 }
+                let whole = body.expect("what is executed is complete");
+                if name.client == ClientId::SYSTEM {
+                    demoted.extend(judge.execute(clients, bodies, whole));
+                    return None;
+                }
+                // Which request counts follows from its bytes and from the order (`DM-5`).
+                if clients.must_sign(name.client) && clients.is_next(name) && !is_signed(signatures, bodies, whole) {
+                    clients.pass_over(name);
+                    return None;
+                }
                 let due = clients.schedule(name, bodies, now.monotonic_ns);
                 let body = body.filter(|_| name.number != RequestNumber::OPEN);
                 due.then_some(ScheduledRequest { name, digest: entry.digest, body })
             });
             output.execute(sequence, self.executed_timestamp_ns, requests);
+            demoted.into_iter().for_each(|client| output.event(Event::Demoted { client, sequence }));
             self.note_served(sequence, &digest);
             if self.active && sequence > self.carried_last {
                 self.synchroniser.on_progress();

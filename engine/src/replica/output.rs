@@ -124,6 +124,13 @@ pub enum Event {
         /// Of which view.
         view: View,
     },
+    /// A client's requests count only if they are signed from now on (`protocol.md DM-5`).
+    Demoted {
+        /// Which.
+        client: ClientId,
+        /// The batch that says so.
+        sequence: SequenceNumber,
+    },
     /// `2f+1` replicas agree on a state that is not this replica's.
     Diverged(SequenceNumber),
     /// `f+1` replicas are so far ahead that what this one lacks is no longer kept.

@@ -1,6 +1,7 @@
 //! The primary's part: which requests make the next batch, and when it may be proposed (`protocol.md NC-2`, `BP-1`,
 //! `BP-2`).
 
+use super::bodies::BodyRef;
 use super::log::{Slot, Stage};
 use super::output::Output;
 use super::{Now, Replica};
@@ -46,6 +47,11 @@ impl Replica {
         let mut bytes = 0;
         // A number of which so many batches were proposed in vain stays empty (`RB-8`).
         let full = self.log.slot(sequence).is_some_and(Slot::is_full);
+        if !full && let Some(body) = self.next_demotion(now) {
+            bytes += self.bodies.message(body).len();
+            self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
+            self.proposing.push(Some(body));
+        }
         while !full && self.entries.len() < self.config.batch_requests_max {
             let (count, config) = (self.entries.len() + 1, &self.config);
             let fits = |body| config.is_batch_size(count, bytes + self.bodies.message(body).len());
@@ -76,6 +82,9 @@ impl Replica {
         let batch = self.log.slot(sequence).and_then(|slot| slot.batch(&digest)).expect("it was just put there");
         let audience = super::others(&self.config);
         output.promise(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
+        let unproven = |body: &BodyRef| !self.bodies.is_authentic(*body);
+        let unproven: Vec<BodyRef> = batch.bodies.iter().flatten().copied().filter(unproven).collect();
+        unproven.into_iter().for_each(|body| self.examine_body(now, body, sequence));
         self.proposed = sequence;
         self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(timestamp_ns);
         self.accepted = sequence;

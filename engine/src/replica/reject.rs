@@ -63,8 +63,14 @@ reasons! {
     StatementKnown => "statement known",
     /// A view change or new view that no correct replica writes.
     StatementUnsound => "statement unsound",
-    /// A view change or new view that its replica did not sign.
+    /// A view change, new view, dispute or request that whoever it names did not sign.
     SignatureBad => "signature bad",
+    /// A request without a signature, of a client whose requests must have one.
+    SignatureRequired => "signature required",
+    /// A dispute of a client that is demoted already, or that is here already.
+    DisputeKnown => "dispute known",
+    /// A testimony that nobody here asked for.
+    TestimonyUnasked => "testimony unasked",
     /// A new view that does not follow from the view changes that it names.
     NewViewWrong => "new view wrong",
     /// A batch's content that nobody here asked for.

@@ -37,9 +37,13 @@ impl Replica {
             return Err(Reject::RequestNotForAll);
         }
         self.admit_size(bytes.len())?;
+        self.disputes.on_direct(from, packet.body_digest());
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
-                let digest = packet.body_digest();
+                let (digest, signed) = (packet.body_digest(), self.clients.must_sign(from));
+                if signed {
+                    self.admit_signed(now, name, bytes, output)?;
+                }
                 let packet_bytes = packet.datagram().len();
                 if !self.assemblies.make_room(name, packet_bytes, &mut self.clients, &mut self.bodies) {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
@@ -50,6 +54,10 @@ impl Replica {
                     self.refuse(name, RefusalReason::Overloaded, 0, output);
                     return Err(Reject::Overloaded);
                 };
+                self.bodies.note_direct(body);
+                if signed {
+                    self.bodies.note_proof(body, true);
+                }
                 self.clients.hold(name, body, &mut self.bodies);
                 self.bind_body(name, body);
                 Ok(())
@@ -93,6 +101,7 @@ impl Replica {
             return Err(Reject::RequestNotAlone);
         }
         self.admit_total(part.total_bytes)?;
+        self.disputes.on_direct(from, packet.body_digest());
         match self.clients.admission(name, &self.bodies) {
             Admission::New => {
                 let (clients, bodies) = (&mut self.clients, &mut self.bodies);
@@ -100,7 +109,14 @@ impl Replica {
                     self.assemblies.take(now.monotonic_ns, part, packet.datagram(), Way::Direct, clients, bodies);
                 match taken {
                     Ok(None) => Ok(()),
-                    Ok(Some(body)) => self.hold_whole(name, body, false),
+                    Ok(Some(body)) => {
+                        self.bodies.note_direct(body);
+                        let held = self.hold_whole(now, name, body, false);
+                        if held == Err(Reject::SignatureRequired) {
+                            self.refuse(name, RefusalReason::SignatureRequired, 0, output);
+                        }
+                        held
+                    }
                     Err(reason) => {
                         if reason == Reject::Overloaded && answers {
                             self.refuse(name, RefusalReason::Overloaded, 0, output);
@@ -132,12 +148,22 @@ impl Replica {
 
     /// A request whose parts are all here waits, if what they make is what they were said to be, and each came from its client, or others vouch
     /// for it (`NC-4`, `RB-2`).
-    pub(super) fn hold_whole(&mut self, name: RequestName, body: BodyRef, vouched: bool) -> Result<(), Reject> {
+    pub(super) fn hold_whole(
+        &mut self,
+        now: Now,
+        name: RequestName,
+        body: BodyRef,
+        vouched: bool,
+    ) -> Result<(), Reject> {
         if !self.is_request(name, body) {
             self.bodies.release(body);
             return Err(Reject::PartsUnsound);
         }
         self.bind_body(name, body);
+        if self.clients.must_sign(name.client) && self.try_signature(now, body) != Some(true) {
+            self.bodies.release(body);
+            return Err(Reject::SignatureRequired);
+        }
         // What was begun by relayed parts has no room in the client's share yet.
         let packet_bytes = self.bodies.packet_bytes(body);
         let room = self.assemblies.make_room(name, packet_bytes, &mut self.clients, &mut self.bodies);
@@ -202,7 +228,7 @@ impl Replica {
         });
     }
 
-    fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {
+    pub(super) fn refuse(&self, name: RequestName, reason: RefusalReason, detail: u64, output: &mut Output) {
         let refusal = Refusal::new(name.incarnation, name.number, reason, detail);
         output.send(Audience::Client(name.client), |bytes| refusal.append(bytes));
     }

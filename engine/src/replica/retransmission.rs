@@ -336,27 +336,34 @@ impl Replica {
             return Err(Reject::SenderMismatch);
         }
         let digest = packet.body_digest();
-        if self.lacking_batch(name, &digest).is_none() {
-            return self.on_forwarded(now, name, packet);
-        }
+        let examined = self.on_examined(now, packet);
+        let Some((sequence, _)) = self.lacking_batch(name, &digest) else {
+            return if examined { Ok(()) } else { self.on_forwarded(now, name, packet) };
+        };
         let (datagram, range) = (packet.datagram(), packet.body_range());
         let authentic = packet.is_authentic();
         let Some(body) = self.bodies.store(datagram, range, name, digest, authentic, now.monotonic_ns) else {
             return Err(Reject::Overloaded);
         };
+        if packet.is_spoilt() {
+            self.bodies.note_spoilt(body, 0);
+        }
+        if !authentic && self.try_signature(now, body) != Some(true) {
+            self.examine_body(now, body, sequence);
+        }
         self.bind_body(name, body);
         self.bodies.release(body);
         Ok(())
     }
 
-    /// How many requests a wanted batch names that lacks exactly this body.
-    fn lacking_batch(&self, name: RequestName, digest: &Digest) -> Option<usize> {
+    /// The number of a wanted batch that lacks exactly this body, and how many requests it names.
+    fn lacking_batch(&self, name: RequestName, digest: &Digest) -> Option<(SequenceNumber, usize)> {
         self.incomplete.iter().find_map(|(sequence, wanted)| {
             let slot = self.log.slot(*sequence).expect("what is incomplete is in the window");
             let batch = slot.batch(wanted).expect("what is incomplete is named");
             let mut lacking = batch.entries.iter().zip(&batch.bodies).filter(|(_, body)| body.is_none());
             let lacks = lacking.any(|(entry, _)| entry.digest == *digest && entry.name() == name);
-            lacks.then_some(batch.entries.len())
+            lacks.then_some((*sequence, batch.entries.len()))
         })
     }
 
@@ -367,23 +374,42 @@ impl Replica {
             return Err(Reject::SenderMismatch);
         }
         self.admit_total(part.total_bytes)?;
-        let Some(requests) = self.lacking_batch(name, &part.digest) else {
-            return self.on_forwarded_part(now, part, packet);
+        let examined = self.on_examined(now, packet);
+        let Some((sequence, requests)) = self.lacking_batch(name, &part.digest) else {
+            return if examined { Ok(()) } else { self.on_forwarded_part(now, part, packet) };
         };
         if !self.config.is_batch_size(requests, part.total_bytes) {
             return Err(Reject::RequestTooLarge);
         }
         let way = Way::Relayed { authentic: packet.is_authentic() };
         let (clients, bodies) = (&mut self.clients, &mut self.bodies);
-        let Some(body) = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)? else {
-            return Ok(());
-        };
+        let taken = self.assemblies.take(now.monotonic_ns, part, packet.datagram(), way, clients, bodies)?;
+        self.note_relayed_part(part, packet, taken);
+        let Some(body) = taken else { return Ok(()) };
         let sound = self.is_request(name, body);
+        if sound && !self.bodies.is_authentic(body) && self.try_signature(now, body) != Some(true) {
+            self.examine_body(now, body, sequence);
+        }
         if sound {
             self.bind_body(name, body);
         }
         self.bodies.release(body);
         if sound { Ok(()) } else { Err(Reject::PartsUnsound) }
+    }
+
+    /// Notes how a part came to its body, which is whole if it was just `taken`.
+    pub(super) fn note_relayed_part(
+        &mut self,
+        part: &RequestPart<'_>,
+        packet: &RelayedPacket<'_>,
+        taken: Option<super::BodyRef>,
+    ) {
+        let body = taken.or_else(|| self.assemblies.find(part.name, &part.digest, &self.bodies));
+        let Some(body) = body else { return };
+        self.bodies.note_relayed(body);
+        if packet.is_spoilt() {
+            self.bodies.note_spoilt(body, part.index);
+        }
     }
 
     /// Gives a body to the wanted batches that name it.

@@ -16,8 +16,9 @@ use crate::wire::retransmission::{Fetch, Standing, Status};
 use crate::wire::view_change::{Part, StatementKind, ViewChange, null_batch};
 use logothete_crypto::{Identity, digest};
 
-fn config(datagram_bytes_max: usize) -> ReplicaConfig {
+pub(super) fn config(datagram_bytes_max: usize) -> ReplicaConfig {
     ReplicaConfig {
+        cluster_id: 1,
         id: ReplicaId(1),
         quorum: Quorum::of(4).unwrap(),
         clients: 2,
@@ -42,13 +43,19 @@ fn config(datagram_bytes_max: usize) -> ReplicaConfig {
     }
 }
 
-fn replica(config: ReplicaConfig) -> Replica {
+/// What a replica of four, with two clients, signs and verifies with; in a cluster whose configuration has this digest.
+pub(super) fn signatures(of: u8, context: Digest) -> Signatures {
     let identity = |seed| Identity::from_secret_bytes([seed; 32]);
     let public = (0..4).map(|seed| identity(seed).public()).collect();
-    Replica::new(config, Signatures::new(identity(config.id.0), public, Digest::default()))
+    let clients = (100..102).map(|seed| identity(seed).public()).collect();
+    Signatures::new(identity(of), public, clients, context)
 }
 
-fn now() -> Now {
+pub(super) fn replica(config: ReplicaConfig) -> Replica {
+    Replica::new(config, signatures(config.id.0, Digest::default()))
+}
+
+pub(super) fn now() -> Now {
     Now { monotonic_ns: 1_000_000_000, wall_ns: 1_700_000_000_000_000_000 }
 }
 

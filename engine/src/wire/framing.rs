@@ -115,6 +115,8 @@ pub enum Kind {
     RequestPart = 28,
     /// [`super::parts::ReplyPart`]
     ReplyPart = 29,
+    /// [`super::dispute::Dispute`]
+    Dispute = 30,
     /// [`super::keys::RotateKeys`]
     RotateKeys = 31,
     /// [`super::keys::KeyReport`]
@@ -131,6 +133,10 @@ pub enum Kind {
     FetchParts = 37,
     /// [`super::parts::RunPart`]
     RunPart = 38,
+    /// [`super::dispute::Examine`]
+    Examine = 40,
+    /// [`super::dispute::Testimony`]
+    Testimony = 41,
 }
 
 impl Kind {
@@ -164,6 +170,7 @@ impl Kind {
         Self::Forward,
         Self::RequestPart,
         Self::ReplyPart,
+        Self::Dispute,
         Self::RotateKeys,
         Self::KeyReport,
         Self::RejectsQuery,
@@ -172,6 +179,8 @@ impl Kind {
         Self::ProbeHeard,
         Self::FetchParts,
         Self::RunPart,
+        Self::Examine,
+        Self::Testimony,
     ];
 
     /// The kind of each byte.

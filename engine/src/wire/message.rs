@@ -1,6 +1,7 @@
 //! The messages that a body may hold, decoded: one variant a kind. Their layouts are in the files of their families.
 
 use super::agreement::{Batch, CheckpointVote, CommitClaim, PrePrepare, Vote};
+use super::dispute::{Dispute, Examine, Testimony};
 use super::forward::Forward;
 use super::framing::{Kind, MESSAGE_HEADER_BYTES, Malformed, MessageHeader, fixed};
 use super::keys::{KeyReport, RotateKeys};
@@ -81,6 +82,12 @@ pub enum Message<'a> {
     Probe(&'a Probe),
     /// The probe arrived.
     ProbeHeard(&'a ProbeHeard),
+    /// A client's tags are not good for all.
+    Dispute(&'a Dispute),
+    /// A client's packet is to be looked at as another replica had it.
+    Examine(&'a Examine),
+    /// A replica had such a packet from its client.
+    Testimony(&'a Testimony),
     /// An operation that changes nothing, to be answered without being ordered.
     Query(Query<'a>),
     /// Its result.
@@ -139,6 +146,9 @@ impl<'a> Message<'a> {
             Kind::RejectsReport => Self::RejectsReport(RejectsReport::decode(layout)?),
             Kind::Probe => Self::Probe(Probe::decode(layout)?),
             Kind::ProbeHeard => Self::ProbeHeard(ProbeHeard::decode(layout)?),
+            Kind::Dispute => Self::Dispute(Dispute::decode(layout)?),
+            Kind::Examine => Self::Examine(fixed(layout)?),
+            Kind::Testimony => Self::Testimony(fixed(layout)?),
             Kind::Query => Self::Query(Query::decode(layout)?),
             Kind::QueryAnswer => Self::QueryAnswer(QueryAnswer::decode(layout)?),
             Kind::Forward => Self::Forward(Forward::decode(layout)?),
@@ -226,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..40, exact: bool) {
+        fn foreign_bodies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u8..44, exact: bool) {
             let mut body = bytes;
             if body.len() >= MESSAGE_HEADER_BYTES {
                 body[0] = kind;

@@ -9,6 +9,7 @@
 //! Every structure here has alignment 1 (`zerocopy`), so a message may stand at any offset of a packet.
 
 pub mod agreement;
+pub mod dispute;
 pub mod forward;
 pub mod framing;
 pub mod keys;

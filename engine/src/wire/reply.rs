@@ -149,6 +149,8 @@ pub enum RefusalReason {
     Overloaded = 1,
     /// The client opened a later incarnation already; [`Refusal::detail`] is that incarnation.
     Superseded = 2,
+    /// The client's requests must be signed: it signs this one, under the same number (`protocol.md DM-6`).
+    SignatureRequired = 3,
 }
 
 /// Refuse(e, t, reason).
@@ -199,6 +201,7 @@ impl Refusal {
         match self.reason.get() {
             1 => Some(RefusalReason::Overloaded),
             2 => Some(RefusalReason::Superseded),
+            3 => Some(RefusalReason::SignatureRequired),
             _ => None,
         }
     }

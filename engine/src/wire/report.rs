@@ -2,7 +2,8 @@
 
 use super::framing::{self, Kind, MESSAGE_HEADER_BYTES, Malformed};
 use super::packet::{ENTRY_BYTES, HEADER_BYTES};
-use crate::limits::DATAGRAM_BYTES_MIN;
+use crate::limits::{CLIENTS_MAX, DATAGRAM_BYTES_MIN};
+use crate::numbers::ClientId;
 use logothete_crypto::Digest;
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -52,9 +53,24 @@ pub struct ReportReply {
     pub progress: u8,
     /// Zero.
     pub reserved: [u8; 5],
+    /// The clients whose requests must be signed: one bit each.
+    pub demoted: [U64; CLIENTS_MAX / 64],
 }
 
 impl ReportReply {
+    /// Notes that a client's requests must be signed.
+    pub fn set_demoted(&mut self, client: ClientId) {
+        let at = usize::from(client.0);
+        let word = &mut self.demoted[at / 64];
+        word.set(word.get() | 1 << (at % 64));
+    }
+
+    /// The clients whose requests must be signed.
+    pub fn demoted(&self) -> impl Iterator<Item = ClientId> {
+        let is_set = |at: &u16| self.demoted[usize::from(*at) / 64].get() & 1 << (at % 64) != 0;
+        (0..CLIENTS_MAX as u16).filter(is_set).map(ClientId)
+    }
+
     /// An answer in which everything is zero yet.
     pub fn empty(nonce: u64) -> Self {
         Self { nonce: nonce.into(), ..Self::new_zeroed() }
@@ -163,6 +179,16 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `protocol.md DM-7`
+    #[test]
+    fn a_report_names_demoted_clients() {
+        let mut report = ReportReply::empty(1);
+        assert_eq!(report.demoted().count(), 0);
+        let demoted = [0, 63, 64, CLIENTS_MAX as u16 - 1].map(ClientId);
+        demoted.into_iter().for_each(|client| report.set_demoted(client));
+        assert_eq!(report.demoted().collect::<Vec<_>>(), demoted);
+    }
 
     /// `protocol.md EV-4`, `RJ-3`
     #[test]

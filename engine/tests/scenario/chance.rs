@@ -1,7 +1,7 @@
 //! Chance in place of a script: one seed, one cluster, up to `f` faulty replicas, primaries among them, and a network that loses, doubles, reorders
 //! and falls apart for a while.
 //!
-//! Everything that clients submit must complete, and once the network is kind again every correct replica must come to where the others are.
+//! A client may spoil its tags for some replicas now and then. Everything that clients submit must complete, nobody else may be demoted, and once the network is kind again every correct replica must come to where the others are.
 
 use super::cluster::Cluster;
 use super::faults::{Behaviour, Fault};
@@ -73,6 +73,14 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
         let at = random.below(among);
         cluster.replicas[at].fault = Some(Fault::new(behaviour(random)));
     }
+    // Whatever else chance decides stays as it is without these.
+    let mut attack = Random::new(settings.seed ^ 0x7a65);
+    let spoiler = attack.percent(30).then(|| attack.below(settings.clients));
+    for host in cluster.replicas.iter_mut().filter(|host| host.fault.is_some()) {
+        if attack.percent(20) {
+            host.fault = Some(Fault::new(Behaviour::SpoilsCopies));
+        }
+    }
     let lies = random.percent(50);
     let restarts = random.percent(50);
     cluster.network.loss_percent = [0, 5, 15, 30][random.below(4)];
@@ -98,6 +106,10 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
         for _ in 0..if lies { random.below(4) } else { 0 } {
             lie_one(cluster, random);
         }
+        if let Some(at) = spoiler.filter(|_| attack.percent(30)) {
+            let spoilt = ReplicaSet(attack.next() as u16 & ReplicaSet::first(replicas).0);
+            cluster.clients[at].spoils = spoilt.iter().map(Principal::Replica).collect();
+        }
         let client = random.below(settings.clients);
         if random.percent(3) {
             restart_in_peace(cluster, client, random, unordered)?;
@@ -108,6 +120,8 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
         }
         pass(cluster, random.below(20) as u64 * MILLISECOND_NS / 4, unordered)?;
     }
+    // What it submitted completes when it wants that.
+    cluster.clients.iter_mut().for_each(|client| client.spoils.clear());
     let begun_ns = cluster.wall_ns();
     let mut lies_left = if lies { random.below(40) } else { 0 };
     while cluster.clients.iter().any(|client| client.outstanding() > 0) {
@@ -131,6 +145,13 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
     }
     if cluster.replicas.iter().any(|host| host.is_correct() && host.recovers) {
         return Err(format!("a replica does not recover\n{}", standing(cluster)));
+    }
+    let demoted = |host: &ReplicaHost| host.orderer.replica().demoted_clients().map(|id| usize::from(id.0)).collect();
+    for host in cluster.replicas.iter().filter(|host| host.is_correct()) {
+        let demoted: Vec<usize> = demoted(host);
+        if demoted.iter().any(|client| Some(*client) != spoiler) {
+            return Err(format!("{} has {demoted:?} demoted, of which none spoilt a tag but {spoiler:?}", host.id));
+        }
     }
     if !even_out(cluster, unordered)? {
         Err(format!("a correct replica stays behind\n{}", standing(cluster)))

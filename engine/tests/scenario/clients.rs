@@ -1,6 +1,7 @@
 //! The clients' turns: what a driver does with replies, entries and what its applications ask for.
 
 use super::cluster::Cluster;
+use super::faults::spoil;
 use super::hosts::{Waiting, now};
 use super::network::Packet;
 use super::report::Loss;
@@ -131,7 +132,8 @@ impl Cluster {
         for (audience, body) in messages {
             let host = &mut self.clients[at];
             let own = Principal::Client(host.id);
-            let datagram = host.seat.seal(audience, &body, 1);
+            let mut datagram = host.seat.seal(audience, &body, 1);
+            spoil(&mut datagram, audience, |receiver| host.spoils.contains(&receiver));
             self.words.learn(&body, own);
             self.say_and_launch(own, audience, &body, datagram, "");
         }

@@ -4,7 +4,7 @@
 //! flight arrives, and each receiver has one turn.
 
 use super::checks::Checks;
-use super::faults::{Fault, Spoken, receivers, spoil};
+use super::faults::{Fault, Spoken, receivers, spoil, spoil_copy};
 use super::hosts::{ClientHost, Departed, ReplicaHost, Settings, now};
 use super::network::{Fate, Filter, Network, Packet};
 use super::random::Random;
@@ -287,6 +287,9 @@ impl Cluster {
         host.orderer.on_duty_end(now, &ReplicaFacts::default(), &mut host.outbox);
         let mut departed = Departed::default();
         host.outbox.drain_into(&mut departed);
+        if let Some(fault) = &mut host.fault {
+            fault.learn_copies(&departed.relays);
+        }
         let facts = departed.take_report(own, self.settings.operator());
         let mut events = Vec::new();
         host.orderer.take_events(&mut |event| events.push(event));
@@ -307,7 +310,10 @@ impl Cluster {
         for (audience, body, message_count) in departed.packets {
             self.send_replica(at, Spoken { audience, body, message_count });
         }
-        for (to, datagram) in departed.relays {
+        for (to, mut datagram) in departed.relays {
+            if self.replicas[at].fault.as_ref().is_some_and(Fault::spoils_copies) {
+                spoil_copy(&mut datagram, to);
+            }
             let packet = Packet { from: own, to: Principal::Replica(to), bytes: datagram.into() };
             if self.replicas[at].fault.as_ref().is_none_or(Fault::relays) {
                 let text = format!("relay of {}", self.words.body(packet.body(), packet.sender()));
@@ -401,7 +407,8 @@ impl Cluster {
             let entries = words.entries_of(&batch).to_vec();
             let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
             let text = |entry: &BatchEntry| {
-                let opens = entry.name().number == RequestNumber::OPEN;
+                // The service sees neither.
+                let opens = entry.name().number == RequestNumber::OPEN || entry.name().client == ClientId::SYSTEM;
                 let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
                 words.request_name(entry.name()) + if void { " void" } else { "" }
             };
@@ -428,6 +435,7 @@ impl Cluster {
                     let kind = kind.word();
                     outcomes.push(format!("caught {replica} contradicting itself about s{sequence}: {kind}"));
                 }
+                Event::Demoted { client, .. } => outcomes.push(format!("takes only signed requests of c{client}")),
                 Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
                 Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),
                 Event::NewViewWrong { replica, view } => {

@@ -7,6 +7,7 @@
 //! client 0 append 20 of 1200   the same, each operation of so many bytes
 //! client 0 restart [clock=-1s] | client 0 follow from=0
 //! client 0 read                asks how many entries the log has, without its being ordered; of a cluster with reads=1
+//! client 1 spoils 2,3          from now on its tags for these are wrong, whatever it sends
 //! deliver [FILTER]             without a filter until nothing is in flight, else what matches, once
 //! deliver unordered            one packet at a time, chance picks which
 //! round                        what is in flight arrives; what that causes stays in flight
@@ -22,18 +23,20 @@
 //! isolate 3                    it hears nothing and is not heard
 //! lose 20% | double 10%        from now on, by chance
 //! clock 2 -600ms               a replica's wall clock is off by so much
-//! faulty 3 silent | garbage-tags | forges-entries | forges-pages | forges-nodes | scripted | equivocates to=1,2
+//! faulty 3 silent | garbage-tags | forges-entries | forges-pages | forges-nodes | spoils-copies | scripted | equivocates to=1,2
 //! crash 0                      it does nothing any more, and stays down
 //! restart 2,3 [lost]           their processes are killed and others begin, with what was durable; lost: on other disks
 //! hold disk 2 | release disk 2   from now on nothing that it writes becomes durable; it does again
 //! correct 3                    it was silent, and speaks again
 //! send 3 -> 0,1: prepare v0 s2 D1                     a faulty replica's own words, with its own keys
 //! send c1 -> 0,1,2,3 spoilt=2: request c1#1 "a"       the same of a client; the tags for some are wrong
+//! send c1 -> 0: signed request c1#1 "a"               signed by the client; `forged` behind `signed` spoils the signature
+//! send 3 -> 0: dispute c0#1                           signed by the replica, as a dispute about that request; `forged` as above
 //! send c1 -> 0,1: part 2 of c1#1 fill=y like=x         a part of a large request; see `say.rs` for what can be wrong with it
 //! send 3 -> 0: view change v1 h=0 P=[s2 v0 D2] Q=[]   signed by it; `forged` behind it spoils the signature, C=[s8 S1] adds checkpoints
 //! send 1 -> 0: new view v1 from s0 of 0,1,2' [D2 null]   names view changes that were seen, 2' the second one of 2, 2? none
 //! send 3 -> 0: pass on new view v1 of 1 as v9         repeats what was seen; its parts say that it is of another view
-//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | held=512 [0,1,2] | evidence=0 [0,1,2] | c0 accepted=4 | c0 read=4 | quiet
+//! expect executed=3 [0,1,2] | stable=8 [0,1,2] | view=1 [0,1,2] | held=512 [0,1,2] | evidence=0 [0,1,2] | demoted=1 [0,1,2] | c0 accepted=4 | c0 read=4 | c0 signs=1 | quiet
 //! expect sent=1 from=3 to=1 kind=state-query          so many packets, of all that were ever sent
 //! state                        how far everybody is
 //! ```
@@ -203,6 +206,10 @@ fn client(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
             let skew = arguments.strip_prefix("clock=").map_or(Ok(0), signed_duration)?;
             cluster.restart_client(id, skew)
         }
+        "spoils" => {
+            cluster.clients[id].spoils = principals(arguments)?;
+            Ok(())
+        }
         "follow" => {
             let from = arguments.strip_prefix("from=").ok_or("a subscriber follows from=POSITION")?;
             cluster.follow(id, number(from)?)
@@ -229,6 +236,7 @@ fn faulty(cluster: &mut Cluster, id: &str, how: &str) -> Result<(), String> {
             "forges-entries" => Behaviour::ForgesEntries,
             "forges-pages" => Behaviour::ForgesPages,
             "forges-nodes" => Behaviour::ForgesNodes,
+            "spoils-copies" => Behaviour::SpoilsCopies,
             "scripted" => Behaviour::Scripted,
             "crashed" => Behaviour::Crashed,
             _ => return Err(format!("no replica {how}")),
@@ -271,7 +279,12 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
             let (what, wanted) = what.split_once('=').ok_or("something is expected")?;
             let Principal::Client(id) = principal(who)? else { return Err(format!("{who} is no client")) };
             let host = &cluster.clients[usize::from(id.0)];
-            let found = if what == "read" { host.entries_delivered } else { host.accepted };
+            let found = match what {
+                "read" => host.entries_delivered,
+                "signs" => u64::from(host.client.signs()),
+                "accepted" => host.accepted,
+                _ => return Err(format!("a client has no `{what}`")),
+            };
             met(format!("what {who} has {what}"), found, wanted)
         }
         [what, ref of @ ..] => {
@@ -286,6 +299,7 @@ fn expect(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
                         "evidence" => replica.evidence().pieces().len() as u64,
                         "recovering" => u64::from(host.recovers),
                         "stable" => host.stable,
+                        "demoted" => replica.demoted_clients().count() as u64,
                         "held" => replica.requests_held_bytes() as u64,
                         "view" if replica.is_active() => replica.view().0,
                         "view" => return Err(format!("{} has not entered v{}", host.id, replica.view())),

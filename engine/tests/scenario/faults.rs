@@ -1,9 +1,11 @@
 //! How a faulty replica behaves: a correct one runs inside, and what it says is changed on the way out, with its own keys.
 
 use super::words::made_up;
-use logothete_crypto::Digest;
+use logothete_crypto::{Digest, digest};
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};
+use logothete_engine::wire::dispute::Testimony;
+use logothete_engine::wire::packet::PacketParts;
 use logothete_engine::wire::reply::{Answer, Reply};
 use logothete_engine::wire::retransmission::Status;
 use logothete_engine::wire::state::{NodeRecord, append_nodes, append_pages, append_piece};
@@ -26,6 +28,8 @@ pub enum Behaviour {
     ForgesPages,
     /// Hands those who fetch a state digests that are not the state's.
     ForgesNodes,
+    /// Makes the receiver's tag wrong on every client's packet that it relays, and says that it had it so from the client itself.
+    SpoilsCopies,
     /// Behaves well, apart from what the script sends in its name.
     Scripted,
     /// Does nothing any more; what the script sends in its name apart.
@@ -38,6 +42,8 @@ pub struct Fault {
     pub behaviour: Behaviour,
     /// The batch told to some in place of the one told to the others.
     twins: BTreeMap<Digest, Digest>,
+    /// The spoilt copy in place of each that it relays.
+    copies: BTreeMap<Digest, Digest>,
 }
 
 /// A packet body for an audience.
@@ -49,7 +55,7 @@ pub struct Spoken {
 
 impl Fault {
     pub fn new(behaviour: Behaviour) -> Self {
-        Self { behaviour, twins: BTreeMap::new() }
+        Self { behaviour, twins: BTreeMap::new(), copies: BTreeMap::new() }
     }
 
     /// What leaves in place of what the correct replica inside would have said.
@@ -78,6 +84,21 @@ impl Fault {
         !matches!(self.behaviour, Behaviour::Silent | Behaviour::Crashed | Behaviour::Equivocates(_))
     }
 
+    /// What it is about to relay, if it will be spoilt.
+    pub fn learn_copies(&mut self, relays: &[(ReplicaId, Vec<u8>)]) {
+        let spoils = self.spoils_copies();
+        for (to, datagram) in relays.iter().filter(|_| spoils) {
+            let mut spoilt = datagram.clone();
+            spoil_copy(&mut spoilt, *to);
+            self.copies.insert(digest(datagram), digest(&spoilt));
+        }
+    }
+
+    /// Whether it changes what it relays.
+    pub fn spoils_copies(&self) -> bool {
+        self.behaviour == Behaviour::SpoilsCopies
+    }
+
     /// Whether its tags are wrong.
     pub fn spoils_tags(&self) -> bool {
         self.behaviour == Behaviour::GarbageTags
@@ -85,6 +106,7 @@ impl Fault {
 
     fn rewrite(&mut self, own: ReplicaId, spoken: &Spoken) -> Vec<u8> {
         let behaviour = self.behaviour;
+        let spoils = self.spoils_copies();
         let mut out = Vec::new();
         for (message, bytes) in Messages::new(&spoken.body, Principal::Replica(own)).flatten() {
             match message {
@@ -109,6 +131,10 @@ impl Fault {
                     };
                     let nodes_forged: Vec<_> = nodes.nodes.iter().map(forged).collect();
                     append_nodes(&mut out, nodes.checkpoint, &nodes_forged);
+                }
+                Message::Testimony(testimony) if spoils => {
+                    let packet = self.copies.get(&testimony.packet).copied().unwrap_or(testimony.packet);
+                    Testimony { packet, ..*testimony }.append(&mut out);
                 }
                 _ if !matches!(behaviour, Behaviour::Equivocates(_)) => out.extend_from_slice(bytes),
                 Message::PrePrepare(proposal) => {
@@ -177,6 +203,12 @@ pub fn spoil(packet: &mut [u8], audience: Audience, of: impl Fn(Principal) -> bo
             packet[vector + position * ENTRY_BYTES + 4] ^= 0xff;
         }
     }
+}
+
+/// Makes a receiver's tag wrong on a client's packet.
+pub fn spoil_copy(packet: &mut [u8], to: ReplicaId) {
+    let audience = PacketParts::parse(packet).expect("what is relayed was accepted").audience;
+    spoil(packet, audience, |receiver| receiver == Principal::Replica(to));
 }
 
 /// Everybody in an audience, in the order of their tags.

@@ -4,7 +4,7 @@
 use super::disk::Disk;
 use super::faults::{Behaviour, Fault};
 use super::random::Random;
-use super::seat::{Register, Seat};
+use super::seat::{CLUSTER, Register, Seat};
 use super::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
@@ -295,6 +295,7 @@ impl ReplicaHost {
 /// A replica's state machine with its service, as production puts them together.
 fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: Start) -> (Orderer, Record) {
     let config = ReplicaConfig {
+        cluster_id: CLUSTER,
         id,
         quorum: settings.quorum(),
         clients: settings.clients + 1,
@@ -358,6 +359,8 @@ pub struct ClientHost {
     pub waiting: VecDeque<Waiting>,
     pub open: bool,
     pub stopped: bool,
+    /// Its tags for these are wrong.
+    pub spoils: Vec<Principal>,
     /// Operations asked for so far, those answered, and those that a process that ended took with it.
     pub submitted: u64,
     pub accepted: u64,
@@ -377,6 +380,7 @@ impl ClientHost {
             waiting: VecDeque::new(),
             open: false,
             stopped: false,
+            spoils: Vec::new(),
             submitted: 0,
             accepted: 0,
             forgotten: 0,
@@ -384,7 +388,7 @@ impl ClientHost {
     }
 
     fn incarnate(id: ClientId, settings: &Settings, incarnation: u64) -> Client {
-        Client::new(ClientConfig {
+        let config = ClientConfig {
             id,
             replicas: settings.replicas,
             quorum_weak: settings.quorum().weak(),
@@ -397,7 +401,8 @@ impl ClientHost {
             large_bytes_max: LARGE_BYTES_IN_FLIGHT,
             reply_piece_bytes: reply_piece_bytes(settings.datagram_bytes_max),
             reply_bytes_max: settings.reply_bytes_max(),
-        })
+        };
+        Client::new(config, settings.register().signer(id))
     }
 
     fn no_queries(settings: &Settings, nonce_first: u64) -> Queries {

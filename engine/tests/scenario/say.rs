@@ -7,8 +7,8 @@ use super::words::made_up;
 use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
 use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
-use logothete_engine::wire::Audience;
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare};
+use logothete_engine::wire::dispute::Dispute;
 use logothete_engine::wire::forward::Forward;
 use logothete_engine::wire::operation::OperationsWriter;
 use logothete_engine::wire::parts::RequestPart;
@@ -16,6 +16,7 @@ use logothete_engine::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply}
 use logothete_engine::wire::request::{self, RequestName};
 use logothete_engine::wire::retransmission::{Fetch, Standing, Status};
 use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange};
+use logothete_engine::wire::{Audience, Message};
 
 /// `3 -> 0,1 [spoilt=1]: MESSAGE`
 pub fn send(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
@@ -255,6 +256,30 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
     let words: Vec<&str> = rest.split_whitespace().collect();
     let mut body = Vec::new();
     match (kind, &words[..]) {
+        ("dispute", [about, forged @ ..]) => {
+            let Principal::Replica(by) = from else { return Err("a replica disputes".to_owned()) };
+            let (client, incarnation, number, _) = request_name(about)?;
+            let name = cluster.words.name(client, incarnation, number);
+            let (signatures, digest) = (cluster.settings.register().signatures(by), cluster.words.request_digest(name));
+            let epoch = cluster.replicas[usize::from(by.0)].epoch;
+            let mut dispute = Dispute::new(by, epoch, name, digest, |content| signatures.sign_dispute(content));
+            dispute.signature[0] ^= u8::from(*forged == ["forged"]);
+            dispute.append(&mut body);
+        }
+        ("signed", ["request", ..] | ["forged", "request", ..]) => {
+            let rest = rest.strip_prefix("forged ").unwrap_or(rest);
+            let plain = message_body(cluster, from, rest)?;
+            let (Principal::Client(id), Ok(Message::Request(request))) = (from, Message::decode(&plain, from)) else {
+                return Err("a client signs its requests".to_owned());
+            };
+            let signer = cluster.settings.register().signer(id);
+            let (count, operations) = (request.operations.count(), request.operations.bytes());
+            request::append_signed(&mut body, request.name, count, operations, |parts| {
+                let mut signature = signer.sign(parts);
+                signature[0] ^= u8::from(words[0] == "forged");
+                signature
+            });
+        }
         ("request", [name, ..]) => {
             let (client, incarnation, number, _) = request_name(name)?;
             let name = cluster.words.name(client, incarnation, number);

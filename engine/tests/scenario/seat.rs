@@ -2,13 +2,13 @@
 
 use super::random::Random;
 use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
-use logothete_engine::authentication::{Incoming, Refused, Sealer, Signatures, Verifier};
+use logothete_engine::authentication::{Incoming, Refused, RequestSigner, Sealer, Signatures, Verifier};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 
 /// The number of the cluster in all scenarios.
-const CLUSTER: u64 = 0x5ce7_a210;
+pub const CLUSTER: u64 = 0x5ce7_a210;
 
 /// The digest of its configuration.
 const CONTEXT: Digest = Digest([7; 32]);
@@ -40,7 +40,13 @@ impl Register {
     /// With what a replica signs.
     pub fn signatures(self, of: ReplicaId) -> Signatures {
         let public = self.replicas().map(|replica| self.public(replica)).collect();
-        Signatures::new(self.identity(Principal::Replica(of)), public, CONTEXT)
+        let clients = (0..self.clients as u16).map(|id| self.public(Principal::Client(ClientId(id)))).collect();
+        Signatures::new(self.identity(Principal::Replica(of)), public, clients, CONTEXT)
+    }
+
+    /// With what a client signs.
+    pub fn signer(self, of: ClientId) -> RequestSigner {
+        RequestSigner::new(self.identity(Principal::Client(of)), CONTEXT)
     }
 }
 

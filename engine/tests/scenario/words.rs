@@ -146,6 +146,9 @@ pub fn kind(message: &Message<'_>) -> &'static str {
         Message::Batch(_) => "batch",
         Message::RecoveryQuery(_) => "recovery-query",
         Message::RecoveryAnswer(_) => "recovery-answer",
+        Message::Dispute(_) => "dispute",
+        Message::Examine(_) => "examine",
+        Message::Testimony(_) => "testimony",
         Message::Query(_) => "query",
         Message::QueryAnswer(_) => "query-answer",
         Message::RequestPart(_) => "request-part",
@@ -218,12 +221,14 @@ impl Words {
 
     fn message(&mut self, message: &Message<'_>, bytes: &[u8], sender: Principal) -> String {
         match message {
+            Message::Request(request) if request.name.client == ClientId::SYSTEM => self.request_name(request.name),
             Message::Request(request) => {
                 let (name, remark) = match is_named(sender, request.name) {
                     true => (self.request(request.name, logothete_crypto::digest(bytes)), ""),
                     false => (self.request_name(request.name), " in another's name"),
                 };
-                format!("request {name}{}{remark}", operations(request.operations))
+                let signed = if request.signature.is_some() { " signed" } else { "" };
+                format!("request {name}{}{signed}{remark}", operations(request.operations))
             }
             Message::RequestPart(part) => {
                 let name = match is_named(sender, part.name) {
@@ -260,6 +265,7 @@ impl Words {
             Message::Refusal(refusal) => match refusal.reason() {
                 Some(RefusalReason::Superseded) => format!("refusal #{}: superseded", refusal.number()),
                 Some(RefusalReason::Overloaded) => format!("refusal #{}: overloaded", refusal.number()),
+                Some(RefusalReason::SignatureRequired) => format!("refusal #{}: to be signed", refusal.number()),
                 None => format!("refusal #{}", refusal.number()),
             },
             Message::Status(status) => status_text(status),
@@ -283,6 +289,16 @@ impl Words {
                     answer.view()
                 )
             }
+            Message::Dispute(dispute) => {
+                let (client, name) = (dispute.client(), self.request_name(dispute.name()));
+                format!("dispute of c{client} about {name}")
+            }
+            Message::Examine(examine) => {
+                let entry = self.entries_of(&examine.batch).get(examine.request()).copied();
+                let name = entry.map_or_else(|| "nothing".to_owned(), |entry| self.request(entry.name(), entry.digest));
+                format!("examine s{} {name}", examine.sequence())
+            }
+            Message::Testimony(_) => kind(message).to_owned(),
             Message::Query(query) => format!("query {}", quote(query.operation)),
             Message::Follow(follow) if follow.offset.get() > 0 => {
                 format!("follow from {}, byte {}", follow.from, follow.offset)
@@ -334,6 +350,9 @@ impl Words {
 
     /// `c0#1`, whatever its body.
     pub fn request_name(&mut self, name: RequestName) -> String {
+        if name.client == ClientId::SYSTEM {
+            return format!("demotion of c{}", name.incarnation.0 - 1);
+        }
         let incarnation = match self.incarnation(name) {
             1 => String::new(),
             later => format!("/{later}"),

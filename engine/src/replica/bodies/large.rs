@@ -132,6 +132,7 @@ impl Bodies {
         body.name = Some(name);
         body.digest = whole;
         body.authentic = false;
+        body.begin_unknown();
         body.arrived_ns = now_ns;
         body.persisted = None;
         body.references = 1;

@@ -8,12 +8,14 @@
 //! +-----------------+------------------+------------------+---
 //!
 //! its table:
-//!  0             8      16       24         32        64       68     72        144
-//! +-------------+------+--------+----------+---------+--------+------+---------+---
-//! | incarnation | last | number | sequence | request | length | zero | results | ...  window of such places
-//! | u64         | u64  | u64    | u64      | digest  | u32    | u32  | 72      |
-//! +-------------+------+--------+----------+---------+--------+------+---------+---
+//!  0             8      16        17     24       32         40        72       76     80        152
+//! +-------------+------+---------+------+--------+----------+---------+--------+------+---------+---
+//! | incarnation | last | demoted | zero | number | sequence | request | length | zero | results | ...  window of such places
+//! | u64         | u64  | u8      | 7    | u64    | u64      | digest  | u32    | u32  | 72      |
+//! +-------------+------+---------+------+--------+----------+---------+--------+------+---------+---
 //! ```
+//!
+//! `demoted` is 1 where the client's requests count only if they are signed (`protocol.md DM-5`).
 //!
 //! The reply to request `t` has place `t mod window`. Results of at most 72 bytes stand in the table, so that under a light load the
 //! replies of a checkpoint are two pages and not one each; longer ones stand in the place's own pages. A place without a reply has
@@ -32,6 +34,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 struct ClientLayout {
     incarnation: U64,
     last: U64,
+    demoted: u8,
+    reserved: [u8; 7],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -150,7 +154,8 @@ impl Clients {
         let shape = self.shape();
         engine_pages::write_header(state, header, shape);
         for (client, own) in self.states.iter().enumerate() {
-            let fields = ClientLayout { incarnation: own.incarnation.0.into(), last: own.last.0.into() };
+            let (incarnation, last, demoted) = (own.incarnation.0.into(), own.last.0.into(), u8::from(own.demoted));
+            let fields = ClientLayout { incarnation, last, demoted, reserved: [0; 7] };
             let written: ClientLayout = read(state, shape.client_offset(client));
             if own.incarnation == Incarnation(0) && written == fields {
                 continue;
@@ -203,6 +208,10 @@ impl Clients {
             } else {
                 own.replies.iter_mut().for_each(|reply| *reply = CachedReply::default());
             }
+            let demoted = std::mem::replace(&mut own.demoted, fields.demoted != 0);
+            if own.demoted && !demoted {
+                own.release_all(bodies);
+            }
             own.release_executed(bodies);
         }
         Ok(header)
@@ -230,6 +239,10 @@ fn check_client(
     sequence: SequenceNumber,
 ) -> Result<(), EnginePagesError> {
     let fields: ClientLayout = read(state, shape.client_offset(client));
+    let id = || ClientId(u16::try_from(client).expect("the limits on clients see to it"));
+    if fields.demoted > 1 || fields.reserved != [0; 7] {
+        return Err(EnginePagesError::Client { client: id() });
+    }
     for place in 0..shape.window as usize {
         let reply: ReplyLayout = read(state, shape.reply_offset(client, place));
         let empty = reply == ReplyLayout::new_zeroed();
@@ -240,8 +253,7 @@ fn check_client(
             && u64::from(reply.length.get()) <= shape.reply_bytes_max
             && reply.reserved == 0;
         if !empty && !sound {
-            let client = ClientId(u16::try_from(client).expect("the limits on clients see to it"));
-            return Err(EnginePagesError::Reply { client, place: place as u64 });
+            return Err(EnginePagesError::Reply { client: id(), place: place as u64 });
         }
     }
     Ok(())

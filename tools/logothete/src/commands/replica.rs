@@ -99,6 +99,9 @@ fn text(event: Event) -> Option<String> {
             "replica {} signed a new view {} that does not follow from what it is made of; it is faulty",
             replica.0, view.0
         )),
+        Event::Demoted { client, .. } => Some(format!(
+            "client {client} must sign its requests from now on: its tags were good for some replicas only"
+        )),
         Event::Diverged(sequence) => Some(format!(
             "a quorum has another state at sequence number {} than this replica, which is faulty",
             sequence.0

@@ -6,7 +6,7 @@ use crate::output::print_line;
 use crate::trial::measure::counters_files;
 use logothete_engine::client::status::{RejectCounts, RejectedBy, ReplicaStatus, query, query_rejects};
 use logothete_engine::cluster::Cluster;
-use logothete_engine::numbers::Principal;
+use logothete_engine::numbers::{ClientId, Principal};
 use logothete_engine::replica::Progress;
 use logothete_transport::counters::{Counters, Liveness};
 use serde_json::json;
@@ -151,6 +151,13 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
     if !behind.is_empty() {
         remarks.push(format!("replicas {} fell behind what the others still hold", list(&behind)));
     }
+    let demoted = demoted(cluster, &present);
+    if !demoted.is_empty() {
+        remarks.push(format!(
+            "clients {} must sign their requests: their tags were good for some replicas only",
+            list(&demoted)
+        ));
+    }
     for (place, one) in present.iter().enumerate() {
         let other = present[..place]
             .iter()
@@ -165,6 +172,13 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
         }
     }
     Finding { remarks, failure, progress }
+}
+
+/// The clients that `f+1` replicas say must sign, so that a correct one does (`protocol.md DM-7`).
+fn demoted(cluster: &Cluster, present: &[&ReplicaStatus]) -> Vec<usize> {
+    let saying = |client: &ClientId| present.iter().filter(|status| status.demoted.contains(client)).count();
+    let clients = (0..cluster.clients.len()).filter_map(|at| u16::try_from(at).ok());
+    clients.filter(|at| saying(&ClientId(*at)) >= cluster.quorum_weak()).map(usize::from).collect()
 }
 
 fn with_progress(present: &[&ReplicaStatus], progress: Progress) -> Vec<usize> {
@@ -292,6 +306,7 @@ fn to_json(cluster: &Cluster, answers: &[Option<ReplicaStatus>], finding: &Findi
             "rejects": status.rejects,
             "log_oldest": status.log_oldest,
             "log_end": status.log_end,
+            "clients_demoted": status.demoted.iter().map(|client| client.0).collect::<Vec<_>>(),
         }),
     });
     json!({
@@ -330,6 +345,7 @@ mod tests {
             rejects: 0,
             log_oldest: 0,
             log_end: executed,
+            demoted: Vec::new(),
         }
     }
 
@@ -348,6 +364,24 @@ mod tests {
         assert_eq!(lines[0], "replica  view   role     executed     checkpoint  journal  state        peers");
         assert_eq!(lines[1], "0        0      primary  300          256         sync     normal       0, 1, 2, 3");
         assert_eq!(lines[2], "1        0      backup   300          256         sync     normal       0, 1, 2, 3");
+    }
+
+    /// `protocol.md DM-7`
+    #[test]
+    fn one_replica_alone_has_nobody_demoted() {
+        let mut answers = all();
+        let demote = |answer: &mut Option<ReplicaStatus>, client| {
+            answer.as_mut().unwrap().demoted.push(ClientId(client));
+        };
+        demote(&mut answers[0], 0);
+        demote(&mut answers[0], 1);
+        assert_eq!(judge(&cluster(), &answers).remarks.len(), 1);
+        demote(&mut answers[3], 1);
+        let finding = judge(&cluster(), &answers);
+        assert!(finding.remarks[1].starts_with("clients 1 must sign"), "{:?}", finding.remarks);
+        assert_eq!(finding.failure, None);
+        let json = to_json(&cluster(), &answers, &finding);
+        assert_eq!(json["replicas"][0]["clients_demoted"], json!([0, 1]));
     }
 
     #[test]

@@ -199,3 +199,26 @@ fn as_many_clients_fit_as_are_said_to() {
         assert!(places_end <= shape.results_page(1, 0) * PAGE_BYTES as u64);
     }
 }
+
+/// `protocol.md DM-5`: a demotion is part of the state, so a checkpoint, a way back and a transfer keep it.
+#[test]
+fn the_pages_say_who_is_demoted() {
+    let (mut table, mut bodies) = (table(), bodies());
+    let before = state_of(&table);
+    // Also of a client that was never heard from.
+    assert!(table.demote(ClientId(2), &mut bodies));
+    let after = state_of(&table);
+    assert_ne!(digest_of(&before), digest_of(&after));
+    let mut other = Clients::new(3, WINDOW, 1 << 16, REPLY_BYTES, REPLY_BYTES);
+    let waits = name(2, 9, 0);
+    let body = bodies.store(&[0; 128], 48..100, waits, Digest::ZERO, true, 0).unwrap();
+    other.hold(waits, body, &mut bodies);
+    other.read_from(&after, &mut bodies).unwrap();
+    assert_eq!(other.demoted().collect::<Vec<_>>(), [ClientId(2)]);
+    assert!(other.next_to_propose(&bodies, |_| true).is_none(), "what waited is not proposed any more");
+    other.read_from(&before, &mut bodies).unwrap();
+    assert!(!other.must_sign(ClientId(2)), "what was undone does not last");
+    let mut wrong = state_of(&table);
+    wrong.write(other.shape().client_offset(2) + 16, &[2]);
+    assert_eq!(other.read_from(&wrong, &mut bodies), Err(EnginePagesError::Client { client: ClientId(2) }));
+}
