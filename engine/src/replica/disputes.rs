@@ -142,6 +142,13 @@ impl Disputes {
         convicted.map(|(at, _)| ClientId(at as u16))
     }
 
+    /// Whether a client is disputed by a replica, or by `weak` of them: no primary proposes more of it that nobody else may be able to check.
+    pub(super) fn disputed(&self, client: ClientId, by: ReplicaId, weak: usize) -> bool {
+        let suspect =
+            self.suspects.get(usize::from(client.0)).filter(|_| self.suspected > 0).and_then(Option::as_deref);
+        suspect.is_some_and(|suspect| suspect.disputed_by(by).is_some() || suspect.held.len() >= weak)
+    }
+
     /// So many of the disputes against a client, ascending by replica.
     pub(super) fn against(&mut self, client: ClientId, count: usize) -> Vec<Dispute> {
         let mut disputes = self.suspect(client).map_or_else(Vec::new, |suspect| suspect.held.clone());

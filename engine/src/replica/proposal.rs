@@ -8,6 +8,7 @@ use super::{Now, Replica};
 use crate::limits::NULL_BATCH_NS;
 use crate::numbers::SequenceNumber;
 use crate::wire::agreement::{BatchEntry, append_pre_prepare, batch_digest};
+use crate::wire::request::signed_parts;
 
 impl Replica {
     /// Proposes batches while requests wait and the pipeline has room: at once when it is not full, so that a lone request never waits for
@@ -54,7 +55,11 @@ impl Replica {
         }
         while !full && self.entries.len() < self.config.batch_requests_max {
             let (count, config) = (self.entries.len() + 1, &self.config);
-            let fits = |body| config.is_batch_size(count, bytes + self.bodies.message(body).len());
+            let fits = |body| {
+                let message = self.bodies.message(body);
+                let disputed = self.disputes.disputed(self.bodies.name(body).client, config.id, config.quorum.weak());
+                config.is_batch_size(count, bytes + message.len()) && (!disputed || signed_parts(message).is_some())
+            };
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
             bytes += self.bodies.message(body).len();
             self.bodies.retain(body);
