@@ -249,7 +249,7 @@ fn what_is_published_is_what_subscribers_read() {
 
     let binary = local.run("publish", &["--binary", "7"], &[0; 15]);
     assert_eq!(text(&binary.stdout), "published 3, first position 5001, last position 5003\n");
-    let long = local.run("publish", &[], &[b"fits\n".to_vec(), vec![b'x'; 100_000]].concat());
+    let long = local.run("publish", &[], &[b"fits\n".to_vec(), vec![b'x'; (1 << 20) + 1]].concat());
     assert_eq!(long.status.code(), Some(1));
     assert!(text(&long.stderr).contains("line 2 is longer than the "), "{}", text(&long.stderr));
     assert_eq!(text(&long.stdout), "published 1, first position 5004, last position 5004\n");
