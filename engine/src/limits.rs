@@ -117,13 +117,26 @@ pub const FETCH_ANSWER_BYTES: usize = 128 * 1024;
 /// How often a peer's allowance of bodies is renewed.
 pub const FETCH_REFILL_NS: u64 = 2_000_000;
 
-/// The most batches that a replica pre-prepares for one number over all views, hence the most entries of set Q for it (PBFT-02 section
-/// 4.4 leaves the bound open). A new one is needed only when a primary proposed something else for a number after a view change that
-/// selected nothing for it.
-pub const PRE_PREPARED_MAX: usize = 8;
+/// The most batches that a replica pre-prepares for one number over all views because a primary proposed them (PBFT-02 section 4.4 leaves the bound
+/// open). A new one is needed only when a primary proposed something else for a number after a view change that selected nothing for it.
+pub const PRE_PREPARED_MAX: usize = 7;
 
-/// The bytes of the longest view change: its fixed part, the checkpoints, and sets P and Q of the widest window.
-pub const STATEMENT_BYTES_MAX: usize = 1024 + WINDOW_MAX as usize * 48 * (1 + 2 * PRE_PREPARED_MAX);
+/// The most entries of set Q for one number at a correct replica: what was proposed to it, what views took over, each of which was proposed to some
+/// correct replica before, and the null batch (`protocol.md VC-3`).
+pub const fn pre_prepared_entries_max(replicas: usize) -> usize {
+    PRE_PREPARED_MAX * replicas + 1
+}
+
+/// The bytes of the longest view change of a cluster: its fixed part, the checkpoints, and sets P and Q of the window.
+pub const fn statement_bytes_max(window: u64, replicas: usize) -> usize {
+    1024 + window as usize * 48 * (1 + pre_prepared_entries_max(replicas))
+}
+
+/// The bytes of the longest view change of any cluster.
+pub const STATEMENT_BYTES_MAX: usize = statement_bytes_max(WINDOW_MAX, REPLICAS_MAX);
+
+// A view change counts its entries in 16 bits.
+const _: () = assert!(WINDOW_MAX as usize * pre_prepared_entries_max(REPLICAS_MAX) <= u16::MAX as usize);
 
 /// A primary that says nothing for this long while a request waits is suspected, at the least: some fifteen time slices of a busy host, so
 /// that a primary that merely lost its core to others is not.

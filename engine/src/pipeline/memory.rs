@@ -200,7 +200,7 @@ impl Memory {
     /// Whether a checkpoint is due, where `stable` is the newest that there is.
     pub(super) fn wants_checkpoint(&self, stable: SequenceNumber) -> bool {
         // What failed for want of room is tried again when as much was recorded once more.
-        let hopeless = matches!(self.trouble, Some(Trouble::Failed | Trouble::Unmade));
+        let hopeless = matches!(self.trouble, Some(Trouble::Failed));
         self.writing.is_none()
             && self.planned.is_none()
             && stable > self.written

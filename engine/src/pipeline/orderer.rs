@@ -208,10 +208,10 @@ impl Orderer {
 
     /// Makes a journal, now that the replica has recovered: its first record comes after a checkpoint that is durable.
     fn make_memory(&mut self, now: Now) {
-        // What failed once is not tried again: it stays silent.
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
         let Some((sequence, snapshot)) = self.checkpoints.stable() else { return };
         assert_eq!(sequence, self.replica.stable(), "the journal begins where the window does");
+        // What failed once is not tried again: the replica stays silent.
         let Some(plan) = self.plan.take() else { return };
         match plan(sequence, snapshot) {
             Ok(memory) => {

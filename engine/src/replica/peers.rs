@@ -6,6 +6,7 @@ use crate::limits::{
     STATEMENTS_ANSWER_NS,
 };
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::retransmission::Standing;
 use logothete_crypto::Digest;
 
 /// How many of a peer's votes on checkpoints are remembered: those of two windows.
@@ -28,6 +29,8 @@ struct Peer {
     epoch_present: u64,
     /// It goes along with no view below.
     supports_from: View,
+    /// The view that it says it has entered.
+    entered: Option<View>,
     checks_until_ns: u64,
     /// Its last votes on checkpoints, wherever they are.
     checkpoints: [(SequenceNumber, Digest); CHECKPOINTS_REMEMBERED],
@@ -195,8 +198,15 @@ impl Peers {
     }
 
     /// A peer says in which view it is, or which it wants to enter, and whether it suspects the primary of it.
-    pub(super) fn stands(&mut self, id: ReplicaId, view: View, suspects: bool) {
-        self.peers[usize::from(id.0)].supports_from = View(view.0.saturating_add(u64::from(suspects)));
+    pub(super) fn stands(&mut self, id: ReplicaId, standing: &Standing) {
+        let peer = &mut self.peers[usize::from(id.0)];
+        peer.supports_from = View(standing.view.0.saturating_add(u64::from(standing.suspects)));
+        peer.entered = standing.active.then_some(standing.view);
+    }
+
+    /// How many peers say that they have entered a view.
+    pub(super) fn active_in(&self, view: View) -> usize {
+        self.peers.iter().filter(|peer| peer.entered == Some(view)).count()
     }
 
     /// How many peers suspect the primary of a view, or have left the view already: who left it alone must not be lost to the others.
@@ -291,20 +301,26 @@ mod tests {
         assert_eq!(peers.slowest(own, SequenceNumber(0), 0, now_ns), Some(SequenceNumber(41)));
     }
 
-    /// `protocol.md VC-1`
+    fn stands(peers: &mut Peers, id: u8, view: View, suspects: bool) {
+        let standing = Standing { view, active: true, suspects, recovers: false, view_changes: ReplicaSet::EMPTY };
+        peers.stands(ReplicaId(id), &standing);
+    }
+
+    /// `protocol.md VC-1`, `VC-8`
     #[test]
     fn who_left_a_view_is_against_it() {
         let mut peers = Peers::new(4);
         let against = |peers: &Peers| peers.against(View(1));
-        peers.stands(ReplicaId(1), View(1), false);
+        stands(&mut peers, 1, View(1), false);
         assert_eq!(against(&peers), 0);
-        peers.stands(ReplicaId(1), View(1), true);
-        peers.stands(ReplicaId(2), View(0), true);
+        stands(&mut peers, 1, View(1), true);
+        stands(&mut peers, 2, View(0), true);
         assert_eq!(against(&peers), 1, "a suspicion is of one view");
-        peers.stands(ReplicaId(2), View(2), false);
-        peers.stands(ReplicaId(3), View(u64::MAX), true);
+        assert_eq!((peers.active_in(View(1)), peers.active_in(View(2))), (1, 0));
+        stands(&mut peers, 2, View(2), false);
+        stands(&mut peers, 3, View(u64::MAX), true);
         assert_eq!(against(&peers), 3);
-        peers.stands(ReplicaId(1), View(1), false);
+        stands(&mut peers, 1, View(1), false);
         assert_eq!(against(&peers), 2);
     }
 }

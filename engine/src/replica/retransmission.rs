@@ -100,7 +100,7 @@ impl Replica {
         output: &mut Output,
     ) -> Result<(), Reject> {
         let standing = status.standing();
-        self.peers.stands(from, standing.view, standing.suspects);
+        self.peers.stands(from, &standing);
         self.peers.recovers(from, standing.recovers);
         self.peers.progressed(from, status.executed(), self.executed, now.monotonic_ns);
         self.notice_fallen_behind(from, status, output);

@@ -279,7 +279,7 @@ fn queries_wait_for_the_end_of_the_duty_cycle_and_for_what_was_decided_before() 
     assert_eq!(answers, [(4, "full"), (5, "full"), (6, "digest"), (6, "full"), (6, "refused")]);
 }
 
-/// `protocol.md RB-8`: a ninth batch for a number is refused, its primary is suspected, and a null batch is accepted all the same.
+/// `protocol.md RB-8`, `VC-3`: an eighth batch for a number is refused, its primary is suspected, and a null batch is accepted all the same.
 #[test]
 fn a_number_with_too_many_batches_is_left_empty() {
     let refusing = |replica: &mut Replica| replica.judge_primary(now(), true);
@@ -408,6 +408,31 @@ fn records(output: &Output) -> (Vec<Vec<u8>>, usize) {
     };
     let last = output.actions().iter().rposition(|action| persisted(action).is_some());
     (output.actions().iter().filter_map(persisted).collect(), last.unwrap_or(0))
+}
+
+/// `protocol.md VC-3`, `VC-4`: set Q has what was proposed here, and what views took over of what was proposed to others.
+#[test]
+fn set_q_is_bounded_by_what_all_were_proposed() {
+    let most = limits::pre_prepared_entries_max(4);
+    for entries in [most, most + 1] {
+        let signer = ReplicaConfig { id: ReplicaId(3), ..config(DATAGRAM_BYTES_LOOPBACK) };
+        let checkpoints = [CheckpointVote::new(SequenceNumber(0), Digest::default())];
+        let of = |at: usize| Vote::new(View(at as u64), SequenceNumber(1), Digest([at as u8; 32]));
+        let pre_prepared: Vec<Vote> = (0..entries).map(of).collect();
+        let content = ViewChange {
+            view: View(100),
+            stable: SequenceNumber(0),
+            epoch: 5,
+            replica: signer.id,
+            checkpoints: &checkpoints,
+            prepared: &[],
+            pre_prepared: &pre_prepared,
+        };
+        let bytes = content.encode(|body| replica(signer).signatures.sign(StatementKind::ViewChange, body));
+        let large = ReplicaConfig { statement_piece_bytes: 4096, ..config(DATAGRAM_BYTES_LOOPBACK) };
+        let taken = pass_on(&mut replica(large), 100, &bytes);
+        assert_eq!(taken, if entries == most { Ok(()) } else { Err(Reject::StatementUnsound) });
+    }
 }
 
 /// `protocol.md RC-4`: whoever acknowledged that a replica forgot refuses what it signed before, in its next lives as well.

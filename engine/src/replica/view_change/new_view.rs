@@ -22,7 +22,7 @@ impl Replica {
         }
         if !self.active {
             let wanting = self.view_changes.latest.iter().flatten().filter(|held| held.view >= self.view).count();
-            if wanting >= quorum.strong() {
+            if wanting >= quorum.strong() && !self.is_new_view_found() {
                 self.synchroniser.on_view_wanted(now.monotonic_ns);
             }
             self.decide_new_view(now, output);

@@ -1,7 +1,7 @@
 //! Statements on their way: what of others is taken and kept (`protocol.md VC-2`, `VC-4`), and what a peer lacks is sent it (`VC-9`).
 
 use super::Statement;
-use crate::limits::{PRE_PREPARED_MAX, STATEMENTS_ANSWER_NS};
+use crate::limits::{STATEMENTS_ANSWER_NS, pre_prepared_entries_max, statement_bytes_max};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::replica::evidence::{Evidence, EvidenceKind, Proof};
 use crate::replica::output::Output;
@@ -20,7 +20,10 @@ impl Replica {
         part: &Part<'_>,
         output: &mut Output,
     ) -> Result<(), Reject> {
-        if usize::from(part.replica.0) >= self.config.quorum.replicas() {
+        let replicas = self.config.quorum.replicas();
+        if usize::from(part.replica.0) >= replicas
+            || part.total_bytes > statement_bytes_max(self.log.window(), replicas)
+        {
             return Err(Reject::StatementUnsound);
         }
         let known = match part.statement {
@@ -102,13 +105,14 @@ impl Replica {
         let held = |vote: &CheckpointVote| {
             vote.sequence() >= low && vote.sequence().0 <= high && self.checkpoints.due_after(vote.sequence())
         };
+        let entries_max = pre_prepared_entries_max(self.config.quorum.replicas());
         let few = |votes: &[Vote]| votes.iter().all(|vote| vote.sequence() == votes[0].sequence());
         content.checkpoints.first().is_some_and(|first| first.sequence() == low)
             && content.checkpoints.iter().all(held)
             && content.prepared.iter().all(in_window)
             && content.pre_prepared.iter().all(in_window)
             // No number has more entries in Q than a correct replica keeps.
-            && !content.pre_prepared.windows(2 * PRE_PREPARED_MAX + 1).any(few)
+            && !content.pre_prepared.windows(entries_max + 1).any(few)
     }
 
     /// Sends a peer what it lacks of the view change (`VC-9`): this replica's own view change, and the new view with what it is made of.

@@ -143,6 +143,11 @@ impl Synchroniser {
         }
     }
 
+    /// The new view is here, or on its way from a correct replica: what is still lacking to enter it is no fault of its primary's.
+    pub fn on_new_view_found(&mut self) {
+        self.new_view_due_ns = None;
+    }
+
     /// Whether the new view did not come in time; the next one is waited for twice as long.
     pub fn gives_up(&mut self, now_ns: u64) -> bool {
         let late = self.new_view_due_ns.is_some_and(|due| due <= now_ns);

@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(long)]
     busy_host: bool,
     /// soak: from the end of one fault to the next
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
     every: Duration,
     /// soak: what is done to replicas, in turn
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_value = "kill,stop,rejoin")]

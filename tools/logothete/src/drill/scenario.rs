@@ -25,7 +25,7 @@ pub enum Drill {
     RollingRestart,
     /// a replica starts again with nothing, and recovers from the others
     LostDisk,
-    /// a fault every minute, in turn over kinds and replicas
+    /// three faults a minute, in turn over kinds and replicas
     Soak,
     /// no fault at all: no view may change
     Quiet,
