@@ -13,6 +13,7 @@
 //! and only several such intervals in a row are a complaint. It is better to bear a mildly slow primary than to replace a good one.
 
 use super::clients::Admission;
+use super::largest::Largest;
 use super::{Now, Replica};
 use crate::limits::{
     BAR_BEST_NS, BAR_GRACE_DOUBLINGS, BAR_GRACE_NS, BAR_INTERVAL_NS, BAR_INTERVALS, BAR_LATE_NS, BAR_LOOK_NS,
@@ -21,27 +22,6 @@ use crate::limits::{
 use crate::numbers::SequenceNumber;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
-
-/// The most that was executed in an interval, of the last one to two spans of time.
-#[derive(Debug, Default)]
-struct Best {
-    since_ns: u64,
-    present: u64,
-    former: u64,
-}
-
-impl Best {
-    fn learn(&mut self, now_ns: u64, work: u64) {
-        if now_ns.saturating_sub(self.since_ns) >= BAR_BEST_NS {
-            (self.since_ns, self.former, self.present) = (now_ns, self.present, 0);
-        }
-        self.present = self.present.max(work);
-    }
-
-    fn figure(&self) -> u64 {
-        self.present.max(self.former)
-    }
-}
 
 /// How the replica found things when it looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +47,8 @@ pub(super) struct Goodput {
     waited_ns: u64,
     /// The time of this interval that this replica was not given although it wanted to look.
     late_ns: u64,
-    best: Best,
+    /// The most that was executed in an interval.
+    best: Largest,
     percent: u64,
     judged_from_ns: u64,
     grace_doublings: u32,
@@ -97,7 +78,7 @@ impl Goodput {
             rested: false,
             waited_ns: 0,
             late_ns: 0,
-            best: Best::default(),
+            best: Largest::over(BAR_BEST_NS),
             percent: BAR_PERCENT_FIRST,
             judged_from_ns: BAR_GRACE_NS,
             grace_doublings: 0,

@@ -20,6 +20,7 @@ pub mod engine_pages;
 pub mod evidence;
 mod forwarding;
 mod goodput;
+mod largest;
 pub mod log;
 pub mod long_results;
 mod normal_case;

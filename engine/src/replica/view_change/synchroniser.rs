@@ -4,6 +4,7 @@
 //! short time, and *latency*, the oldest request left waiting for a long one. Both times are learned from what was seen while all went well,
 //! within bounds, and double while views change in vain.
 
+use super::super::largest::Largest;
 use crate::limits::{
     DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
     TIMEOUT_VIEW_MAX_NS,
@@ -18,29 +19,8 @@ const LATENCY_FACTOR: u64 = 8;
 /// A suspicion counts after so many further duty cycles.
 const SUSPICION_CYCLES: u32 = 3;
 
-/// The largest of the figures of the last one to two spans of time.
-#[derive(Debug, Default)]
-struct Largest {
-    since_ns: u64,
-    present: u64,
-    former: u64,
-}
-
-impl Largest {
-    fn learn(&mut self, now_ns: u64, figure: u64) {
-        if now_ns.saturating_sub(self.since_ns) >= LEARNED_NS {
-            (self.since_ns, self.former, self.present) = (now_ns, self.present, 0);
-        }
-        self.present = self.present.max(figure);
-    }
-
-    fn figure(&self) -> u64 {
-        self.present.max(self.former)
-    }
-}
-
 /// The time-outs of one replica.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Synchroniser {
     silence: Largest,
     latency: Largest,
@@ -55,6 +35,21 @@ pub struct Synchroniser {
     complaint: bool,
     /// The new view is waited for until then.
     new_view_due_ns: Option<u64>,
+}
+
+impl Default for Synchroniser {
+    fn default() -> Self {
+        Self {
+            silence: Largest::over(LEARNED_NS),
+            latency: Largest::over(LEARNED_NS),
+            doublings: 0,
+            heard_ns: 0,
+            expired: None,
+            suspects: false,
+            complaint: false,
+            new_view_due_ns: None,
+        }
+    }
 }
 
 impl Synchroniser {
