@@ -8,7 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, from the root of the workspace.
-const CRATES: [&str; 6] = ["crypto", "transport", "engine", "engine/client", "bench", "tools/logothete"];
+const CRATES: [&str; 7] =
+    ["crypto", "transport", "engine", "engine/client", "bench", "tools/logothete", "tools/simulator"];
+
+/// The crate whose sources are a test: of the engine.
+const TEST_CRATE: &str = "tools/simulator";
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
@@ -40,7 +44,11 @@ pub fn sources() -> Vec<Source> {
         }
         let is_test = |path: &Path| path.ancestors().any(|above| test_modules.contains(above));
         for (path, (program, tests)) in of_program {
-            let (program, tests) = if is_test(&path) { (String::new(), program + &tests) } else { (program, tests) };
+            let (program, tests) = if krate == TEST_CRATE || is_test(&path) {
+                (String::new(), program + &tests)
+            } else {
+                (program, tests)
+            };
             sources.push(Source { path: from_root(&path), program, tests });
         }
         for path in files(&folder.join("tests")).into_iter().filter(|path| !is_about_documents(path)) {

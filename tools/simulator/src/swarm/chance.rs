@@ -3,13 +3,13 @@
 //!
 //! A client may spoil its tags for some replicas now and then. Everything that clients submit must complete, nobody else may be demoted, and once the network is kind again every correct replica must come to where the others are.
 
-use super::cluster::Cluster;
-use super::faults::{Behaviour, Fault};
-use super::hosts::{ReplicaHost, Settings};
-use super::liar::lie;
-use super::network::Filter;
-use super::random::Random;
-use super::report::Detail;
+use crate::adversary::faults::{Behaviour, Fault};
+use crate::adversary::liar::lie;
+use crate::scenario::report::Detail;
+use crate::world::cluster::Cluster;
+use crate::world::hosts::{ReplicaHost, Settings};
+use crate::world::network::Filter;
+use crate::world::random::Random;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -58,7 +58,7 @@ fn settings(seed: u64) -> (Settings, Random) {
         client_window: 1 + random.below(8) as u64,
         tentative: random.percent(40),
         journal: random.percent(50),
-        seed: random.next(),
+        seed: random.draw(),
         ..Settings::default()
     };
     (settings, random)
@@ -107,7 +107,7 @@ fn play_on(cluster: &mut Cluster, random: &mut Random) -> Result<(), String> {
             lie_one(cluster, random);
         }
         if let Some(at) = spoiler.filter(|_| attack.percent(30)) {
-            let spoilt = ReplicaSet(attack.next() as u16 & ReplicaSet::first(replicas).0);
+            let spoilt = ReplicaSet(attack.draw() as u16 & ReplicaSet::first(replicas).0);
             cluster.clients[at].spoils = spoilt.iter().map(Principal::Replica).collect();
         }
         let client = random.below(settings.clients);
@@ -173,7 +173,7 @@ fn cut_off(cluster: &mut Cluster, random: &mut Random, unordered: bool) -> Resul
     let some = match random.below(3) {
         0 => ReplicaSet::only(ReplicaId(primary as u8)),
         1 => ReplicaSet::only(ReplicaId(random.below(replicas) as u8)),
-        _ => ReplicaSet(random.next() as u16 & ReplicaSet::first(replicas).0),
+        _ => ReplicaSet(random.draw() as u16 & ReplicaSet::first(replicas).0),
     };
     let side = |inside: bool| {
         let all = ReplicaSet::first(replicas).iter();
@@ -268,7 +268,7 @@ fn behaviour(random: &mut Random) -> Behaviour {
         1 => Behaviour::GarbageTags,
         2 => Behaviour::Crashed,
         3 => Behaviour::Scripted,
-        _ => Behaviour::Equivocates(ReplicaSet(random.next() as u16)),
+        _ => Behaviour::Equivocates(ReplicaSet(random.draw() as u16)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Replicas' processes that end and begin again.
 
-use super::cluster::Cluster;
+use crate::world::cluster::Cluster;
 use logothete_engine::numbers::Principal;
 
 impl Cluster {

@@ -1,6 +1,6 @@
 //! What a process has at the network: its keys, and the real verifier and sealer over them.
 
-use super::random::Random;
+use crate::world::random::Random;
 use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
 use logothete_engine::authentication::{Incoming, Refused, RequestSigner, Sealer, Signatures, Verifier};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
@@ -71,7 +71,7 @@ impl Seat {
             identity: register.identity(own),
             peers: peers.map(|peer| (peer.code(), register.public(peer))).collect(),
         };
-        let mut entropy = Random::new(random.next());
+        let mut entropy = Random::new(random.draw());
         Self {
             own,
             keys: KeyRing::new(config, Box::new(move |bytes| entropy.fill(bytes))),

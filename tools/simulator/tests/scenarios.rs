@@ -1,14 +1,13 @@
 //! Scenarios: what the protocol does, as text to be read and reviewed (`scenarios/*.txt`), and the same cluster under seeded chance.
 //!
-//! `REWRITE=1 cargo test -p logothete-engine --test scenarios` writes the outputs in the files anew.
+//! `REWRITE=1 cargo test -p logothete-simulator --test scenarios` writes the outputs in the files anew.
 
-mod scenario;
-
-use scenario::{chance, script};
+use logothete_simulator::scenario::script;
+use logothete_simulator::swarm::chance;
 use std::path::{Path, PathBuf};
 
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engine/tests/scenarios");
     let entries = std::fs::read_dir(folder).expect("the scenario files are beside this test");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));

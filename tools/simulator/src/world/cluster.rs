@@ -3,14 +3,14 @@
 //! A *turn* is a duty cycle: an agent takes packets, then does what is due. A *round* is the time that a packet takes ([`HOP_NS`]): everything in
 //! flight arrives, and each receiver has one turn.
 
-use super::checks::Checks;
-use super::faults::{Fault, Spoken, receivers, spoil, spoil_copy};
-use super::hosts::{ClientHost, Departed, ReplicaHost, Settings, now};
-use super::network::{Fate, Filter, Network, Packet};
-use super::random::Random;
-use super::report::{Detail, Loss, Report};
-use super::seat::Seat;
-use super::words::{Words, duration, list, name_of, ranges};
+use crate::adversary::faults::{Fault, Spoken, receivers, spoil, spoil_copy};
+use crate::checks::Checks;
+use crate::scenario::report::{Detail, Loss, Report};
+use crate::scenario::words::{Words, duration, list, name_of, ranges};
+use crate::world::hosts::{ClientHost, Departed, ReplicaHost, Settings, now};
+use crate::world::network::{Fate, Filter, Network, Packet};
+use crate::world::random::Random;
+use crate::world::seat::Seat;
 use logothete_engine::authentication::Incoming;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
@@ -38,12 +38,12 @@ pub struct Cluster {
     pub replicas: Vec<ReplicaHost>,
     pub clients: Vec<ClientHost>,
     pub network: Network,
-    pub(super) operator: Seat,
+    pub(crate) operator: Seat,
     pub words: Words,
     pub report: Report,
     pub checks: Checks,
-    pub(super) random: Random,
-    pub(super) now_ns: u64,
+    pub(crate) random: Random,
+    pub(crate) now_ns: u64,
     /// When the script's time begins: the clients have opened their incarnations.
     origin_ns: u64,
     /// What each agent had come to when the command began.
@@ -74,7 +74,7 @@ impl Cluster {
             settings,
             replicas,
             clients,
-            network: Network::new(random.next()),
+            network: Network::new(random.draw()),
             operator: seat,
             words: Words::default(),
             report: Report::new(settings.replicas),
@@ -237,7 +237,7 @@ impl Cluster {
     }
 
     /// Gives a turn to everybody who is due.
-    pub(super) fn run_due(&mut self) -> Result<(), String> {
+    pub(crate) fn run_due(&mut self) -> Result<(), String> {
         for _ in 0..SPINS_MAX {
             let now_ns = self.now_ns;
             let replicas = self.replicas.iter().filter(|host| host.deadline_ns() <= now_ns);
@@ -263,7 +263,7 @@ impl Cluster {
     }
 
     /// One duty cycle of an agent.
-    pub(super) fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
+    pub(crate) fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
         match agent {
             Principal::Replica(id) => self.turn_replica(usize::from(id.0), packets),
             Principal::Client(id) => self.turn_client(usize::from(id.0), packets),
@@ -497,7 +497,7 @@ impl Cluster {
         self.say_and_launch(from, audience, body, datagram, "");
     }
 
-    pub(super) fn say_and_launch(
+    pub(crate) fn say_and_launch(
         &mut self,
         from: Principal,
         audience: Audience,

@@ -1,11 +1,11 @@
 //! The agents of a scenario: each replica as production runs it (orderer, executor, reader, outbox, verifier, sealer), and each client with
 //! the client's half of the protocol.
 
-use super::disk::Disk;
-use super::faults::{Behaviour, Fault};
-use super::random::Random;
-use super::seat::{CLUSTER, Register, Seat};
-use super::witness::{Record, Witness};
+use crate::adversary::faults::{Behaviour, Fault};
+use crate::world::disk::Disk;
+use crate::world::random::Random;
+use crate::world::seat::{CLUSTER, Register, Seat};
+use crate::world::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
 use logothete_engine::journal::Record as JournalRecord;

@@ -1,12 +1,12 @@
 //! The clients' turns: what a driver does with replies, entries and what its applications ask for.
 
-use super::cluster::Cluster;
-use super::faults::spoil;
-use super::hosts::{Waiting, now};
-use super::network::Packet;
-use super::report::Loss;
-use super::witness::Appended;
-use super::words::{name_of, quote};
+use crate::adversary::faults::spoil;
+use crate::scenario::report::Loss;
+use crate::scenario::words::{name_of, quote};
+use crate::world::cluster::Cluster;
+use crate::world::hosts::{Waiting, now};
+use crate::world::network::Packet;
+use crate::world::witness::Appended;
 use logothete_engine::authentication::Incoming;
 use logothete_engine::client::{Delivery, Follower};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaSet};
@@ -18,7 +18,7 @@ use logothete_engine::wire::operation::OperationsWriter;
 pub const END: &[u8] = b"end";
 
 impl Cluster {
-    pub(super) fn turn_client(&mut self, at: usize, packets: &[Packet]) {
+    pub(crate) fn turn_client(&mut self, at: usize, packets: &[Packet]) {
         let host = &mut self.clients[at];
         if host.stopped {
             return;

@@ -12,7 +12,7 @@
 //! Commands on successive lines share one block. A blank line ends a block. `REWRITE=1` writes the blocks anew: review them as you would
 //! review code.
 
-use super::command::Interpreter;
+use crate::scenario::command::Interpreter;
 use std::path::Path;
 
 /// How much of what was played is shown of a file that failed.

@@ -1,9 +1,11 @@
 //! What a script puts in the mouths of the faulty: any message, with their own keys and signatures.
 
-use super::cluster::Cluster;
-use super::command::{number, numbered, principal, principals, quoted, replicas, request_name, signed_duration};
-use super::statements::Seen;
-use super::words::made_up;
+use crate::checks::statements::Seen;
+use crate::scenario::command::{
+    number, numbered, principal, principals, quoted, replicas, request_name, signed_duration,
+};
+use crate::scenario::words::made_up;
+use crate::world::cluster::Cluster;
 use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
 use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};

@@ -1,8 +1,8 @@
 //! Packets and messages in the words of the protocol, with short names in place of digests: `D1` is the first batch that was ever named, `S1` the
 //! first state, `C1` the first chain digest.
 
-use super::random::Random;
-use super::statements::{Seen, Statements};
+use crate::checks::statements::{Seen, Statements};
+use crate::world::random::Random;
 use logothete_crypto::Digest;
 use logothete_engine::limits::{PARTS_MAX, WINDOW_MAX};
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, View};

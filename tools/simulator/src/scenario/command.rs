@@ -43,13 +43,13 @@
 //!
 //! A filter is any of `from=0,c0 to=1,2 kind=prepare,commit s=3`. `brief` after a command says only what came of it.
 
-use super::cluster::{Cluster, operations};
-use super::faults::{Behaviour, Fault};
-use super::hosts::Settings;
-use super::network::Filter;
-use super::report::{Detail, packets};
-use super::say::send;
-use super::words::list;
+use crate::adversary::faults::{Behaviour, Fault};
+use crate::scenario::report::{Detail, packets};
+use crate::scenario::say::send;
+use crate::scenario::words::list;
+use crate::world::cluster::{Cluster, operations};
+use crate::world::hosts::Settings;
+use crate::world::network::Filter;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber};
 
 /// Runs the commands of one script.
@@ -362,18 +362,18 @@ fn filter(text: &str) -> Result<Filter, String> {
     Ok(filter)
 }
 
-pub(super) fn principals(text: &str) -> Result<Vec<Principal>, String> {
+pub(crate) fn principals(text: &str) -> Result<Vec<Principal>, String> {
     text.split(',').map(principal).collect()
 }
 
-pub(super) fn principal(text: &str) -> Result<Principal, String> {
+pub(crate) fn principal(text: &str) -> Result<Principal, String> {
     match text.strip_prefix('c') {
         Some(id) => Ok(Principal::Client(ClientId(number(id)?))),
         None => Ok(Principal::Replica(ReplicaId(number(text)?))),
     }
 }
 
-pub(super) fn replicas(principals: &[Principal]) -> Result<ReplicaSet, String> {
+pub(crate) fn replicas(principals: &[Principal]) -> Result<ReplicaSet, String> {
     let mut set = ReplicaSet::EMPTY;
     for principal in principals {
         match principal {
@@ -389,7 +389,7 @@ fn replica_index(text: &str) -> Result<usize, String> {
 }
 
 /// `c0#1`, `c0/2#open`, `c0#1'`: client, incarnation, number, body.
-pub(super) fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber, usize), String> {
+pub(crate) fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber, usize), String> {
     let unknown = || format!("`{text}` names no request");
     let body = text.matches('\'').count();
     let (client, number) =
@@ -400,11 +400,11 @@ pub(super) fn request_name(text: &str) -> Result<(ClientId, usize, RequestNumber
 }
 
 /// `s4`, `v0`.
-pub(super) fn numbered(prefix: char, text: &str) -> Result<u64, String> {
+pub(crate) fn numbered(prefix: char, text: &str) -> Result<u64, String> {
     number(text.strip_prefix(prefix).ok_or_else(|| format!("`{text}` does not begin with `{prefix}`"))?)
 }
 
-pub(super) fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
@@ -412,7 +412,7 @@ fn percent(text: &str) -> Result<u32, String> {
     number(text.trim_end_matches('%'))
 }
 
-pub(super) fn signed_duration(text: &str) -> Result<i64, String> {
+pub(crate) fn signed_duration(text: &str) -> Result<i64, String> {
     let (sign, text) = match text.strip_prefix('-') {
         Some(text) => (-1, text),
         None => (1, text.trim_start_matches('+')),
@@ -433,7 +433,7 @@ fn duration(text: &str) -> Result<u64, String> {
 }
 
 /// `"a" "b"`.
-pub(super) fn quoted(text: &str) -> Result<Vec<Vec<u8>>, String> {
+pub(crate) fn quoted(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let parts: Vec<&str> = text.split('"').collect();
     if parts.len() < 3 || parts.len().is_multiple_of(2) {
         return Err(format!("`{text}` is not quoted"));

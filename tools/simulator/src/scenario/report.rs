@@ -1,6 +1,6 @@
 //! The output under a command: what happened, in words, with what several replicas do alike on one line.
 
-use super::words::list;
+use crate::scenario::words::list;
 use logothete_engine::numbers::Principal;
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! A faulty replica that lies at random about views: signed view changes and new views that no correct replica would write, statements passed on under
 //! wrong labels, votes and claims of any view, each to whomever chance picks.
 
-use super::cluster::Cluster;
-use super::judge::judge;
-use super::random::Random;
-use super::say::{seal, send_parts};
-use super::words::made_up;
+use crate::checks::judge::judge;
+use crate::scenario::say::{seal, send_parts};
+use crate::scenario::words::made_up;
+use crate::world::cluster::Cluster;
+use crate::world::random::Random;
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_engine::wire::Audience;
@@ -14,7 +14,7 @@ use logothete_engine::wire::view_change::{Named, NewView, StatementKind, ViewCha
 
 /// Says one lie.
 pub fn lie(cluster: &mut Cluster, liar: ReplicaId, random: &mut Random) {
-    let told = ReplicaSet(random.next() as u16 & ReplicaSet::first(cluster.settings.replicas).without(liar).0);
+    let told = ReplicaSet(random.draw() as u16 & ReplicaSet::first(cluster.settings.replicas).without(liar).0);
     if told == ReplicaSet::EMPTY {
         return;
     }

@@ -1,7 +1,7 @@
 //! The network between the agents: datagrams in flight, and what the script does to them.
 
-use super::random::Random;
-use super::words::kind;
+use crate::scenario::words::kind;
+use crate::world::random::Random;
 use logothete_engine::numbers::Principal;
 use logothete_engine::wire::packet::{HEADER_BYTES, PacketParts};
 use logothete_engine::wire::{Message, Messages};

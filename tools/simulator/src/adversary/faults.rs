@@ -1,6 +1,6 @@
 //! How a faulty replica behaves: a correct one runs inside, and what it says is changed on the way out, with its own keys.
 
-use super::words::made_up;
+use crate::scenario::words::made_up;
 use logothete_crypto::{Digest, digest};
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, Vote, append_pre_prepare, batch_digest};

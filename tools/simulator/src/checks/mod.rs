@@ -1,11 +1,14 @@
 //! What must hold whatever the script does, looked at from outside: the messages that were sent and arrived, what the services executed, what the
 //! clients accepted. Nothing here asks a replica for its opinion of the agreement.
 
-use super::disk::Disk;
-use super::hosts::Settings;
-use super::judge::judge;
-use super::statements::Statements;
-use super::witness::{Appended, Executed, Happened};
+pub mod judge;
+pub mod statements;
+
+use crate::checks::judge::judge;
+use crate::checks::statements::Statements;
+use crate::world::disk::Disk;
+use crate::world::hosts::Settings;
+use crate::world::witness::{Appended, Executed, Happened};
 use logothete_crypto::Digest;
 use logothete_engine::journal::Record;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};

@@ -1,0 +1,14 @@
+//! What there is: agents that take turns, the network between them, their disks and clocks. Nothing here judges, and nothing here lies.
+//!
+//! [`cluster`] is the virtual time in which the [`hosts`] take turns (`clients` has the clients', `restarts` what ends and begins again, [`disk`] what is
+//! left then); [`network`] is what is in flight between them, [`seat`] the keys that each has, [`witness`] what its service was asked to do.
+
+mod clients;
+pub mod cluster;
+pub mod disk;
+pub mod hosts;
+pub mod network;
+pub mod random;
+mod restarts;
+pub mod seat;
+pub mod witness;
