@@ -5,13 +5,14 @@
 //! or randomness without a seed.
 //!
 //! [`world`] is what there is: agents that take turns, the network between them, their disks. [`adversary`] is how the faulty speak.
-//! [`checks`] is what must hold whatever happens, found out without asking a replica. [`scenario`] plays files,
-//! [`swarm`] plays seeds.
+//! [`checks`] is what must hold whatever happens, found out without asking a replica, and [`marks`] what should have happened in some seed at least.
+//! [`scenario`] plays files, [`swarm`] plays seeds.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
 pub mod adversary;
 pub mod checks;
+pub mod marks;
 pub mod scenario;
 pub mod swarm;
 pub mod world;

@@ -6,16 +6,19 @@ pub mod statements;
 
 use crate::checks::judge::judge;
 use crate::checks::statements::Statements;
+use crate::marks::{Mark, Marks, Observer};
 use crate::world::disk::Disk;
 use crate::world::hosts::Settings;
 use crate::world::witness::{Appended, Executed, Happened};
 use logothete_crypto::Digest;
+use logothete_engine::authentication::Refused;
 use logothete_engine::journal::Record;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use logothete_engine::replica::{Event, Reject};
 use logothete_engine::wire::agreement::{Vote, batch_digest};
 use logothete_engine::wire::report::ReportReply;
 use logothete_engine::wire::view_change::{Part, ViewChange};
-use logothete_engine::wire::{Message, Messages};
+use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One vote or proposal of the normal case: kind, sequence number, view.
@@ -91,6 +94,7 @@ pub struct Checks {
     carried: BTreeSet<(u64, u64, Digest)>,
     /// The digests of all requests that clients made.
     requested: BTreeSet<Digest>,
+    observer: Observer,
     violations: Vec<String>,
 }
 
@@ -109,6 +113,7 @@ impl Checks {
             statements: Statements::default(),
             carried: BTreeSet::new(),
             requested: BTreeSet::new(),
+            observer: Observer::new(settings),
             violations: Vec::new(),
         }
     }
@@ -126,8 +131,50 @@ impl Checks {
         if self.violations.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.violations).join("\n")) }
     }
 
+    /// What this run has come through.
+    pub fn marks(&self) -> &Marks {
+        &self.observer.marks
+    }
+
+    /// A packet of somebody's own leaves.
+    pub fn on_launched(&mut self, from: Principal, body: &[u8]) {
+        self.observer.on_launched(from, body);
+        if let Principal::Client(_) = from {
+            self.on_requested(body);
+        }
+    }
+
+    /// A packet is lost on its way.
+    pub fn on_lost(&mut self, body: &[u8], sender: Principal) {
+        self.observer.on_dropped(body, sender);
+    }
+
+    /// The verifier of a correct replica or of a client refused a packet.
+    pub fn on_refused(&mut self, body: &[u8], sender: Principal, reason: Refused) {
+        self.observer.on_dropped(body, sender);
+        self.observer.on_refused(reason);
+    }
+
+    /// The core of a correct replica rejected a message of a packet.
+    pub fn on_rejected(&mut self, body: &[u8], sender: Principal, reason: Reject) {
+        self.observer.on_dropped(body, sender);
+        self.observer.on_rejected(body, sender, reason);
+    }
+
+    /// A correct replica says that something happened.
+    pub fn on_event(&mut self, by: ReplicaId, event: &Event) {
+        self.observer.on_event(by, event);
+        match event {
+            Event::Recovered => self.replicas[usize::from(by.0)].recovers = false,
+            Event::Diverged(sequence) => {
+                self.violations.push(format!("{by} says that it diverged at s{sequence}"));
+            }
+            _ => {}
+        }
+    }
+
     /// A client sends a packet of its own.
-    pub fn on_requested(&mut self, body: &[u8]) {
+    fn on_requested(&mut self, body: &[u8]) {
         let parts = Messages::new(body, Principal::Client(logothete_engine::numbers::ClientId(0))).flatten();
         self.requested.extend(parts.filter_map(|(message, _)| match message {
             Message::RequestPart(part) => Some(part.digest),
@@ -136,9 +183,10 @@ impl Checks {
         self.requested.insert(logothete_crypto::digest(body));
     }
 
-    /// An authentic packet reached a correct replica.
-    pub fn on_arrived(&mut self, at: ReplicaId, from: Principal, body: &[u8]) {
-        let Principal::Replica(id) = from else { return };
+    /// An authentic packet reached a correct replica or a client.
+    pub fn on_arrived(&mut self, at: Principal, from: Principal, body: &[u8], relayed: bool) {
+        self.observer.on_arrived(at, from, body, relayed);
+        let (Principal::Replica(at), Principal::Replica(id)) = (at, from) else { return };
         for (message, _) in Messages::new(body, from).flatten() {
             let witnessed = &mut self.replicas[usize::from(at.0)];
             if let Some((claim, digest)) = claim(&message) {
@@ -176,11 +224,6 @@ impl Checks {
         }
     }
 
-    /// A correct replica recovered: it may promise again.
-    pub fn on_recovered(&mut self, by: ReplicaId) {
-        self.replicas[usize::from(by.0)].recovers = false;
-    }
-
     /// A correct replica's process ended and another began. What it executed while it read its journal was executed before; where it
     /// forgot, only what it said still counts.
     pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool, executed: u64, recalled: &Happened) {
@@ -193,6 +236,7 @@ impl Checks {
         witnessed.said = former.said;
         witnessed.checkpoints_said = former.checkpoints_said;
         (witnessed.executed, witnessed.recovers, witnessed.lags) = (executed, forgot, true);
+        self.observer.on_restarted(by, forgot);
         if !forgot {
             (witnessed.durable, witnessed.durable_records) = (former.durable, former.durable_records);
             witnessed.decided = former.decided;
@@ -222,7 +266,7 @@ impl Checks {
     }
 
     /// A correct replica sends a packet of its own.
-    pub fn on_sent(&mut self, by: ReplicaId, body: &[u8]) {
+    pub fn on_sent(&mut self, by: ReplicaId, audience: Audience, body: &[u8]) {
         for (message, _) in Messages::new(body, Principal::Replica(by)).flatten() {
             if let Some((claim, digest)) = claim(&message) {
                 self.on_promised(by, Promise::Claim(claim, digest));
@@ -250,17 +294,13 @@ impl Checks {
                 self.on_state(by, vote.sequence().0, vote.digest);
             }
         }
+        self.observer.on_sent(by, audience, body, &self.statements);
     }
 
     /// A correct replica's duty cycle is over: what it said in it binds it from now on.
     pub fn on_cycle_end(&mut self, by: ReplicaId) {
         let witnessed = &mut self.replicas[usize::from(by.0)];
         witnessed.view = witnessed.view_now;
-    }
-
-    /// A correct replica found that its state is not the others'.
-    pub fn on_diverged(&mut self, by: ReplicaId, sequence: u64) {
-        self.violations.push(format!("{by} says that it diverged at s{sequence}"));
     }
 
     fn on_part(&mut self, part: &Part<'_>) {
@@ -373,6 +413,7 @@ impl Checks {
         happened: &Happened,
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
+        self.observer.on_executed(by, happened);
         let witnessed = &mut self.replicas[usize::from(by.0)];
         // What came before pages were replaced was undone, or is part of the state that was fetched: which state it has now its digest tells, which
         // is compared with the others'. What it executed from there on is looked at like everything else.
@@ -441,9 +482,18 @@ impl Checks {
         };
         self.on_decided(by, sequence, batch);
         let durable = self.replicas[usize::from(by.0)].decided.contains(&(sequence, batch));
+        if self.is_claimed(by, sequence, batch) {
+            self.observer.marks.hit(Mark::CommittedOnClaims);
+        }
         if !durable && !self.is_decided(by, sequence, batch) {
             self.violations.push(format!("{by} executed s{sequence} without a quorum of commits or f+1 claims"));
         }
+    }
+
+    /// Whether `f+1` others claim that a batch is committed.
+    fn is_claimed(&self, by: ReplicaId, sequence: u64, batch: Digest) -> bool {
+        let claimed = self.replicas[usize::from(by.0)].claims.get(&(sequence, batch));
+        claimed.is_some_and(|claimed| claimed.count() > self.faults())
     }
 
     /// Whether what a replica was told in its present life, and said itself, makes a batch committed.
@@ -521,7 +571,8 @@ impl Checks {
     }
 
     /// A client was told how many entries the log has; when it asked, clients knew of `floor`.
-    pub fn on_read(&mut self, end: u64, floor: u64) {
+    pub fn on_read(&mut self, end: u64, floor: u64, fast: bool) {
+        self.observer.marks.hit(if fast { Mark::ReadFast } else { Mark::ReadOrdered });
         if end < floor || end > self.log.len() as u64 {
             let committed = self.log.len();
             self.violations
@@ -546,6 +597,7 @@ impl Checks {
 
     /// Votes beyond the window, or proposals beyond the pipeline.
     pub fn on_bounds(&mut self, by: ReplicaId, executed: u64, stable: u64) {
+        self.observer.on_stable(by, stable);
         // The bounds only rise.
         let newly = std::mem::take(&mut self.replicas[usize::from(by.0)].said_newly);
         let beyond = |(_, sequence, _): &&Claim| *sequence > stable + self.settings.window();

@@ -31,12 +31,14 @@ impl Cluster {
                 Ok(Incoming::Packet(authentic)) => authentic,
                 Ok(Incoming::Relayed(_)) => continue,
                 Err(reason) => {
+                    self.checks.on_refused(packet.body(), packet.sender(), reason);
                     self.report.count(own, Loss::Dropped(reason.label()), || {
                         format!("drops a packet of {}: {}", name_of(packet.from), reason.label())
                     });
                     continue;
                 }
             };
+            self.checks.on_arrived(own, authentic.sender(), authentic.body(), false);
             let outcome = host.client.on_packet(now, &authentic, |operations, results| {
                 let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
                 for (operation, result) in operations.iter().zip(results.iter()) {
@@ -66,14 +68,14 @@ impl Cluster {
         }
         for (number, end) in read {
             let floor = host.reading.remove(&number).expect("it was asked");
-            self.checks.on_read(end, floor);
+            self.checks.on_read(end, floor, true);
             host.accepted += 1;
             self.report.step(own, || format!("is told that the log has {end} entries"));
         }
         for (operation, position) in accepted {
             self.checks.on_accepted(&operation, position);
             if let Some(floor) = host.reading.remove(&operation.number) {
-                self.checks.on_read(position, floor);
+                self.checks.on_read(position, floor, false);
             }
             host.accepted += 1;
             self.report.step(own, || format!("accepts {} at {position}", quote(&operation.bytes)));

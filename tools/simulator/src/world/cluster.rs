@@ -16,6 +16,7 @@ use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, S
 use logothete_engine::pipeline::{Core, ReplicaFacts};
 use logothete_engine::replica::{Event, Evidence, Reject, RejectCounters};
 use logothete_engine::wire::agreement::BatchEntry;
+use logothete_engine::wire::packet::PacketParts;
 use logothete_engine::wire::view_change::null_batch;
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
@@ -295,12 +296,10 @@ impl Cluster {
         host.orderer.take_events(&mut |event| events.push(event));
         if host.is_checked() {
             self.checks.on_durable(ReplicaId(at as u8), &host.disk);
-            if events.contains(&Event::Recovered) {
-                self.checks.on_recovered(ReplicaId(at as u8));
-            }
-            for (_, body, _) in &departed.packets {
+            events.iter().for_each(|event| self.checks.on_event(ReplicaId(at as u8), event));
+            for (audience, body, _) in &departed.packets {
                 self.words.learn(body, own);
-                self.checks.on_sent(ReplicaId(at as u8), body);
+                self.checks.on_sent(ReplicaId(at as u8), *audience, body);
             }
             self.checks.on_cycle_end(ReplicaId(at as u8));
             self.on_progress(at, &departed, &events);
@@ -332,6 +331,7 @@ impl Cluster {
             Err(reason) => {
                 let words = &mut self.words;
                 if correct {
+                    self.checks.on_refused(packet.body(), packet.sender(), reason);
                     self.report.count(own, Loss::Dropped(reason.label()), || {
                         let text = words.body(packet.body(), packet.sender());
                         format!("drops {text} of {}: {}", name_of(packet.from), reason.label())
@@ -343,11 +343,11 @@ impl Cluster {
         let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
         if host.is_checked() {
-            let (sender, body) = match &incoming {
-                Incoming::Packet(packet) => (packet.sender(), packet.body()),
-                Incoming::Relayed(relayed) => (relayed.client(), packet.body()),
+            let (sender, relayed) = match &incoming {
+                Incoming::Packet(packet) => (packet.sender(), false),
+                Incoming::Relayed(relayed) => (relayed.client(), true),
             };
-            self.checks.on_arrived(host.id, sender, body);
+            self.checks.on_arrived(own, sender, packet.body(), relayed);
         }
         if correct {
             let after = *host.orderer.replica().rejects();
@@ -359,6 +359,7 @@ impl Cluster {
         let words = &mut self.words;
         for reason in Reject::ALL {
             for _ in before.of(*reason)..after.of(*reason) {
+                self.checks.on_rejected(packet.body(), packet.sender(), *reason);
                 let label = reason.label();
                 self.report.count(own, Loss::Rejected(label), || {
                     let messages = Messages::new(packet.body(), packet.sender()).count();
@@ -444,7 +445,6 @@ impl Cluster {
                     ));
                 }
                 Event::Diverged(sequence) => {
-                    self.checks.on_diverged(host.id, sequence.0);
                     outcomes.push(format!("has another state than 2f+1 others after s{sequence}"));
                 }
                 Event::FellBehind { checkpoint } => {
@@ -505,9 +505,7 @@ impl Cluster {
         datagram: Vec<u8>,
         remark: &str,
     ) {
-        if let Principal::Client(_) = from {
-            self.checks.on_requested(body);
-        }
+        self.checks.on_launched(from, body);
         let (words, receivers) = (&mut self.words, receivers(audience));
         self.report.send(from, &receivers, || words.body(body, from) + remark);
         let bytes: Rc<[u8]> = datagram.into();
@@ -518,8 +516,11 @@ impl Cluster {
 
     fn launch(&mut self, packet: Packet) {
         let (from, to) = (packet.from, packet.to);
+        let (sender, bytes) = (packet.sender(), packet.bytes.clone());
         let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
         if self.network.send(packet, self.now_ns) == Fate::Lost {
+            let body = PacketParts::parse(&bytes).map_or(&[][..], |parts| parts.body);
+            self.checks.on_lost(body, sender);
             self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", name_of(to)));
         }
     }
