@@ -56,6 +56,8 @@ pub mod identity;
 pub mod keyring;
 mod lanes;
 pub mod mac;
+#[doc(hidden)]
+pub mod planted;
 pub mod sealed;
 
 pub use announcement::{ANNOUNCEMENT_BYTES, AnnouncementError};

@@ -15,6 +15,8 @@ pub mod journal;
 pub mod limits;
 pub mod numbers;
 pub mod pipeline;
+#[doc(hidden)]
+pub mod planted;
 mod reasons;
 pub mod replica;
 pub mod service;

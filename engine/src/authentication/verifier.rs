@@ -4,6 +4,7 @@
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::{ClientId, Principal};
+use crate::planted::{self, Bug};
 use crate::reasons::reasons;
 use crate::wire::framing::kinds;
 use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES, PacketHeader, PacketParts};
@@ -315,6 +316,7 @@ impl Verifier {
             Principal::Replica(id) => parts.audience.position_of_replica(id),
             Principal::Client(id) => parts.audience.position_of_client(id),
         };
+        let position = if planted::is(Bug::VectorAtZero) { position.map(|_| 0) } else { position };
         let Some(entry) = position.and_then(|position| parts.entry(position)) else {
             return Err((Refused::NotAddressed, None));
         };

@@ -7,6 +7,7 @@ use super::round_trip::RoundTrip;
 use crate::authentication::AuthenticatedPacket;
 use crate::limits::QUERIES_MAX;
 use crate::numbers::{Principal, ReplicaId};
+use crate::planted::{self, Bug};
 use crate::replica::Now;
 use crate::wire::Message;
 use crate::wire::parts::{ReplyPart, ResultOf};
@@ -211,7 +212,10 @@ impl Queries {
         if !(self.lowest..self.unsent).contains(&answer.nonce) {
             return;
         }
-        let (weak, quorum) = (self.quorum_weak, self.quorum);
+        let (weak, quorum) = match self.quorum_weak {
+            weak if planted::is(Bug::ReadsOfWeakQuorum) => (weak, weak),
+            weak => (weak, self.quorum - usize::from(planted::is(Bug::ReadsShort))),
+        };
         let asked = self.at(answer.nonce);
         if asked.stage != Stage::Asked {
             return;

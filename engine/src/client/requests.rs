@@ -9,6 +9,7 @@ use crate::limits::{
     RETRANSMIT_MIN_NS,
 };
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::replica::Now;
 use crate::wire::Message;
 use crate::wire::operation::Operations;
@@ -153,8 +154,10 @@ impl Outstanding {
         }
         // Tentative replies count only with those of the same view: only together do they show that the batch was prepared in it.
         let tentative = || agreeing().filter(|other| other.mode == Mode::Tentative);
-        let of_view = |view| tentative().filter(|other| other.view == view).count();
-        tentative().any(|other| committed + of_view(other.view) >= config.quorum)
+        let same = |view, other: &Vote| other.view == view || planted::is(Bug::RepliesAcrossViews);
+        let of_view = |view| tentative().filter(|other| same(view, other)).count();
+        let quorum = if planted::is(Bug::TentativeWeak) { config.quorum_weak } else { config.quorum };
+        tentative().any(|other| committed + of_view(other.view) >= quorum)
     }
 }
 

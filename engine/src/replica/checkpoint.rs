@@ -9,6 +9,7 @@ use super::{Now, Reject, Replica};
 use crate::journal::Record;
 use crate::limits::{STALLED_NS, STATE_RETARGET_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::wire::agreement::CheckpointVote;
 use logothete_crypto::Digest;
@@ -144,7 +145,8 @@ impl Replica {
             return;
         }
         // No vote on what may be undone (`EX-2`).
-        if self.tentative.is_some_and(|tentative| tentative.0 == sequence) {
+        let may_be_undone = self.tentative.is_some_and(|tentative| tentative.0 == sequence);
+        if may_be_undone && !planted::is(Bug::CheckpointOfTentative) {
             self.checkpoints.withheld = Some((sequence, digest));
         } else {
             self.vote_on_state(sequence, digest, output);
@@ -172,7 +174,9 @@ impl Replica {
     /// Undoes what was executed and did not commit: the host goes back to the last checkpoint at or below what committed, and what
     /// committed after that is executed again (`EX-3`).
     pub(super) fn undo_tentative(&mut self, output: &mut Output) {
-        let Some((sequence, digest)) = self.tentative.take() else { return };
+        let Some((sequence, digest)) = self.tentative.take().filter(|_| !planted::is(Bug::TentativeKept)) else {
+            return;
+        };
         let committed = SequenceNumber(sequence.0 - 1);
         let checkpoint = self.checkpoints.taken_at_most(committed);
         assert!(checkpoint >= self.stable(), "what is stable committed");
@@ -222,7 +226,8 @@ impl Replica {
 
     /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
-        let Some((target, sources)) = self.peers.vouched_checkpoint(self.config.quorum.weak()) else { return };
+        let weak = if planted::is(Bug::StateOfOne) { 1 } else { self.config.quorum.weak() };
+        let Some((target, sources)) = self.peers.vouched_checkpoint(weak) else { return };
         // Whoever has what is lacking may have got it with a state, and cannot say what committed.
         let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
         let reach = self.stable().0 + self.log.window();
@@ -336,7 +341,8 @@ impl Replica {
     /// is wrong, and it says so.
     fn stabilise(&mut self, sequence: SequenceNumber, output: &mut Output) {
         let Some(own) = self.checkpoints.own(sequence) else { return };
-        let strong = self.config.quorum.strong();
+        let quorum = self.config.quorum;
+        let strong = if planted::is(Bug::StableWeak) { quorum.weak() } else { quorum.strong() };
         if sequence > self.stable() && self.checkpoints.ballot(sequence).votes.matching(&own) >= strong {
             self.make_stable(sequence, output);
         } else if sequence > self.stable()

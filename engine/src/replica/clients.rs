@@ -10,6 +10,7 @@ pub use pages::TableShape;
 
 use super::bodies::{Bodies, BodyRef};
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::wire::reply::{Answer, Mode, Reply};
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -250,7 +251,8 @@ impl Clients {
         } else {
             state.waiting[state.waiting_index(name.number)]
         };
-        held.filter(|body| bodies.name(*body) == name && bodies.digest(*body) == *digest)
+        let bound = |body| bodies.digest(body) == *digest || planted::is(Bug::BodyUnbound);
+        held.filter(|body| bodies.name(*body) == name && bound(*body))
     }
 
     /// The next request to propose, and marks it proposed: one of each client in turn, in each client's order (`protocol.md NC-2`).
@@ -326,7 +328,8 @@ impl Clients {
             state.release_before(name.incarnation, bodies);
             return true;
         }
-        if name.incarnation != state.incarnation || name.number != state.last.next() {
+        let next = name.number == state.last.next() || planted::is(Bug::ExecutionUnnumbered);
+        if name.incarnation != state.incarnation || !next {
             // Void. If it came too early, whoever took it over as proposed has to propose it, and what it skipped, again.
             if (name.incarnation, name.number) > (state.incarnation, state.last) {
                 state.proposed = (state.incarnation, state.last);

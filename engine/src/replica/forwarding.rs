@@ -12,6 +12,7 @@ use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
 use crate::limits::{FAIR_AFTER_NS, FORWARD_BURST_PACKETS, FORWARD_RETRY_NS};
 use crate::numbers::ReplicaId;
+use crate::planted::{self, Bug};
 use crate::wire::forward::Forward;
 use crate::wire::parts::RequestPart;
 use crate::wire::request::{RequestName, signed_parts};
@@ -121,7 +122,7 @@ impl Replica {
     /// whether so many vouch for it.
     fn vouched(&mut self, name: RequestName, digest: Digest, authentic: bool) -> Result<bool, Reject> {
         let forwarders = self.forwarding.count(name, digest);
-        let vouched = forwarders >= self.config.quorum.weak();
+        let vouched = forwarders >= self.config.quorum.weak() || planted::is(Bug::ForwardUnproven);
         match forwarders {
             0 => Err(Reject::RelayUnasked),
             _ if authentic || vouched => Ok(vouched),

@@ -20,6 +20,7 @@ use crate::limits::{
     BAR_PERCENT_FIRST, BAR_PERCENT_LAST, BAR_REQUEST_BYTES, FAIR_BATCHES,
 };
 use crate::numbers::SequenceNumber;
+use crate::planted::{self, Bug};
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
 
@@ -188,7 +189,8 @@ impl Replica {
             let admission = self.clients.admission(held.name, &self.bodies);
             !matches!(admission, Admission::Waits(_))
         });
-        self.goodput.complains() || self.is_refusing()
+        let disputed = planted::is(Bug::DisputeSuspects) && self.disputes.convicted(self.view, 1).next().is_some();
+        self.goodput.complains() || self.is_refusing() || disputed
     }
 
     /// Whether what the primary proposed next is never accepted in this view, and nothing else decided it either (`RB-8`).

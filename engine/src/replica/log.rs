@@ -13,6 +13,7 @@
 use super::bodies::{Bodies, BodyRef};
 use crate::limits::{PRE_PREPARED_MAX, REPLICAS_MAX};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::wire::agreement::BatchEntry;
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
@@ -42,11 +43,16 @@ impl Votes {
 
     /// Records a vote.
     pub fn record(&mut self, from: ReplicaId, digest: Digest) -> VoteOutcome {
+        let next = ReplicaId(self.from.count().min(REPLICAS_MAX - 1) as u8);
+        let from = if planted::is(Bug::VotesByMessage) { next } else { from };
         let held = &mut self.digests[usize::from(from.0)];
         if self.from.insert(from) {
             *held = digest;
             VoteOutcome::Counted
         } else if *held == digest {
+            if planted::is(Bug::DuplicateSpoilsVotes) {
+                self.digests.fill(Digest::ZERO);
+            }
             VoteOutcome::Repeated
         } else {
             VoteOutcome::Contradicts(*held)
@@ -63,7 +69,8 @@ impl Votes {
     }
 
     fn voters(&self, digest: &Digest) -> impl Iterator<Item = ReplicaId> {
-        self.from.iter().filter(|id| self.digests[usize::from(id.0)] == *digest)
+        let alike = |id: &ReplicaId| self.digests[usize::from(id.0)] == *digest;
+        self.from.iter().filter(move |id| alike(id) || planted::is(Bug::VotesWithoutDigest))
     }
 
     /// How many distinct replicas voted alike for something other than a digest: the largest such group.
@@ -338,7 +345,8 @@ impl Log {
 
     /// Whether agreement on a number may go on: `h < s ≤ h + L`.
     pub fn in_window(&self, sequence: SequenceNumber) -> bool {
-        sequence > self.stable && sequence.0 - self.stable.0 <= self.window
+        let window = self.window + u64::from(planted::is(Bug::WindowTooLong));
+        sequence > self.stable && sequence.0 - self.stable.0 <= window
     }
 
     /// The slot of a number in the window, or of one that is kept for others.

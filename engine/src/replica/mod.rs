@@ -48,6 +48,7 @@ pub use reject::{Reject, RejectCounters};
 use crate::authentication::{AuthenticatedPacket, RelayedPacket, Signatures};
 use crate::limits;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::wire::agreement::BatchEntry;
 use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use crate::wire::{Audience, Message};
@@ -307,7 +308,7 @@ impl Replica {
             recalled: Recalled::default(),
             recalling: false,
             unread_last: SequenceNumber(0),
-            recovery: config.forgot.then(Recovery::new),
+            recovery: (config.forgot && !planted::is(Bug::VotesWithoutMemory)).then(Recovery::new),
             forgotten: Forgotten::default(),
             synchroniser: Synchroniser::default(),
             goodput: Goodput::new(),

@@ -9,6 +9,7 @@ use super::{Now, Reject, Replica};
 use crate::journal::Record;
 use crate::limits::HELD_RETRY_NS;
 use crate::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
+use crate::planted::{self, Bug};
 use crate::wire::agreement::{BatchEntry, CommitClaim, PrePrepare, Vote, batch_digest};
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
@@ -29,7 +30,7 @@ impl Replica {
         if from != self.primary() || from == self.config.id {
             return Err(Reject::RoleWrong);
         }
-        if !self.log.in_window(sequence) {
+        if !self.log.in_window(sequence) && !planted::is(Bug::WindowUnchecked) {
             return Err(Reject::OutsideWindow);
         }
         if !self.is_batch_in_bounds(proposal.entries) {
@@ -183,7 +184,7 @@ impl Replica {
         vote: &Vote,
         output: &mut Output,
     ) -> Result<(), Reject> {
-        if vote.view() == self.view && from == self.primary() {
+        if vote.view() == self.view && from == self.primary() && !planted::is(Bug::PrimaryVotesTwice) {
             return Err(Reject::RoleWrong);
         }
         self.on_vote(now, from, vote, false, output)
@@ -235,16 +236,17 @@ impl Replica {
     /// Takes a number as far as its votes carry it: prepared, then committed (`NC-5`). The one place where votes are compared with quorums.
     pub(super) fn advance(&mut self, now: Now, sequence: SequenceNumber, output: &mut Output) {
         let quorum = self.config.quorum;
+        let short = usize::from(planted::is(Bug::QuorumShort));
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
         let Some(digest) = slot.proposal else { return };
-        if slot.stage == Stage::PrePrepared && slot.prepares.matching(&digest) >= quorum.prepares() {
+        if slot.stage == Stage::PrePrepared && slot.prepares.matching(&digest) >= quorum.prepares() - short {
             slot.stage = Stage::Prepared;
             slot.prepared = Some((self.view, digest));
             self.vote(now, sequence, digest, true, output);
             self.execute_committed(now, output);
         }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window advance");
-        if slot.stage == Stage::Prepared && slot.committing(&digest) >= quorum.strong() {
+        if slot.stage == Stage::Prepared && slot.committing(&digest) >= quorum.strong() - short {
             slot.stage = Stage::Committed;
             self.commit(now, sequence, digest, output);
         }

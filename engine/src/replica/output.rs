@@ -4,6 +4,7 @@ use super::bodies::BodyRef;
 use super::evidence::Evidence;
 use crate::journal::{Record, Trouble};
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::wire::Audience;
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
@@ -194,7 +195,7 @@ impl Output {
 
     /// Adds a message that bears a promise.
     pub(super) fn promise(&mut self, audience: Audience, append: impl FnOnce(&mut Vec<u8>)) {
-        self.add(audience, true, append);
+        self.add(audience, !planted::is(Bug::PromiseBeforeDurable), append);
     }
 
     fn add(&mut self, audience: Audience, promise: bool, append: impl FnOnce(&mut Vec<u8>)) {

@@ -7,6 +7,7 @@ use super::output::Output;
 use super::{Now, Replica};
 use crate::journal::Record;
 use crate::numbers::{Principal, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::replica::engine_pages::EnginePagesError;
 use crate::state::State;
 use crate::wire::Message;
@@ -169,7 +170,7 @@ impl Replica {
 
     /// A record of a view says that the replica was in it: what it entered before is older than the records that are kept.
     fn recall_view(&mut self, view: View) {
-        if view > self.view {
+        if view > self.view && !planted::is(Bug::ViewNotRestored) {
             self.leave_for(view);
         }
         self.active |= view == self.view;
@@ -178,6 +179,9 @@ impl Replica {
     /// The proposal of a number in the present view; a backup has accepted it when its prepare is there too.
     pub(super) fn recall_proposal(&mut self, sequence: SequenceNumber, digest: Digest) {
         let (view, primary, carried) = (self.view, self.is_primary(), sequence <= self.carried_last);
+        if primary && planted::is(Bug::ProposalsNotRestored) {
+            return;
+        }
         let slot = self.log.slot_mut(sequence).expect("only numbers of the window are recalled");
         slot.proposal = Some(digest);
         slot.carried = carried;

@@ -9,6 +9,7 @@ use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
 use crate::limits::{FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS};
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
+use crate::planted::{self, Bug};
 use crate::wire::Message;
 use crate::wire::agreement::{Batch, CommitClaim, Vote, append_pre_prepare, batch_digest};
 use crate::wire::parts::{FetchParts, RequestPart};
@@ -184,7 +185,7 @@ impl Replica {
     pub(super) fn fetch_missing(&mut self, now: Now, output: &mut Output) {
         let replicas = self.config.quorum.replicas() as u32;
         let primary = u32::from(self.primary().0);
-        for (sequence, digest) in &self.incomplete {
+        for (sequence, digest) in self.incomplete.iter().filter(|_| !planted::is(Bug::BodiesNotFetched)) {
             let slot = self.log.slot_mut(*sequence).expect("what is incomplete is in the window");
             let batch = slot.batch_mut(digest).expect("what is incomplete is named");
             if batch.fetch_at_ns > now.monotonic_ns {

@@ -13,6 +13,8 @@
 pub mod adversary;
 pub mod checks;
 pub mod marks;
+#[cfg(feature = "planted-bugs")]
+pub mod matrix;
 pub mod scenario;
 pub mod swarm;
 pub mod world;

@@ -23,6 +23,7 @@
 
 use super::{Bodies, CachedReply, Clients};
 use crate::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
+use crate::planted::{self, Bug};
 use crate::replica::engine_pages::{self, EngineHeader, EnginePagesError, TABLE_PAGE};
 use crate::state::{ENGINE_PAGES, PAGE_BYTES, State};
 use logothete_crypto::Digest;
@@ -163,7 +164,7 @@ impl Clients {
             if written != fields {
                 state.write(shape.client_offset(client), fields.as_bytes());
             }
-            for (place, reply) in own.replies.iter().enumerate() {
+            for (place, reply) in own.replies.iter().enumerate().filter(|_| !planted::is(Bug::RepliesNotInState)) {
                 let (offset, fields) = (shape.reply_offset(client, place), ReplyLayout::of(reply));
                 let written: ReplyLayout = read(state, offset);
                 // A later incarnation has the same numbers, but in other sequence numbers.
@@ -189,6 +190,9 @@ impl Clients {
         }
         for (client, own) in self.states.iter_mut().enumerate() {
             let fields: ClientLayout = read(state, shape.client_offset(client));
+            if planted::is(Bug::ClientsKept) && own.last.0 > fields.last.get() {
+                continue;
+            }
             (own.incarnation, own.last) = (Incarnation(fields.incarnation.get()), RequestNumber(fields.last.get()));
             if own.incarnation > Incarnation(0) {
                 for (place, reply) in own.replies.iter_mut().enumerate() {

@@ -5,6 +5,7 @@
 //! inventing what prepared.
 
 use crate::numbers::{SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::replica::Quorum;
 use crate::wire::agreement::Vote;
 use crate::wire::view_change::{ViewChange, null_batch};
@@ -74,6 +75,9 @@ fn decide_number(set: &[ViewChange<'_>], quorum: Quorum, sequence: SequenceNumbe
     };
     let qualified =
         set.iter().filter_map(prepared).filter(|(view, digest)| undisputed(*view, *digest) && vouched(*view, *digest));
+    if planted::is(Bug::ClaimsDiscarded) && set.iter().filter_map(prepared).any(|(view, of)| !vouched(view, of)) {
+        return Some(None);
+    }
     // All must choose alike: a batch before null, then the highest view, then the smallest digest.
     let order = |(view, digest): &(View, Digest)| (*digest != null_batch(), *view, std::cmp::Reverse(*digest));
     if let Some((_, digest)) = qualified.max_by_key(order) {

@@ -1,8 +1,9 @@
 //! The new view: its primary decides, the others decide again and compare (`protocol.md VC-5`, `VC-6`), and all enter it (`VC-7`).
 
-use super::{Claimed, Statement, decision};
+use super::{Claimed, Selection, Statement, decision};
 use crate::journal::Record;
 use crate::numbers::{Principal, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::replica::output::{Event, Output};
 use crate::replica::{Now, Reject, Replica};
 use crate::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange, null_batch};
@@ -15,14 +16,15 @@ impl Replica {
         // f+1 replicas want higher views, so a correct one does: the smallest of those is wanted here as well.
         let mut above: Vec<View> = self.view_changes.latest.iter().flatten().map(|held| held.view).collect();
         above.retain(|view| *view > self.view);
-        if above.len() >= quorum.weak() {
+        if above.len() >= if planted::is(Bug::ViewChangeOfOne) { 1 } else { quorum.weak() } {
             let smallest = above.into_iter().min().expect("there are some");
             self.start_view_change(now, smallest, output);
             return;
         }
         if !self.active {
             let wanting = self.view_changes.latest.iter().flatten().filter(|held| held.view >= self.view).count();
-            if wanting >= quorum.strong() && !self.is_new_view_found() {
+            let enough = wanting >= quorum.strong() || planted::is(Bug::TimeoutEarly);
+            if enough && !self.is_new_view_found() {
                 self.synchroniser.on_view_wanted(now.monotonic_ns);
             }
             self.decide_new_view(now, output);
@@ -112,6 +114,8 @@ impl Replica {
         let set: Vec<ViewChange<'_>> = held.iter().map(Statement::view_change).collect();
         let of_view = set.iter().all(|view_change| view_change.view == content.view);
         let decided = decision::decide(&set, self.config.quorum, self.log.window()).filter(|_| of_view);
+        let claims = || Selection { checkpoint: content.checkpoint, batches: content.selection.to_vec() };
+        let decided = if planted::is(Bug::NewViewUnchecked) { Some(claims()) } else { decided };
         self.view_changes.claimed[usize::from(claimed.replica.0)] = None;
         match decided {
             Some(selection) if selection.checkpoint == content.checkpoint && selection.batches == content.selection => {

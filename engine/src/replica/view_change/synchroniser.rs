@@ -9,6 +9,7 @@ use crate::limits::{
     DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
     TIMEOUT_VIEW_MAX_NS,
 };
+use crate::planted::{self, Bug};
 
 /// How many times the largest silence that turned out harmless is borne.
 const SILENCE_FACTOR: u64 = 3;
@@ -148,7 +149,7 @@ impl Synchroniser {
         let late = self.new_view_due_ns.is_some_and(|due| due <= now_ns);
         if late {
             self.new_view_due_ns = None;
-            self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+            self.double();
         }
         late
     }
@@ -158,7 +159,7 @@ impl Synchroniser {
         self.on_view_left();
         self.heard_ns = now_ns;
         // Until something of the new primary is executed, the next change waits longer.
-        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+        self.double();
     }
 
     fn silence_max_ns(&self) -> u64 {
@@ -169,8 +170,14 @@ impl Synchroniser {
         self.doubled((self.latency.figure() * LATENCY_FACTOR).clamp(LATENCY_MIN_NS, LATENCY_MAX_NS))
     }
 
+    fn double(&mut self) {
+        let most = if planted::is(Bug::TimeoutUnbounded) { 32 } else { DOUBLINGS_MAX };
+        self.doublings = (self.doublings + u32::from(!planted::is(Bug::TimeoutConstant))).min(most);
+    }
+
     fn doubled(&self, timeout_ns: u64) -> u64 {
-        (timeout_ns << self.doublings).min(TIMEOUT_VIEW_MAX_NS)
+        let most = if planted::is(Bug::TimeoutUnbounded) { u64::MAX } else { TIMEOUT_VIEW_MAX_NS };
+        (timeout_ns << self.doublings).min(most)
     }
 }
 

@@ -12,6 +12,7 @@ use logothete_engine::journal::Record as JournalRecord;
 use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
 use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
+use logothete_engine::planted::{self, Bug};
 use logothete_engine::replica::bodies::PartShape;
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
@@ -227,7 +228,11 @@ impl ReplicaHost {
     pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, random: &mut Random) {
         self.disk.set_time(monotonic_ns);
         self.disk.crash();
-        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
+        let seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
+        let former = std::mem::replace(&mut self.seat, seat);
+        if planted::is(Bug::KeysSurviveRestart) {
+            self.seat.keep_keys_of(former);
+        }
         self.epoch = self.seat.epoch();
         self.recovers = !self.disk.remembers();
         let start = if self.recovers { Start::Forgot } else { Start::Resumed };
