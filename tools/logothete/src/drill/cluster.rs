@@ -40,12 +40,50 @@ struct Member {
     condition: Condition,
 }
 
+/// Whose place among the hosts it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where this replica runs.
+    Replica(usize),
+    /// Where driver 0 runs.
+    Driver,
+    /// From where the replicas are asked how they fare.
+    Operator,
+}
+
+/// Where the processes of a cluster run.
+pub trait Hosts {
+    /// The calling thread is at a place until this is dropped; the processes and sockets that it makes stay there.
+    type Inside;
+
+    /// Goes to a place.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    fn enter(&self, place: Place) -> Result<Self::Inside, Failure>;
+}
+
+/// Everything runs where this process does.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisHost;
+
+impl Hosts for ThisHost {
+    type Inside = ();
+
+    fn enter(&self, _: Place) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
 /// A cluster of child processes. Dropping it ends them first, and then removes its directory.
-pub struct DrillCluster {
+pub struct DrillCluster<H: Hosts = ThisHost> {
     /// The configuration that the processes run.
     pub cluster: Cluster,
-    // Before the directory, so that processes end before what they write to is gone.
+    // Before the hosts and the directory, so that processes end before where they run and what they write to is gone.
     children: Children,
+    /// Where they run.
+    pub hosts: H,
     directory: TempDir,
     members: Vec<Member>,
     driver: u32,
@@ -54,20 +92,41 @@ pub struct DrillCluster {
 }
 
 impl DrillCluster {
-    /// Makes a cluster in a temporary directory, starts its processes, and waits until all replicas hear each other.
+    /// Makes a cluster on this host, starts its processes, and waits until all replicas hear each other.
     ///
     /// # Errors
     ///
     /// When the plan is refused, or a process does not become ready.
     pub fn start(plan: &Plan, stop: &AtomicBool) -> Result<Self, Failure> {
+        let mut this = Self::create(plan, ThisHost)?;
+        this.start_all(stop)?;
+        this.await_each_other(stop)?;
+        Ok(this)
+    }
+}
+
+impl<H: Hosts> DrillCluster<H> {
+    /// Makes a cluster in a temporary directory; nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// When the plan is refused.
+    pub fn create(plan: &Plan, hosts: H) -> Result<Self, Failure> {
         let directory = temporary_directory()?;
         let cluster = create(directory.path(), plan, &mut os_entropy)?;
         let members = vec![Member { pid: 0, condition: Condition::Down }; cluster.replica_count()];
         let children = Children::new(Diagnostics::Keep);
-        let mut this = Self { cluster, children, directory, members, driver: 0, ending: Vec::new() };
-        this.start_all(stop)?;
-        wait_for_each_other(&this.config(), &this.cluster, stop)?;
-        Ok(this)
+        Ok(Self { cluster, children, hosts, directory, members, driver: 0, ending: Vec::new() })
+    }
+
+    /// Waits until all replicas hear each other; one that does not come to it is found by what is checked later.
+    ///
+    /// # Errors
+    ///
+    /// When the replicas cannot be asked.
+    pub fn await_each_other(&self, stop: &AtomicBool) -> Result<(), Failure> {
+        let _inside = self.hosts.enter(Place::Operator)?;
+        wait_for_each_other(&self.config(), &self.cluster, stop)
     }
 
     /// Starts every replica and the driver on what the directories hold.
@@ -78,11 +137,19 @@ impl DrillCluster {
     pub fn start_all(&mut self, stop: &AtomicBool) -> Result<(), Failure> {
         let config = self.config();
         for id in 0..self.members.len() {
+            let _inside = self.hosts.enter(Place::Replica(id))?;
             let pid = spawn_replica(&mut self.children, &config, id as u8, false, &Overrides::default())?;
             self.members[id] = Member { pid, condition: Condition::Running };
         }
-        self.driver = spawn_driver(&mut self.children, &config, &Overrides::default())?;
+        self.spawn_driver()?;
         self.await_ready(stop)
+    }
+
+    fn spawn_driver(&mut self) -> Result<(), Failure> {
+        let _inside = self.hosts.enter(Place::Driver)?;
+        let config = self.config();
+        self.driver = spawn_driver(&mut self.children, &config, &Overrides::default())?;
+        Ok(())
     }
 
     /// Its `cluster.toml`.
@@ -113,6 +180,7 @@ impl DrillCluster {
     ///
     /// When the host refuses a socket.
     pub fn ask(&self) -> Result<Vec<Option<ReplicaStatus>>, Failure> {
+        let _inside = self.hosts.enter(Place::Operator)?;
         ask_within(&self.config(), &self.cluster, ASK_WAIT)
     }
 
@@ -181,13 +249,30 @@ impl DrillCluster {
     ///
     /// When one does not end.
     pub fn cut_power(&mut self) -> Result<(), Failure> {
-        let pids: Vec<u32> = self.members.iter().map(|member| member.pid).chain([self.driver]).collect();
+        self.end_now(self.members.iter().map(|member| member.pid).chain([self.driver]).collect())?;
+        for member in &mut self.members {
+            member.condition = Condition::Down;
+        }
+        Ok(())
+    }
+
+    /// Kills every replica at the same instant, and waits until all are gone.
+    ///
+    /// # Errors
+    ///
+    /// When one does not end.
+    pub fn kill_replicas(&mut self) -> Result<(), Failure> {
+        self.end_now(self.members.iter().map(|member| member.pid).collect())?;
+        for member in &mut self.members {
+            member.condition = Condition::Down;
+        }
+        Ok(())
+    }
+
+    fn end_now(&mut self, pids: Vec<u32>) -> Result<(), Failure> {
         self.ending.extend(&pids);
         for pid in pids {
             self.children.signal_one(pid, Signal::KILL);
-        }
-        for member in &mut self.members {
-            member.condition = Condition::Down;
         }
         self.await_ends()
     }
@@ -209,8 +294,7 @@ impl DrillCluster {
     ///
     /// When it does not become ready.
     pub fn restart_driver(&mut self, stop: &AtomicBool) -> Result<(), Failure> {
-        let config = self.config();
-        self.driver = spawn_driver(&mut self.children, &config, &Overrides::default())?;
+        self.spawn_driver()?;
         self.await_ready(stop)
     }
 
@@ -224,6 +308,11 @@ impl DrillCluster {
         empty(&local.data_directory).map_err(|error| Failure::of_file("empty", &local.data_directory, &error))
     }
 
+    /// What the processes said last on standard error.
+    pub fn last_words(&self) -> String {
+        self.children.last_lines()
+    }
+
     /// Starts a replica that is down. `disk_lost`: it has nothing, and recovers from the others; so it does where no
     /// journal kept what it promised.
     ///
@@ -233,6 +322,7 @@ impl DrillCluster {
     pub fn restart(&mut self, id: usize, disk_lost: bool, stop: &AtomicBool) -> Result<(), Failure> {
         let rejoin = disk_lost || self.cluster.journal == Journal::Off;
         let config = self.config();
+        let _inside = self.hosts.enter(Place::Replica(id))?;
         let pid = spawn_replica(&mut self.children, &config, id as u8, rejoin, &Overrides::default())?;
         self.members[id] = Member { pid, condition: Condition::Running };
         self.await_ready(stop)
