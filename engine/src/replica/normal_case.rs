@@ -325,7 +325,9 @@ impl Replica {
         }
         let sequence = self.executed.next();
         let slot = self.log.slot(sequence)?;
-        let prepared = self.config.tentative && self.active && !self.recalling && slot.stage >= Stage::Prepared;
+        // Who forgot what it promised takes no part in what a tentative reply promises (`RC-2`).
+        let may_precede = self.config.tentative && self.active && !self.recalling && !self.is_silent();
+        let prepared = may_precede && slot.stage >= Stage::Prepared;
         // Nothing is executed on top of what may be undone.
         let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
         slot.batch(&digest).filter(|batch| batch.is_complete())?;

@@ -370,6 +370,27 @@ fn what_is_tentative_makes_the_primary_suspect() {
     assert!(held.tentative.is_none() && !held.standing().suspects);
 }
 
+/// `protocol.md RC-2`: to reply from what has only prepared is to promise that it prepared here.
+#[test]
+fn who_forgot_executes_nothing_tentatively() {
+    let forgot = ReplicaConfig { tentative: true, forgot: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (mut held, mut output) = (replica(forgot), Output::new());
+    let (sequence, batch) = (SequenceNumber(1), null_batch());
+    let null = PrePrepare { view: View(0), sequence, timestamp_ns: 0, entries: &[] };
+    held.on_pre_prepare(now(), ReplicaId(0), &null, &mut output).unwrap();
+    held.accept_in_order(now(), &mut output);
+    for from in [2, 3] {
+        held.on_prepare(now(), ReplicaId(from), &Vote::new(View(0), sequence, batch), &mut output).unwrap();
+    }
+    held.on_duty_end(now(), &mut output);
+    assert_eq!((held.executed, held.tentative), (SequenceNumber(0), None));
+    for from in [2, 3] {
+        held.on_commit_claim(now(), ReplicaId(from), &CommitClaim::new(sequence, batch), &mut output).unwrap();
+    }
+    held.on_duty_end(now(), &mut output);
+    assert_eq!((held.executed, held.tentative), (sequence, None));
+}
+
 /// A view change of replica 3, which holds nothing but the state from the beginning, signed in an epoch.
 fn view_change_of_3(epoch: u64, view: u64) -> Vec<u8> {
     let signer = ReplicaConfig { id: ReplicaId(3), ..config(DATAGRAM_BYTES_LOOPBACK) };

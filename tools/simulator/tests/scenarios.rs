@@ -2,6 +2,7 @@
 //!
 //! `REWRITE=1 cargo test -p logothete-simulator --test scenarios` writes the outputs in the files anew.
 
+use logothete_simulator::checks::panics::caught;
 use logothete_simulator::scenario::script;
 use logothete_simulator::swarm::chance;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,10 @@ fn chance_breaks_nothing() {
     };
     let tell = std::env::var_os("TELL").is_some();
     let failures: Vec<String> = seeds
-        .filter_map(|seed| chance::play(seed, tell).err().map(|failure| format!("seed {seed}: {failure}")))
+        .filter_map(|seed| {
+            let outcome = caught(&format!("seed {seed}"), || chance::play(seed, tell));
+            outcome.err().map(|failure| format!("seed {seed}: {failure}"))
+        })
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

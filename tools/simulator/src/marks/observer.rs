@@ -284,6 +284,16 @@ impl Observer {
         }
     }
 
+    /// A client was told of the log without its being ordered, or with.
+    pub fn on_read(&mut self, fast: bool) {
+        self.marks.hit(if fast { Mark::ReadFast } else { Mark::ReadOrdered });
+    }
+
+    /// A correct replica committed a batch that others claimed to have committed.
+    pub fn on_claimed(&mut self) {
+        self.marks.hit(Mark::CommittedOnClaims);
+    }
+
     /// How far a correct replica's last stable checkpoint is, after a duty cycle.
     pub fn on_stable(&mut self, by: ReplicaId, stable: u64) {
         let window = self.settings.window();

@@ -7,6 +7,7 @@ use crate::world::cluster::Cluster;
 use crate::world::hosts::{Waiting, now};
 use crate::world::network::Packet;
 use crate::world::witness::Appended;
+use logothete_crypto::{Digest, digest};
 use logothete_engine::authentication::Incoming;
 use logothete_engine::client::{Delivery, Follower};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaSet};
@@ -24,7 +25,7 @@ impl Cluster {
             return;
         }
         let (own, now) = (Principal::Client(host.id), now(self.now_ns, 0));
-        let mut accepted: Vec<(Appended, u64)> = Vec::new();
+        let mut accepted: Vec<(Appended, u64, Digest)> = Vec::new();
         let mut read: Vec<(u64, u64)> = Vec::new();
         for packet in packets {
             let authentic = match host.seat.verify(packet.from, &packet.bytes) {
@@ -38,13 +39,14 @@ impl Cluster {
                     continue;
                 }
             };
-            self.checks.on_arrived(own, authentic.sender(), authentic.body(), false);
+            self.checks.on_arrived(own, (authentic.sender(), packet.from), authentic.body());
             let outcome = host.client.on_packet(now, &authentic, |operations, results| {
+                let results_digest = digest(results);
                 let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
                 for (operation, result) in operations.iter().zip(results.iter()) {
                     let position = u64::from_le_bytes(result.try_into().expect("an append's result is a position"));
                     let (session, number, bytes) = (operation.session, operation.number, operation.bytes.to_vec());
-                    accepted.push((Appended { session, number, bytes }, position));
+                    accepted.push((Appended { session, number, bytes }, position, results_digest));
                 }
             });
             if let Err(fault) = outcome {
@@ -68,14 +70,14 @@ impl Cluster {
         }
         for (number, end) in read {
             let floor = host.reading.remove(&number).expect("it was asked");
-            self.checks.on_read(end, floor, true);
+            self.checks.on_read(host.id, number, end, (floor, true));
             host.accepted += 1;
             self.report.step(own, || format!("is told that the log has {end} entries"));
         }
-        for (operation, position) in accepted {
-            self.checks.on_accepted(&operation, position);
+        for (operation, position, results) in accepted {
+            self.checks.on_accepted(host.id, &operation, &position.to_le_bytes(), results);
             if let Some(floor) = host.reading.remove(&operation.number) {
-                self.checks.on_read(position, floor, false);
+                self.checks.on_read(host.id, operation.number, position, (floor, false));
             }
             host.accepted += 1;
             self.report.step(own, || format!("accepts {} at {position}", quote(&operation.bytes)));
@@ -147,6 +149,7 @@ impl Cluster {
         let mut request = Waiting::new();
         for bytes in operations {
             host.submitted += 1;
+            self.checks.on_asked(host.id, (u64::from(host.id.0), host.submitted), &bytes, false);
             request.push((host.submitted, bytes));
         }
         host.waiting.push_back(request);
@@ -158,6 +161,7 @@ impl Cluster {
         let host = &mut self.clients[client];
         host.submitted += 1;
         host.reading.insert(host.submitted, self.checks.acknowledged());
+        self.checks.on_asked(host.id, (u64::from(host.id.0), host.submitted), END, true);
         host.queries.ask(u64::from(host.id.0), host.submitted, END);
         self.turn(Principal::Client(ClientId(client as u16)), &[])
     }
@@ -165,6 +169,7 @@ impl Cluster {
     /// A client's process ends and another begins, with its clock off by so much.
     pub fn restart_client(&mut self, client: usize, skew_ns: i64) -> Result<(), String> {
         let host = &mut self.clients[client];
+        self.checks.on_client_restarted(host.id);
         host.restart(&self.settings, self.now_ns, skew_ns, &mut self.random);
         self.replicas.iter_mut().for_each(|replica| replica.seat.introduce(&mut host.seat));
         self.run_due()

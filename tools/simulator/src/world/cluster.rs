@@ -265,6 +265,7 @@ impl Cluster {
 
     /// One duty cycle of an agent.
     pub(crate) fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
+        self.checks.set_time(self.now_ns);
         match agent {
             Principal::Replica(id) => self.turn_replica(usize::from(id.0), packets),
             Principal::Client(id) => self.turn_client(usize::from(id.0), packets),
@@ -292,6 +293,9 @@ impl Cluster {
             fault.learn_copies(&departed.relays);
         }
         let facts = departed.take_report(own, self.settings.operator());
+        if !host.is_correct() {
+            self.checks.on_faulty(host.id);
+        }
         let mut events = Vec::new();
         host.orderer.take_events(&mut |event| events.push(event));
         if host.is_checked() {
@@ -301,6 +305,9 @@ impl Cluster {
                 self.words.learn(body, own);
                 self.checks.on_sent(ReplicaId(at as u8), *audience, body);
             }
+            departed.relays.iter().for_each(|(to, datagram)| {
+                self.checks.on_relay_sent(ReplicaId(at as u8), *to, datagram.len());
+            });
             self.checks.on_cycle_end(ReplicaId(at as u8));
             self.on_progress(at, &departed, &events);
             let report = facts.expect("the operator's question is answered in the cycle in which it is put");
@@ -343,14 +350,16 @@ impl Cluster {
         let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
         if host.is_checked() {
-            let (sender, relayed) = match &incoming {
-                Incoming::Packet(packet) => (packet.sender(), false),
-                Incoming::Relayed(relayed) => (relayed.client(), true),
-            };
-            self.checks.on_arrived(own, sender, packet.body(), relayed);
+            match &incoming {
+                Incoming::Packet(taken) => self.checks.on_arrived(own, (taken.sender(), packet.from), taken.body()),
+                Incoming::Relayed(relayed) => self.checks.on_relay_arrived(own, relayed.client(), packet.body()),
+            }
         }
         if correct {
             let after = *host.orderer.replica().rejects();
+            if let Incoming::Packet(taken) = &incoming {
+                self.checks.on_taken(host.id, packet.from, taken.body(), (&before, &after));
+            }
             self.say_rejects(own, packet, &before, &after);
         }
     }
@@ -394,7 +403,7 @@ impl Cluster {
         let record = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
         self.checks.on_executed(host.id, (executed, stable), &record, batch_of);
-        self.checks.on_bounds(host.id, executed, stable);
+        self.checks.on_standing(host.id, (executed, stable), replica.requests_held_bytes());
         for sequence in executed + 1..=stable + self.settings.window() {
             if batch_of(sequence).is_some() && host.committed.insert(sequence) {
                 steps.push(format!("committed s{sequence}, which waits for s{}", executed + 1));
@@ -488,7 +497,10 @@ impl Cluster {
     /// Sends a body that the script made, with a principal's own keys.
     pub fn send_scripted(&mut self, from: Principal, audience: Audience, body: &[u8], spoilt: &[Principal]) {
         let seat = match from {
-            Principal::Replica(id) => &mut self.replicas[usize::from(id.0)].seat,
+            Principal::Replica(id) => {
+                self.checks.on_faulty(id);
+                &mut self.replicas[usize::from(id.0)].seat
+            }
             Principal::Client(id) => &mut self.clients[usize::from(id.0)].seat,
         };
         let mut datagram = seat.seal(audience, body, 1);

@@ -3,7 +3,7 @@
 //! [`cluster`] is the virtual time in which the [`hosts`] take turns (`clients` has the clients', `restarts` what ends and begins again, [`disk`] what is
 //! left then); [`network`] is what is in flight between them, [`seat`] the keys that each has, [`witness`] what its service was asked to do.
 
-mod clients;
+pub(crate) mod clients;
 pub mod cluster;
 pub mod disk;
 pub mod hosts;

@@ -22,7 +22,10 @@ impl Cluster {
         host.keep_question(&mut self.operator, self.settings.operator());
         let recalled = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let (id, executed, recovers) = (host.id, host.executed, host.recovers);
-        self.checks.on_restarted(id, recovers, executed, &recalled);
+        let checkpoint = if recovers { None } else { host.disk.read().0 };
+        let checkpoint = checkpoint.map_or(0, |(sequence, _)| sequence.0);
+        let standing = (host.orderer.replica().view().0, executed);
+        self.checks.on_restarted(id, recovers, standing, checkpoint, &recalled);
         let text = match recovers {
             true => "begins again, and remembers nothing".to_owned(),
             false => format!("begins again, executed s{executed}, stable s{}", host.stable),

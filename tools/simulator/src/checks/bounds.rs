@@ -1,0 +1,156 @@
+//! C7, bounds: proposals and votes stay in the window, what is proposed in the pipeline, the log near its checkpoint, the bodies in their store, and what
+//! a faulty peer makes a correct replica send is bounded by what it sends itself, and by time.
+
+use super::violations::{Checker, Violations};
+use super::vote::{Round, Vote};
+use crate::world::hosts::Settings;
+use logothete_engine::numbers::ReplicaId;
+use std::collections::BTreeMap;
+
+/// Answers to status, fetch and recovery query have at most so many times the bytes of what a faulty peer sent (RELIABILITY.md section 6, item 13), …
+const AMPLIFICATION_MAX: u64 = 4;
+
+/// … beside what it may be sent in any case in a second: `protocol.md RB-9` answers who lacks something although it sends little.
+const ANSWERS_FREE_BYTES: u64 = 1 << 20;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What passed between a correct replica and a peer since a moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Exchange {
+    since_ns: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+/// What is compared with the bounds.
+#[derive(Debug)]
+pub struct Bounds {
+    settings: Settings,
+    /// Of each: what it said and was not compared yet.
+    said: Vec<Vec<Vote>>,
+    /// By correct replica and peer.
+    exchanges: BTreeMap<(ReplicaId, ReplicaId), Exchange>,
+}
+
+impl Bounds {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, said: vec![Vec::new(); settings.replicas], exchanges: BTreeMap::new() }
+    }
+
+    /// A correct replica says something for the first time in its present life.
+    pub fn on_vote(&mut self, by: ReplicaId, vote: Vote) {
+        self.said[usize::from(by.0)].push(vote);
+    }
+
+    /// A duty cycle is over: so much is executed and stable, and bodies take so many bytes. The bounds only rise, so that what was said in the
+    /// cycle is within those at its end.
+    pub fn on_cycle_end(
+        &mut self,
+        by: ReplicaId,
+        (executed, stable): (u64, u64),
+        bodies: usize,
+        violations: &mut Violations,
+    ) {
+        let (window, depth) = (self.settings.window(), self.settings.pipeline_depth);
+        let said = std::mem::take(&mut self.said[usize::from(by.0)]);
+        if let Some(vote) = said.iter().find(|vote| vote.ballot.sequence > stable + window) {
+            let text = format!("{by} sent a {}, beyond the window above s{stable}", vote.ballot);
+            violations.add(Checker::Bounds, text);
+        }
+        let proposals = said.iter().map(|vote| vote.ballot).filter(|ballot| ballot.round == Round::Proposal);
+        if let Some(ballot) = proposals.max().filter(|ballot| ballot.sequence > executed + depth) {
+            let text = format!("{by} sent a {ballot} with s{executed} executed: more than {depth} in flight");
+            violations.add(Checker::Bounds, text);
+        }
+        if executed.saturating_sub(stable) > window || !stable.is_multiple_of(self.settings.checkpoint_interval) {
+            let text = format!("{by} has executed s{executed} with a stable checkpoint at s{stable}");
+            violations.add(Checker::Bounds, text);
+        }
+        if bodies > self.settings.bodies_bytes_max() {
+            violations.add(Checker::Bounds, format!("{by} holds {bodies} bytes of requests"));
+        }
+    }
+
+    fn exchange(&mut self, of: ReplicaId, with: ReplicaId, now_ns: u64) -> &mut Exchange {
+        let exchange = self.exchanges.entry((of, with)).or_default();
+        if now_ns - exchange.since_ns >= SECOND_NS {
+            *exchange = Exchange { since_ns: now_ns, ..Exchange::default() };
+        }
+        exchange
+    }
+
+    /// A packet of a peer reached a correct replica.
+    pub fn on_received(&mut self, at: ReplicaId, from: ReplicaId, bytes: usize, now_ns: u64) {
+        self.exchange(at, from, now_ns).received_bytes += bytes as u64;
+    }
+
+    /// A correct replica answers one peer alone with so many bytes.
+    pub fn on_answered(
+        &mut self,
+        by: ReplicaId,
+        (to, is_faulty): (ReplicaId, bool),
+        bytes: usize,
+        now_ns: u64,
+        violations: &mut Violations,
+    ) {
+        let exchange = self.exchange(by, to, now_ns);
+        exchange.sent_bytes += bytes as u64;
+        let Exchange { sent_bytes, received_bytes, .. } = *exchange;
+        if is_faulty && sent_bytes > AMPLIFICATION_MAX * received_bytes + ANSWERS_FREE_BYTES {
+            // Told once, not for each packet.
+            exchange.sent_bytes = 0;
+            let text = format!("{by} answered {received_bytes} bytes of {to} with {sent_bytes} within a second");
+            violations.add(Checker::Bounds, text);
+        }
+    }
+
+    pub fn on_restarted(&mut self, by: ReplicaId) {
+        self.said[usize::from(by.0)].clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_crypto::Digest;
+
+    const BY: ReplicaId = ReplicaId(1);
+
+    fn cycle(said: &[Vote], executed: u64, stable: u64, bodies: usize) -> usize {
+        let settings = Settings { checkpoint_interval: 8, pipeline_depth: 4, ..Settings::default() };
+        let (mut bounds, mut violations) = (Bounds::new(settings), Violations::default());
+        said.iter().for_each(|vote| bounds.on_vote(BY, *vote));
+        bounds.on_cycle_end(BY, (executed, stable), bodies, &mut violations);
+        bounds.on_cycle_end(BY, (stable, stable), 0, &mut violations);
+        violations.checkers().len()
+    }
+
+    #[test]
+    fn everything_said_is_within_window_and_pipeline() {
+        let vote = |round, sequence| Vote::new(round, 0, sequence, Digest::ZERO);
+        assert_eq!(cycle(&[vote(Round::Prepare, 24), vote(Round::Proposal, 14)], 10, 8, 1000), 0);
+        assert_eq!(cycle(&[vote(Round::Prepare, 25)], 10, 8, 0), 1);
+        assert_eq!(cycle(&[vote(Round::Proposal, 15), vote(Round::Proposal, 14)], 10, 8, 0), 1);
+        assert_eq!(cycle(&[], 25, 8, 0), 1, "the log is too long");
+        assert_eq!(cycle(&[], 10, 9, 0), 2, "no checkpoint is there");
+        assert_eq!(cycle(&[], 10, 8, 1 << 30), 1, "bodies without end");
+    }
+
+    #[test]
+    fn who_sends_little_is_sent_little() {
+        let answered = |received: usize, sent: usize, is_faulty, times: u64| {
+            let (mut bounds, mut violations) = (Bounds::new(Settings::default()), Violations::default());
+            bounds.on_received(BY, ReplicaId(2), received, 0);
+            for at in 0..times {
+                bounds.on_answered(BY, (ReplicaId(2), is_faulty), sent, at * SECOND_NS / 4, &mut violations);
+            }
+            violations.checkers().len()
+        };
+        assert_eq!(answered(100, 1 << 18, true, 4), 0);
+        assert_eq!(answered(100, 1 << 19, true, 4), 1);
+        assert_eq!(answered(1 << 20, 1 << 19, true, 4), 0, "it sent as much itself");
+        assert_eq!(answered(100, 1 << 19, false, 4), 0, "who is correct lacks it");
+        assert_eq!(answered(100, 1 << 18, true, 400), 0, "not within a second");
+    }
+}

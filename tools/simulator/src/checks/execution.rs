@@ -1,0 +1,105 @@
+//! Which of what a replica's service executed stands for good. What was executed tentatively may be undone; what came before pages were replaced was undone, or is
+//! part of the state that was fetched, whose digest is compared with the others'.
+
+use crate::world::witness::{Executed, Happened};
+use logothete_engine::numbers::ReplicaId;
+
+/// What of it stands after a duty cycle.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// What was executed for good, of the numbers `from..=upto`, in its order.
+    pub executed: Vec<Executed>,
+    pub from: u64,
+    pub upto: u64,
+}
+
+/// What each replica executed and may undo.
+#[derive(Debug)]
+pub struct Execution {
+    tentative: Vec<Vec<Executed>>,
+    /// Whether batches are executed before they commit at all.
+    allowed: bool,
+}
+
+impl Execution {
+    pub fn new(replicas: usize, allowed: bool) -> Self {
+        Self { tentative: vec![Vec::new(); replicas], allowed }
+    }
+
+    /// What happened in a duty cycle of a correct replica, which had executed up to `before` for good. It has executed up to `upto`, which is
+    /// `uncommitted` if it cannot say which batch committed there, and not in its stable checkpoint.
+    pub fn on_happened(
+        &mut self,
+        by: ReplicaId,
+        happened: &Happened,
+        before: u64,
+        (upto, uncommitted): (u64, bool),
+    ) -> Settled {
+        let tentative = &mut self.tentative[usize::from(by.0)];
+        let all = match happened.restored {
+            Some(at) => happened.executed[at..].to_vec(),
+            None => [&std::mem::take(tentative)[..], &happened.executed].concat(),
+        };
+        let begins = all.iter().map(|request| request.sequence).min();
+        // What was fetched need not have committed here.
+        let new = match happened.restored {
+            Some(_) => begins.is_some_and(|begins| begins <= upto),
+            None => upto > before,
+        };
+        // One batch may be ahead of what committed.
+        let upto = if self.allowed && new && uncommitted { upto - 1 } else { upto };
+        let from = match happened.restored {
+            Some(_) => begins.map_or(upto + 1, |begins| begins.min(upto + 1)),
+            None => before + 1,
+        };
+        let (executed, ahead) = all.into_iter().partition(|request| request.sequence <= upto);
+        *tentative = ahead;
+        Settled { executed, from, upto }
+    }
+
+    pub fn on_restarted(&mut self, by: ReplicaId) {
+        self.tentative[usize::from(by.0)].clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_crypto::Digest;
+
+    const BY: ReplicaId = ReplicaId(1);
+
+    fn happened(sequences: &[u64], restored: Option<usize>) -> Happened {
+        let request = |sequence: &u64| Executed {
+            sequence: *sequence,
+            timestamp_ns: 1,
+            client: 0,
+            digest: Digest::ZERO,
+            operations: Vec::new(),
+        };
+        Happened { executed: sequences.iter().map(request).collect(), restored }
+    }
+
+    fn numbers(settled: &Settled) -> (Vec<u64>, u64, u64) {
+        (settled.executed.iter().map(|request| request.sequence).collect(), settled.from, settled.upto)
+    }
+
+    #[test]
+    fn what_is_tentative_counts_when_it_has_committed() {
+        let mut execution = Execution::new(4, true);
+        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[1, 2], None), 0, (2, true))), (vec![1], 1, 1));
+        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[], None), 1, (2, false))), (vec![2], 2, 2));
+        let mut strict = Execution::new(4, false);
+        assert_eq!(numbers(&strict.on_happened(BY, &happened(&[1, 2], None), 0, (2, true))), (vec![1, 2], 1, 2));
+    }
+
+    #[test]
+    fn what_was_undone_is_apart() {
+        let mut execution = Execution::new(4, true);
+        execution.on_happened(BY, &happened(&[9], None), 8, (9, true));
+        let settled = execution.on_happened(BY, &happened(&[9, 9, 10], Some(1)), 8, (10, false));
+        assert_eq!(numbers(&settled), (vec![9, 10], 9, 10));
+        // A state that was fetched is there without having been executed.
+        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[], Some(0)), 10, (16, false))), (vec![], 17, 16));
+    }
+}

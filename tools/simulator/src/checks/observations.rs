@@ -1,0 +1,394 @@
+//! What is seen of packets, disks and replicas, handed to the checkers that it concerns.
+
+use super::Checks;
+use super::durability::Promise;
+use super::violations::Checker;
+use super::vote::{Round, Vote};
+use crate::world::disk::Disk;
+use crate::world::witness::Happened;
+use logothete_crypto::Digest;
+use logothete_engine::authentication::Refused;
+use logothete_engine::journal::Record;
+use logothete_engine::numbers::{Principal, ReplicaId};
+use logothete_engine::replica::{Event, Reject, RejectCounters};
+use logothete_engine::wire::reply::Mode;
+use logothete_engine::wire::report::ReportReply;
+use logothete_engine::wire::view_change::Part;
+use logothete_engine::wire::{Audience, Message, Messages};
+
+/// Packets.
+impl Checks {
+    /// A packet of somebody's own leaves.
+    pub fn on_launched(&mut self, from: Principal, body: &[u8]) {
+        self.observer.on_launched(from, body);
+        let Principal::Client(client) = from else { return };
+        self.validity.on_requested(client, body);
+        for (message, _) in Messages::new(body, from).flatten() {
+            if let Message::Query(query) = message {
+                self.acceptance.on_query(client, query.nonce);
+            }
+        }
+    }
+
+    /// A packet is lost on its way.
+    pub fn on_lost(&mut self, body: &[u8], sender: Principal) {
+        self.observer.on_dropped(body, sender);
+    }
+
+    /// The verifier of a correct replica or of a client refused a packet.
+    pub fn on_refused(&mut self, body: &[u8], sender: Principal, reason: Refused) {
+        self.observer.on_dropped(body, sender);
+        self.observer.on_refused(reason);
+    }
+
+    /// The core of a correct replica rejected a message of a packet.
+    pub fn on_rejected(&mut self, body: &[u8], sender: Principal, reason: Reject) {
+        self.observer.on_dropped(body, sender);
+        self.observer.on_rejected(body, sender, reason);
+    }
+
+    /// A packet that verified reached a correct replica or a client, which takes it for one of `taken_for`; `sent_by` is who made it.
+    pub fn on_arrived(&mut self, at: Principal, (taken_for, sent_by): (Principal, Principal), body: &[u8]) {
+        self.observer.on_arrived(at, taken_for, body, false);
+        self.validity.on_taken(at, taken_for, sent_by, &mut self.violations);
+        let (Principal::Replica(at), Principal::Replica(from)) = (at, sent_by) else { return };
+        self.bounds.on_received(at, from, body.len(), self.now_ns);
+        for (message, _) in Messages::new(body, sent_by).flatten() {
+            if let Some(vote) = Vote::of(&message) {
+                self.received.on_vote(at, from, vote);
+            }
+            match message {
+                Message::CommitClaim(claim) => self.received.on_claim(at, from, claim.sequence().0, claim.digest),
+                Message::Checkpoint(vote) => self.counters.on_checkpoint(at, from, vote.sequence().0, vote.digest),
+                Message::Part(part) => self.on_part(&part),
+                _ => {}
+            }
+        }
+    }
+
+    /// A client's packet that another replica passed on reached a correct one.
+    pub fn on_relay_arrived(&mut self, at: Principal, client: Principal, body: &[u8]) {
+        self.observer.on_arrived(at, client, body, true);
+    }
+
+    /// A correct replica took a packet; its counters before and after.
+    pub fn on_taken(
+        &mut self,
+        at: ReplicaId,
+        from: Principal,
+        body: &[u8],
+        counters: (&RejectCounters, &RejectCounters),
+    ) {
+        self.counters.on_taken(at, from, body, counters, &mut self.violations);
+    }
+
+    fn on_part(&mut self, part: &Part<'_>) {
+        if !self.statements.take(part) {
+            return;
+        }
+        let seen = self.statements.get(&part.digest).expect("it was just completed");
+        let Some(content) = seen.new_view().filter(|content| self.views.is_primary(content)) else { return };
+        self.views.on_new_view(&content, part.digest);
+        let first = content.checkpoint.0.0 + 1;
+        for (sequence, digest) in (first..).zip(content.selection) {
+            self.received.on_carried(content.view.0, sequence, *digest);
+        }
+    }
+}
+
+/// What a correct replica says.
+impl Checks {
+    /// A correct replica sends a packet of its own.
+    pub fn on_sent(&mut self, by: ReplicaId, audience: Audience, body: &[u8]) {
+        for (message, bytes) in Messages::new(body, Principal::Replica(by)).flatten() {
+            if let Some(vote) = Vote::of(&message) {
+                self.on_vote(by, vote);
+            }
+            match &message {
+                Message::Part(part) => {
+                    self.on_part(part);
+                    if part.replica == by {
+                        self.on_statement(by, part);
+                    }
+                }
+                Message::CommitClaim(claim) => {
+                    let (sequence, batch) = (claim.sequence().0, claim.digest);
+                    self.contradictions.on_claim(by, sequence, batch, &mut self.violations);
+                    self.on_committed(by, sequence, batch);
+                }
+                Message::Checkpoint(vote) => self.on_checkpoint(by, vote.sequence().0, vote.digest),
+                Message::Status(status) => {
+                    let standing = status.standing();
+                    self.views.on_standing(by, standing.view.0, standing.suspects);
+                }
+                Message::Reply(reply) => {
+                    let (sequence, committed) = (reply.sequence.0, reply.mode == Mode::Committed);
+                    self.certificates.on_replied(by, sequence, committed);
+                    if !committed {
+                        self.durability.on_tentative_reply(by, sequence, &mut self.violations);
+                    }
+                }
+                Message::RecoveryAnswer(answer) => {
+                    let Audience::Replicas(to) = audience else { continue };
+                    for asker in to.iter() {
+                        let promise = Promise::EpochAcknowledged(asker, answer.epoch());
+                        self.durability.on_promised(by, &promise, &mut self.violations);
+                    }
+                }
+                _ => {}
+            }
+            match audience {
+                Audience::Client(client) => self.acceptance.on_sent(by, client, &message),
+                Audience::Replicas(to) if to.count() == 1 && is_answer(&message) => {
+                    let to = to.iter().next().expect("there is one");
+                    self.on_answered(by, to, bytes.len());
+                }
+                Audience::Replicas(_) => {}
+            }
+        }
+        self.observer.on_sent(by, audience, body, &self.statements);
+    }
+
+    /// A correct replica hands on a client's packet.
+    pub fn on_relay_sent(&mut self, by: ReplicaId, to: ReplicaId, bytes: usize) {
+        self.on_answered(by, to, bytes);
+    }
+
+    fn on_answered(&mut self, by: ReplicaId, to: ReplicaId, bytes: usize) {
+        let (faulty, now_ns) = (self.faulty(to), self.now_ns);
+        self.bounds.on_answered(by, (to, faulty), bytes, now_ns, &mut self.violations);
+    }
+
+    fn on_vote(&mut self, by: ReplicaId, vote: Vote) {
+        self.durability.on_promised(by, &Promise::Vote(vote), &mut self.violations);
+        self.certificates.on_vote(by, vote);
+        self.received.on_vote(by, by, vote);
+        if vote.ballot.round == Round::Commit {
+            self.certificates.on_commit_sent(by, vote);
+        }
+        if self.contradictions.on_vote(by, vote, &mut self.violations) {
+            let proposal = Vote::new(Round::Proposal, vote.ballot.view, vote.ballot.sequence, vote.batch);
+            let kept = self.durability.holds(by, &Promise::Vote(proposal));
+            self.received.on_sent(by, vote, kept, &mut self.violations);
+            self.bounds.on_vote(by, vote);
+        }
+    }
+
+    fn on_checkpoint(&mut self, by: ReplicaId, sequence: u64, digest: Digest) {
+        self.contradictions.on_checkpoint(by, sequence, digest, &mut self.violations);
+        self.states.on_state(by, sequence, digest, &mut self.violations);
+        self.certificates.on_checkpoint(by, sequence, digest);
+        self.counters.on_own_checkpoint(by, sequence, digest);
+    }
+
+    fn on_statement(&mut self, by: ReplicaId, part: &Part<'_>) {
+        self.durability.on_promised(by, &Promise::Statement(part.digest), &mut self.violations);
+        let Some(seen) = self.statements.get(&part.digest) else { return };
+        let (violations, faulty) = (&mut self.violations, self.certificates.faulty());
+        if let Some(content) = seen.view_change() {
+            self.contradictions.on_view_change(by, &content, part.digest, violations);
+            self.certificates.on_view_change(by, &content);
+            self.views.on_view_change(by, content.view.0, part.digest);
+        }
+        if let Some(content) = seen.new_view() {
+            self.contradictions.on_new_view(by, &content, part.digest, violations);
+            self.certificates.on_new_view(by, &content);
+            if self.views.on_own_new_view(by, (&content, part.digest), &self.statements, faulty, violations) {
+                self.certificates.on_start(content.checkpoint.0.0, content.checkpoint.1);
+            }
+        }
+    }
+
+    fn on_committed(&mut self, by: ReplicaId, sequence: u64, batch: Digest) {
+        self.agreement.on_committed(by, sequence, batch, &mut self.violations);
+        self.certificates.on_committed(by, sequence, batch);
+    }
+}
+
+/// What becomes of a correct replica.
+impl Checks {
+    /// A replica is faulty now.
+    pub fn on_faulty(&mut self, id: ReplicaId) {
+        self.certificates.on_faulty(id);
+    }
+
+    /// A correct replica says that something happened.
+    pub fn on_event(&mut self, by: ReplicaId, event: &Event) {
+        self.observer.on_event(by, event);
+        match event {
+            Event::Recovered => self.durability.on_recovered(by),
+            Event::StateFetched(sequence) => self.certificates.on_fetched(by, sequence.0),
+            Event::ViewLeft { .. } | Event::ViewEntered(_) => self.view_events.push(*event),
+            Event::Diverged(sequence) => {
+                self.counters.on_alarm(by);
+                self.violations.add(Checker::State, format!("{by} says that it diverged at s{sequence}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// A correct replica's disk, as it is when its turn ends.
+    pub fn on_durable(&mut self, of: ReplicaId, disk: &Disk) {
+        for bytes in disk.durable_from(self.durability.records(of)) {
+            let (record, _) = Record::decode(&bytes).expect("what was written is read");
+            self.durability.on_record(of, &record);
+            self.monotonicity.on_record(of, &record);
+            match record {
+                // Its own vote counts for itself when it is durable, whether or not it has left.
+                Record::Prepare { view, sequence, digest } => {
+                    self.certificates.on_vote(of, Vote::new(Round::Prepare, view.0, sequence.0, digest));
+                }
+                Record::Commit { view, sequence, digest } => {
+                    self.certificates.on_vote(of, Vote::new(Round::Commit, view.0, sequence.0, digest));
+                }
+                Record::Committed { sequence, digest } => {
+                    self.received.on_decided(of, sequence.0, digest, &mut self.violations);
+                    self.on_committed(of, sequence.0, digest);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A correct replica's duty cycle is over, as far as it says anything: what it said in it binds it from now on.
+    pub fn on_cycle_end(&mut self, by: ReplicaId) {
+        self.contradictions.on_cycle_end(by);
+        // What a new view is made of leaves in the cycle in which it is entered.
+        let faulty = self.certificates.faulty();
+        for event in std::mem::take(&mut self.view_events) {
+            match event {
+                Event::ViewEntered(view) => {
+                    let starts = self.views.on_entered(by, view.0, &self.statements, faulty, &mut self.violations);
+                    starts.into_iter().for_each(|(sequence, digest)| self.certificates.on_start(sequence, digest));
+                }
+                _ => self.views.on_left(by, &self.statements, faulty, &mut self.violations),
+            }
+        }
+    }
+
+    /// What a correct replica's service executed since the last duty cycle, and which batch it committed at each number. What is below its
+    /// stable checkpoint may have committed without it.
+    pub fn on_executed(
+        &mut self,
+        by: ReplicaId,
+        (upto, stable): (u64, u64),
+        happened: &Happened,
+        batch_of: impl Fn(u64) -> Option<Digest>,
+    ) {
+        self.observer.on_executed(by, happened);
+        let uncommitted = upto > stable && batch_of(upto).is_none();
+        let before = self.monotonicity.executed(by);
+        let settled = self.execution.on_happened(by, happened, before, (upto, uncommitted));
+        self.monotonicity.on_executed(by, settled.upto, &mut self.violations);
+        for request in &happened.executed {
+            self.validity.on_executed(by, request, &mut self.violations);
+        }
+        let mut requests = settled.executed.into_iter().peekable();
+        for sequence in settled.from..=settled.upto {
+            match batch_of(sequence) {
+                Some(batch) => self.on_batch(by, sequence, batch),
+                None if sequence > stable => {
+                    let text = format!("{by} executed s{sequence}, which it has not committed");
+                    self.violations.add(Checker::Certificates, text);
+                }
+                None => {}
+            }
+            let mut of_number = Vec::new();
+            while let Some(request) = requests.next_if(|request| request.sequence == sequence) {
+                of_number.push(request);
+            }
+            if self.agreement.on_executed(by, sequence, of_number.clone(), &mut self.violations) {
+                for request in &of_number {
+                    let (name, correct) =
+                        (self.validity.name(&request.digest), self.validity.is_correct(request.client));
+                    self.once.on_ordered(by, request, (name, correct), &mut self.violations);
+                }
+            }
+        }
+        if let Some(request) = requests.next() {
+            let (from, upto) = (settled.from, settled.upto);
+            let text = format!("{by} executed {request:?} out of the order s{from}..s{upto}");
+            self.violations.add(Checker::Agreement, text);
+        }
+        self.look_again();
+    }
+
+    fn on_batch(&mut self, by: ReplicaId, sequence: u64, batch: Digest) {
+        if self.received.is_claimed(by, sequence, batch) {
+            self.observer.on_claimed();
+        }
+        self.received.on_committed(by, sequence, batch, &mut self.violations);
+        self.on_committed(by, sequence, batch);
+    }
+
+    /// How far a correct replica is after a duty cycle, and how many bytes of bodies it holds.
+    pub fn on_standing(&mut self, by: ReplicaId, (executed, stable): (u64, u64), bodies: usize) {
+        self.observer.on_stable(by, stable);
+        self.bounds.on_cycle_end(by, (executed, stable), bodies, &mut self.violations);
+        self.certificates.on_cycle_end(&mut self.violations);
+        self.counters.on_cycle_end(by, stable, &mut self.violations);
+    }
+
+    /// How a correct replica says that it fares, after a duty cycle.
+    pub fn on_report(&mut self, by: ReplicaId, report: &ReportReply) {
+        let (executed, stable) = (report.executed.get(), report.checkpoint_stable.get());
+        self.monotonicity.on_view(by, report.view.get(), &mut self.violations);
+        self.monotonicity.on_stable(by, (executed, stable), &mut self.violations);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.on_view(by, report.view.get(), &mut self.violations);
+        }
+        // What may be undone need not be what others have.
+        if executed == self.monotonicity.executed(by) {
+            self.states.on_state(by, executed, report.state_digest, &mut self.violations);
+            let operations = self.agreement.operations_after(executed);
+            self.states.on_log_end(by, executed, (report.log_end.get(), operations), &mut self.violations);
+        }
+        // What a new view starts from is known when it is heard of.
+        if !self.views.is_unheard(by) {
+            self.certificates.on_stable(by, stable, self.states.after(stable), &mut self.violations);
+        }
+    }
+
+    /// A correct replica's process ended and another began, in a view and with so much executed. What it executed while it read its journal
+    /// was executed before; where it forgot, only what it said still counts. `checkpoint` is its last durable one.
+    pub fn on_restarted(
+        &mut self,
+        by: ReplicaId,
+        forgot: bool,
+        (view, executed): (u64, u64),
+        checkpoint: u64,
+        recalled: &Happened,
+    ) {
+        self.observer.on_restarted(by, forgot);
+        let decided = self.received.decided(by);
+        let durable = (checkpoint, decided);
+        self.monotonicity.on_restarted(by, forgot, (view, executed), durable, &mut self.violations);
+        self.received.on_restarted(by, forgot);
+        self.contradictions.on_restarted(by, forgot);
+        self.durability.on_restarted(by, forgot);
+        self.certificates.on_restarted(by, forgot);
+        self.execution.on_restarted(by);
+        self.bounds.on_restarted(by);
+        self.counters.on_restarted(by);
+        self.views.on_restarted(by);
+        for request in recalled.executed.iter().filter(|request| !self.agreement.has(request)) {
+            let text = format!("{by} executed {request:?} of its journal, and nobody did before");
+            self.violations.add(Checker::Agreement, text);
+        }
+    }
+}
+
+/// Whether a message to one replica alone answers its status, fetch or query. What it is sent of a state it named piece by piece.
+fn is_answer(message: &Message<'_>) -> bool {
+    matches!(
+        message,
+        Message::Checkpoint(_)
+            | Message::CommitClaim(_)
+            | Message::PrePrepare(_)
+            | Message::Prepare(_)
+            | Message::Commit(_)
+            | Message::Part(_)
+            | Message::Batch(_)
+            | Message::RecoveryAnswer(_)
+    )
+}

@@ -1,0 +1,51 @@
+//! C2: equal states after equal numbers, client table and replies among them, since these are part of the state whose digest it is.
+
+use super::violations::{Checker, Violations};
+use logothete_crypto::Digest;
+use logothete_engine::numbers::ReplicaId;
+use std::collections::BTreeMap;
+
+/// The state after each number, as the first correct replica to say it had it.
+#[derive(Debug, Default)]
+pub struct States(BTreeMap<u64, (Digest, ReplicaId)>);
+
+impl States {
+    /// A correct replica votes on its state after a number, or reports it.
+    pub fn on_state(&mut self, by: ReplicaId, sequence: u64, digest: Digest, violations: &mut Violations) {
+        let (held, first) = *self.0.entry(sequence).or_insert((digest, by));
+        if held != digest {
+            violations.add(Checker::State, format!("{first} and {by} have different states after s{sequence}"));
+        }
+    }
+
+    /// How many entries a correct replica's log has after a number, and how many operations were executed up to it.
+    pub fn on_log_end(&self, by: ReplicaId, sequence: u64, (end, operations): (u64, u64), violations: &mut Violations) {
+        if end != operations {
+            violations.add(Checker::State, format!("{by} has {end} log entries after s{sequence}, not {operations}"));
+        }
+    }
+
+    /// The state after a number, where a correct replica told it.
+    pub fn after(&self, sequence: u64) -> Option<Digest> {
+        self.0.get(&sequence).map(|(digest, _)| *digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_after_one_number_are_equal() {
+        let (mut states, mut violations) = (States::default(), Violations::default());
+        states.on_state(ReplicaId(0), 8, Digest([1; 32]), &mut violations);
+        states.on_state(ReplicaId(1), 8, Digest([1; 32]), &mut violations);
+        states.on_state(ReplicaId(1), 16, Digest([2; 32]), &mut violations);
+        states.on_log_end(ReplicaId(1), 16, (5, 5), &mut violations);
+        assert_eq!(violations.take(), Ok(()));
+        assert_eq!((states.after(8), states.after(24)), (Some(Digest([1; 32])), None));
+        states.on_state(ReplicaId(0), 8, Digest([3; 32]), &mut violations);
+        states.on_log_end(ReplicaId(0), 16, (4, 5), &mut violations);
+        assert_eq!(violations.checkers(), [Checker::State; 2]);
+    }
+}
