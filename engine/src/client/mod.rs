@@ -4,9 +4,11 @@
 //! *Enters*: operations, authenticated packets, the time. *Never*: a socket or a session of an application; those are the driver's. Only
 //! what the operator asks ([`status`], [`rotation`]) opens a network of its own, for the length of one question.
 
+mod config;
 mod follower;
 mod full_results;
 mod operator;
+mod outstanding;
 mod queries;
 mod requests;
 mod result_parts;
@@ -15,7 +17,8 @@ mod round_trip;
 pub mod status;
 mod survey;
 
+pub use config::ClientConfig;
 pub use follower::{Delivery, Follower};
 pub use queries::{Finished, Queries};
-pub use requests::{Client, ClientConfig, ClientFault};
+pub use requests::{Client, ClientFault};
 pub use survey::Survey;

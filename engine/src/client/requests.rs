@@ -1,51 +1,20 @@
 //! Requests under way: numbered, sent to all replicas, sent again until enough of them say the same (`protocol.md CL-1` to `CL-6`, `CL-8`).
 
+use super::config::ClientConfig;
 use super::full_results::FullResults;
+use super::outstanding::{Outstanding, Vote};
 use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
 use crate::authentication::{AuthenticatedPacket, RequestSigner};
-use crate::limits::{
-    PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_BYTE_NS, RETRANSMIT_MAX_NS,
-    RETRANSMIT_MIN_NS,
-};
-use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
-use crate::planted::{self, Bug};
+use crate::limits::{PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_MIN_NS};
+use crate::numbers::{Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, View};
 use crate::replica::Now;
 use crate::wire::Message;
 use crate::wire::operation::Operations;
 use crate::wire::parts::{ReplyPart, RequestPart, ResultOf};
-use crate::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
+use crate::wire::reply::{Refusal, RefusalReason, Reply};
 use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, SIGNED_REQUEST_OVERHEAD_BYTES};
-use logothete_crypto::{Digest, digest};
-
-/// What is fixed at the start of a client.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientConfig {
-    /// Which client it is.
-    pub id: ClientId,
-    /// How many replicas there are.
-    pub replicas: usize,
-    /// `f+1` replicas, of which one is correct.
-    pub quorum_weak: usize,
-    /// `2f+1` replicas: any two such sets share a correct one.
-    pub quorum: usize,
-    /// Whether the service answers queries. Then a result needs a quorum, so that no later query can miss it (`protocol.md RD-3`).
-    pub reads: bool,
-    /// How many requests may be outstanding, `W`.
-    pub window: u64,
-    /// The first incarnation to try; greater than any before, if clocks are right.
-    pub incarnation: Incarnation,
-    /// The longest request message that travels in one packet.
-    pub request_packet_bytes_max: usize,
-    /// The bytes of a longer one that each part carries.
-    pub request_piece_bytes: usize,
-    /// The most bytes of longer ones that are under way.
-    pub large_bytes_max: usize,
-    /// The bytes of a result that each part carries, where it fits no packet.
-    pub reply_piece_bytes: usize,
-    /// The most bytes of the results of one request.
-    pub reply_bytes_max: usize,
-}
+use logothete_crypto::digest;
 
 /// Why a client cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,112 +22,6 @@ pub enum ClientFault {
     /// Another process uses the same identity, and opened a later incarnation.
     #[error("another process uses this client's key: stop it, or give this one a client of its own")]
     Superseded,
-}
-
-/// What one replica says of a request.
-#[derive(Clone, Copy, Debug)]
-struct Vote {
-    /// Which message was executed under the request's name.
-    request: Digest,
-    view: View,
-    sequence: SequenceNumber,
-    results: Digest,
-    mode: Mode,
-}
-
-impl Vote {
-    /// Whether the replica may put another in its place: what is tentative may be committed, or be executed anew in a later view.
-    fn yields_to(&self, later: &Vote) -> bool {
-        self.mode == Mode::Tentative && (later.mode == Mode::Committed || later.view > self.view)
-    }
-
-    fn agrees_with(&self, other: &Vote) -> bool {
-        (self.request, self.sequence, self.results) == (other.request, other.sequence, other.results)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Outstanding {
-    number: RequestNumber,
-    answered: bool,
-    message: Vec<u8>,
-    /// Of the message; taken when the first reply comes, so that sending waits for no digest.
-    digest: Option<Digest>,
-    /// Of the same request as it was before it had to be signed; it may have been executed all the same (`protocol.md DM-6`).
-    unsigned: Option<Digest>,
-    operations_at: usize,
-    /// Of a request in parts: the next to send, and how many there are; both 0 of any other.
-    part_next: usize,
-    parts: usize,
-    operation_count: usize,
-    sent_first_ns: u64,
-    resend_at_ns: u64,
-    tries: u32,
-    votes: [Option<Vote>; REPLICAS_MAX],
-    full: FullResults,
-    superseded: ReplicaSet,
-}
-
-impl Outstanding {
-    /// Finds out how many parts its message travels in; none is sent yet.
-    fn cut(&mut self, config: &ClientConfig) {
-        let large = self.message.len() > config.request_packet_bytes_max;
-        self.parts = if large { self.message.len().div_ceil(config.request_piece_bytes) } else { 0 };
-        self.part_next = 0;
-    }
-
-    /// How long replies are waited for: what is longer takes longer to travel.
-    fn patience_ns(&self, trips: &RoundTrip) -> u64 {
-        trips.timeout_ns(self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
-    }
-
-    /// Whether it is known what the results are, and they are on their way, as others are before them: then it is not sent again, for the longest
-    /// time that requests wait at all.
-    fn awaits_results(&self, now_ns: u64, heard_ns: u64, config: &ClientConfig) -> bool {
-        heard_ns + RETRANSMIT_MIN_NS > now_ns
-            && now_ns < self.sent_first_ns + RETRANSMIT_MAX_NS
-            && self.votes.iter().flatten().any(|vote| self.is_decided(vote, config))
-    }
-
-    /// Counts a reply, and returns the vote that its replica now has.
-    fn count(&mut self, from: ReplicaId, reply: &Reply<'_>) -> Option<Vote> {
-        let own = *self.digest.get_or_insert_with(|| digest(&self.message));
-        if reply.request != own && Some(reply.request) != self.unsigned {
-            return None;
-        }
-        let results = match reply.results {
-            Answer::Full(bytes) => self.full.digest_of(bytes),
-            Answer::Digest(digest) => *digest,
-        };
-        let request = reply.request;
-        let vote = Vote { request, view: reply.view, sequence: reply.sequence, results, mode: reply.mode };
-        let place = self.votes.get_mut(usize::from(from.0))?;
-        let counted = match place {
-            // A replica has one vote (`CL-6`), but may give in full what it gave as a digest.
-            Some(held) if !held.yields_to(&vote) => Some(*held).filter(|held| held.agrees_with(&vote)),
-            _ => Some(vote),
-        }?;
-        *place = Some(counted);
-        if let Answer::Full(bytes) = reply.results {
-            self.full.keep(from, results, bytes);
-        }
-        Some(counted)
-    }
-
-    /// Whether enough replicas say what a vote says (`protocol.md CL-6`).
-    fn is_decided(&self, vote: &Vote, config: &ClientConfig) -> bool {
-        let agreeing = || self.votes.iter().flatten().filter(|other| other.agrees_with(vote));
-        let committed = agreeing().filter(|other| other.mode == Mode::Committed).count();
-        if committed >= if config.reads { config.quorum } else { config.quorum_weak } {
-            return true;
-        }
-        // Tentative replies count only with those of the same view: only together do they show that the batch was prepared in it.
-        let tentative = || agreeing().filter(|other| other.mode == Mode::Tentative);
-        let same = |view, other: &Vote| other.view == view || planted::is(Bug::RepliesAcrossViews);
-        let of_view = |view| tentative().filter(|other| same(view, other)).count();
-        let quorum = if planted::is(Bug::TentativeWeak) { config.quorum_weak } else { config.quorum };
-        tentative().any(|other| committed + of_view(other.view) >= quorum)
-    }
 }
 
 /// The requests of one incarnation of a client.
@@ -620,5 +483,4 @@ fn append_request(
 }
 
 #[cfg(test)]
-#[path = "requests_tests.rs"]
 mod tests;

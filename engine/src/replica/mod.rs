@@ -14,6 +14,7 @@ mod blame;
 pub mod bodies;
 mod checkpoint;
 pub mod clients;
+mod config;
 mod demotion;
 mod disputes;
 pub mod engine_pages;
@@ -26,6 +27,7 @@ pub mod long_results;
 mod normal_case;
 pub mod output;
 mod peers;
+mod progress;
 mod promises;
 mod proposal;
 pub mod quorum;
@@ -39,9 +41,11 @@ mod signed_requests;
 mod view_change;
 
 pub use blame::RejectTable;
+pub use config::ReplicaConfig;
 pub use disputes::DisputeCounts;
 pub use evidence::Evidence;
 pub use output::{Action, Event, Output, ScheduledRequest};
+pub use progress::Progress;
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
 
@@ -50,10 +54,9 @@ use crate::limits;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::planted::{self, Bug};
 use crate::wire::agreement::BatchEntry;
-use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 use crate::wire::{Audience, Message};
 use assemblies::Assemblies;
-use bodies::{Bodies, BodyRef, PartShape};
+use bodies::{Bodies, BodyRef};
 use checkpoint::Checkpoints;
 use clients::Clients;
 use disputes::Disputes;
@@ -79,118 +82,6 @@ pub struct Now {
     pub monotonic_ns: u64,
     /// Nanoseconds since 1970; may jump. Batches are stamped with it.
     pub wall_ns: u64,
-}
-
-/// What is fixed at the start of a replica.
-#[derive(Clone, Copy, Debug)]
-pub struct ReplicaConfig {
-    /// The cluster's number, which packets name.
-    pub cluster_id: u64,
-    /// Which replica this is.
-    pub id: ReplicaId,
-    /// The cluster's quorums.
-    pub quorum: Quorum,
-    /// How many clients there are.
-    pub clients: usize,
-    /// A checkpoint every so many batches, `K`; the window is `L = 2K`.
-    pub checkpoint_interval: u64,
-    /// How many batches the primary has in flight.
-    pub pipeline_depth: u64,
-    /// The most requests of a batch.
-    pub batch_requests_max: usize,
-    /// The longest request message.
-    pub request_bytes_max: usize,
-    /// The longest request message that travels in one packet.
-    pub request_packet_bytes_max: usize,
-    /// How longer ones are cut.
-    pub parts: PartShape,
-    /// The most bytes of the results of one request.
-    pub reply_bytes_max: usize,
-    /// The most bytes of results that travel in one packet.
-    pub reply_packet_bytes_max: usize,
-    /// How many bytes of longer results each part carries.
-    pub reply_piece_bytes: usize,
-    /// How many requests a client may have outstanding, `W`.
-    pub client_window: u64,
-    /// How far a proposal's timestamp may be ahead of this replica's clock.
-    pub clock_bound_ns: u64,
-    /// The most bytes of request bodies held.
-    pub bodies_bytes_max: usize,
-    /// Whether what it promises is recorded in a journal, from the start.
-    pub keeps_journal: bool,
-    /// Whether the host makes a journal once it has recovered.
-    pub makes_journal: bool,
-    /// It has been here before and does not remember: it recovers first.
-    pub forgot: bool,
-    /// Whether a batch is executed when it has prepared, and undone should it not commit (`protocol.md EX-1`).
-    pub tentative: bool,
-    /// This replica's epoch, which what it signs names.
-    pub epoch: u64,
-    /// The bytes of a statement that one packet carries.
-    pub statement_piece_bytes: usize,
-}
-
-impl ReplicaConfig {
-    /// The window, `L = 2K`.
-    pub fn window(&self) -> u64 {
-        2 * self.checkpoint_interval
-    }
-
-    /// The primary of a view (`protocol.md NC-1`).
-    pub fn primary_of(&self, view: View) -> ReplicaId {
-        ReplicaId((view.0 % self.quorum.replicas() as u64) as u8)
-    }
-
-    /// The longest packet that carries a request.
-    pub fn packet_bytes_max(&self) -> usize {
-        HEADER_BYTES + self.request_packet_bytes_max + self.quorum.replicas() * ENTRY_BYTES
-    }
-
-    /// The most bytes of bodies for requests that wait (`protocol.md BP-3`).
-    pub fn waiting_bytes_max(&self) -> usize {
-        self.bodies_bytes_max.min(limits::BODIES_BYTES_MAX) / 2
-    }
-
-    /// The most bytes of request messages that a batch of several requests names: the bodies of the two windows that the log keeps take what
-    /// the store has beside those that wait, in slabs that may be twice as large as what they hold. A batch of one request may name one of any
-    /// size (`protocol.md BP-3`, `LR-3`).
-    pub fn batch_bytes_max(&self) -> usize {
-        self.waiting_bytes_max() / (2 * self.window() as usize) / 2
-    }
-
-    /// Whether one batch may name so many requests with so many bytes together.
-    pub fn is_batch_size(&self, requests: usize, bytes: usize) -> bool {
-        requests == 1 || bytes <= self.batch_bytes_max()
-    }
-}
-
-/// How a replica gets on, as it sees it itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Progress {
-    /// It executes what it knows of.
-    Normal = 0,
-    /// It knows of work and has executed nothing for [`limits::STALLED_NS`].
-    Stalled = 1,
-    /// What it lacks is no longer in the others' logs.
-    FellBehind = 2,
-    /// It left a view and has not entered the next one yet.
-    ViewChanging = 3,
-    /// It came back without memory, and promises nothing yet.
-    Recovering = 4,
-}
-
-impl Progress {
-    /// Of a report; what this build does not know is taken for no progress.
-    pub const fn from_code(code: u8) -> Self {
-        match code {
-            0 => Self::Normal,
-            2 => Self::FellBehind,
-            3 => Self::ViewChanging,
-            4 => Self::Recovering,
-            _ => Self::Stalled,
-        }
-    }
 }
 
 /// One replica.
@@ -535,27 +426,6 @@ impl Replica {
         let mut set = self.peers.live(now.monotonic_ns);
         set.insert(self.config.id);
         set
-    }
-
-    /// How the replica gets on.
-    pub fn progress(&self, now: Now) -> Progress {
-        let stuck = |since| now.monotonic_ns.saturating_sub(since) >= limits::STALLED_NS;
-        // One replica's word that there is more makes this one ask, but not despair.
-        let weak = self.config.quorum.weak();
-        let known = self.accepted > self.executed
-            || self.clients.work_waits(&self.bodies)
-            || self.peers.executed_of_weak_quorum(weak) > self.executed;
-        if self.is_silent() {
-            Progress::Recovering
-        } else if self.fell_behind {
-            Progress::FellBehind
-        } else if !self.active {
-            Progress::ViewChanging
-        } else if known && self.pulse.stuck_since_ns.is_some_and(stuck) {
-            Progress::Stalled
-        } else {
-            Progress::Normal
-        }
     }
 
     /// The request message of a scheduled request.

@@ -32,6 +32,11 @@ impl Pulse {
     /// A batch was executed.
     pub(super) fn progressed(&mut self) {
         self.stuck_since_ns = None;
+        self.restart();
+    }
+
+    /// What is lacking is of another kind from now on: statuses are as frequent as at first.
+    pub(super) fn restart(&mut self) {
         self.sent_while_stuck = 0;
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the replica that no scenario tells: numbers at their ends, and bounds that hold by arithmetic.
 
+use super::bodies::PartShape;
 use super::*;
 use crate::journal::Record;
 use crate::limits::{BODIES_BYTES_MAX, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX};

@@ -92,6 +92,10 @@ impl Replica {
         let statement = Statement::new(part.view, replica, bytes);
         self.view_changes.claimed[usize::from(replica.0)] = Some(Claimed { statement, relayed: Vec::new() });
         self.compare_new_views(now, output);
+        if self.view_changes.claimed[usize::from(replica.0)].is_some() {
+            // It names what is not here: statuses, which bring it (`VC-9`), may have become too rare for the time that a new view has.
+            self.pulse.restart();
+        }
         self.enter_view(now, output);
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::authentication::Signatures;
-use crate::limits::{RETRANSMIT_INITIAL_NS, RETRANSMIT_MIN_NS};
-use crate::numbers::View;
+use crate::limits::{RETRANSMIT_BYTE_NS, RETRANSMIT_INITIAL_NS, RETRANSMIT_MIN_NS};
+use crate::numbers::{ClientId, SequenceNumber, View};
 use crate::wire::operation::OperationsWriter;
-use logothete_crypto::Identity;
+use crate::wire::reply::{Answer, Mode};
+use logothete_crypto::{Digest, Identity};
 
 const INCARNATION: Incarnation = Incarnation(70);
 const WINDOW: u64 = 3;
