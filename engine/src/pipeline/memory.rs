@@ -93,6 +93,12 @@ impl Memory {
         }
     }
 
+    /// So many bytes of records of a former life came after its last checkpoint: they count towards the next, or a replica that is restarted often would
+    /// never write one, and read more at each start.
+    pub(super) fn count_recalled(&mut self, bytes: u64) {
+        self.bytes_since_checkpoint += bytes;
+    }
+
     /// Takes a record, encoded.
     pub(super) fn persist(&mut self, bytes: &[u8]) {
         self.records += 1;

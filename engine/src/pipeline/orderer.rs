@@ -50,6 +50,8 @@ pub struct Orderer {
     counters: OrdererCounters,
     /// Journal and checkpoints, where promises are kept.
     memory: Option<Memory>,
+    /// The bytes of the records of a former life that were read so far.
+    recalled_bytes: u64,
     /// How to make them once the replica has recovered.
     plan: Option<Box<MakeMemory>>,
     /// Held locked where there is nothing to remember.
@@ -81,6 +83,7 @@ impl Orderer {
             events: Vec::with_capacity(EVENTS_MAX),
             counters,
             memory: None,
+            recalled_bytes: 0,
             plan: None,
             _directory: None,
         }
@@ -130,6 +133,7 @@ impl Orderer {
 
     /// Takes a record of a former life. Nobody is told anything.
     pub fn recall(&mut self, now: Now, record: &Record<'_>, outbox: &mut Outbox) {
+        self.recalled_bytes += record.encoded_bytes() as u64;
         self.replica.recall(now, record, &mut self.output);
         loop {
             self.output.forget_messages();
@@ -145,7 +149,8 @@ impl Orderer {
     }
 
     /// All records were taken: the replica goes on, with this memory.
-    pub fn on_recalled(&mut self, now: Now, memory: Memory) {
+    pub fn on_recalled(&mut self, now: Now, mut memory: Memory) {
+        memory.count_recalled(self.recalled_bytes);
         self.memory = Some(memory);
         self.replica.on_recalled(now, &mut self.output);
     }

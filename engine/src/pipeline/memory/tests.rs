@@ -148,6 +148,16 @@ fn a_checkpoint_that_could_not_be_begun_is_tried_again_after_as_many_records() {
     assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
 }
 
+/// `protocol.md JR-6`: a replica that is restarted again and again reads no more at each start than after what a checkpoint is due.
+#[test]
+fn what_a_former_life_recorded_counts_towards_the_next_checkpoint() {
+    let mut bench = bench(JournalState::Writing);
+    bench.memory.count_recalled(CHECKPOINT_EVERY - 1);
+    assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)));
+    bench.persist(1);
+    assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
+}
+
 /// `protocol.md JR-6`: what is recorded with a checkpoint may be more than after what a checkpoint is due; it calls for none by itself.
 #[test]
 fn a_checkpoint_is_written_once() {
