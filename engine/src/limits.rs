@@ -420,7 +420,8 @@ pub const FAN_OUT: usize = 32;
 /// The most pages of a state: byte offsets stay far from the end of a `u64`, and the tree has at most 8 levels.
 pub const PAGES_MAX: u64 = 1 << 40;
 
-/// Free pages that a state keeps for its next writes, 16 MiB: what is written from one checkpoint to the next at some hundreds of MB/s.
+/// Free pages that a state keeps for its next writes, 16 MiB: what is written from one checkpoint to the next at some hundreds of MB/s. What is more, since
+/// a checkpoint is still written or fetched, is given back to the system.
 pub const PAGES_FREE_MAX: usize = 4096;
 
 /// The most bytes of state that a replica asks one source for before it has the answers: what all sources send at once fits a socket's

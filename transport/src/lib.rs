@@ -9,6 +9,7 @@
 //! - [`pool`]: frames of one fixed size in one mapping, allocated at start, handed on by handle.
 //! - [`datagram`]: sending and receiving datagrams in batches, over io_uring or over `recvmmsg`/`sendmmsg`.
 //! - [`multicast`]: joining groups, and finding out by trying whether a host delivers them.
+//! - [`pages`]: memory for pages that come and go, given back to the system when it is more than is kept ready.
 //! - [`ring`]: records from one producer to one consumer, between threads or between processes that need not trust each
 //!   other.
 //! - `region`: the memory that rings lie in, sealed and shared, or this process's own.
@@ -29,6 +30,7 @@ pub mod counters;
 pub mod datagram;
 pub mod error;
 pub mod multicast;
+pub mod pages;
 pub mod pool;
 #[cfg(not(loom))]
 pub mod region;

@@ -99,6 +99,11 @@ impl Orderer {
         Self { _directory: Some(directory), ..self }
     }
 
+    /// Makes memory present that execution takes under load.
+    pub fn make_ready(&self) {
+        self.executor.service.state().make_ready();
+    }
+
     /// How many pages the state has room for.
     pub fn state_pages(&self) -> u64 {
         self.executor.service.state().pages()

@@ -110,6 +110,7 @@ pub fn run_replica(
         Opened::Lost => core.with_directory(directory),
         Opened::Resumed => resume(core, directory, cluster, id, pages, &opened)?,
     };
+    core.make_ready();
     let mut on_event = move |happened: Event| {
         if let Event::Contradiction(evidence) = &happened {
             // A disk that is full must not stop a correct replica; what is lost is counted.

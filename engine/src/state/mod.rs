@@ -21,7 +21,7 @@
 //! | --- | --- |
 //! | `shape.rs` | capacity, depth, which node is where; the digests of absent subtrees |
 //! | `digest.rs` | what the digests of pages, nodes and roots are over; many at a time |
-//! | `page.rs` | a page, and the list of free ones |
+//! | `page.rs` | a page, and bytes across several |
 //! | `node.rs` | an inner node, and the way down to a page |
 //! | `tree.rs` | [`State`] |
 //! | `snapshot.rs` | [`Snapshot`]: digests in steps, differences |

@@ -1,16 +1,17 @@
 //! The tree's shape, which follows from its capacity alone: the depth, the place of every node, the digests of what is absent.
 
 use super::digest::{node_digest, page_digest, root_digest};
-use super::page::{Pool, ZERO_PAGE};
+use super::page::ZERO_PAGE;
 use super::{FAN_OUT, PAGES_MAX};
+use crate::limits::PAGES_FREE_MAX;
 use logothete_crypto::Digest;
+use logothete_transport::pages::PageStore;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Bits of a page's index that choose the child of one node.
 const FAN_OUT_BITS: u32 = FAN_OUT.trailing_zeros();
 
-/// What all trees of one capacity share, and the free pages of one of them.
+/// What all trees of one capacity share, and the memory of one of them.
 #[derive(Debug)]
 pub(super) struct Shape {
     /// The capacity.
@@ -19,7 +20,7 @@ pub(super) struct Shape {
     pub(super) depth: usize,
     /// The digest of an absent subtree, for each level up to the top.
     absent: Vec<Digest>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) memory: PageStore,
 }
 
 impl Shape {
@@ -33,7 +34,7 @@ impl Shape {
             let children = [*absent.last().expect("the page's is there"); FAN_OUT];
             absent.push(node_digest(level, &children));
         }
-        Self { pages, depth, absent, pool: Arc::default() }
+        Self { pages, depth, absent, memory: PageStore::new(PAGES_FREE_MAX) }
     }
 
     /// How many pages are below a node of `level`.

@@ -5,6 +5,7 @@ use super::node::{Branch, Children, Node, find};
 use super::page::{Page, PageBytes, ZERO_PAGE, pieces, read};
 use super::shape::Shape;
 use super::snapshot::{Snapshot, compute_pages};
+use crate::limits::PAGES_FREE_MAX;
 use logothete_crypto::Digest;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,6 +50,11 @@ impl State {
         self.shape.pages
     }
 
+    /// Makes the memory present that writes take until what they replace is let go of, so that a process does not grow under load.
+    pub fn make_ready(&self) {
+        self.shape.memory.make_ready(PAGES_FREE_MAX);
+    }
+
     pub(super) fn shape(&self) -> &Shape {
         &self.shape
     }
@@ -70,7 +76,7 @@ impl State {
     /// A page to write to. What a snapshot has too is copied first, and digests on the way are forgotten (`protocol.md ST-1`).
     pub fn page_mut(&mut self, index: u64) -> &mut PageBytes {
         let Self { top, shape } = self;
-        let page = slot_mut(top, shape, index).get_or_insert_with(|| Arc::new(Page::zero(&shape.pool)));
+        let page = slot_mut(top, shape, index).get_or_insert_with(|| Arc::new(Page::zero(&shape.memory)));
         Arc::make_mut(page).bytes_mut()
     }
 
@@ -86,7 +92,7 @@ impl State {
         let slot = slot_mut(top, shape, index);
         match slot.as_mut().and_then(Arc::get_mut) {
             Some(page) => page.bytes_mut().copy_from_slice(bytes),
-            None => *slot = Some(Arc::new(Page::new(bytes, &shape.pool))),
+            None => *slot = Some(Arc::new(Page::new(bytes, &shape.memory))),
         }
         slot.as_deref().expect("it was put")
     }
@@ -132,6 +138,8 @@ impl State {
     pub fn restore(&mut self, snapshot: &Snapshot) {
         assert!(*self.shape == *snapshot.shape, "a snapshot of a state of another capacity");
         self.top = snapshot.top.clone();
+        // One memory for what there is and what will be written.
+        self.shape = Arc::clone(&snapshot.shape);
     }
 }
 

@@ -51,6 +51,15 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Maps `bytes` of ordinary pages, none of which is present before it is written to. Fails with an error number.
+    pub(crate) fn reserve(bytes: usize) -> Result<Memory, i32> {
+        let memory = Memory::anonymous(bytes, libc::MAP_NORESERVE)?;
+        // SAFETY: the range is this value's own; the call only changes how it will be backed. Where there are no huge pages it is refused, and
+        // nothing is lost.
+        unsafe { libc::madvise(memory.start.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE) };
+        Ok(memory)
+    }
+
     /// First byte of the mapping.
     pub(crate) fn start(&self) -> NonNull<u8> {
         self.start
