@@ -204,9 +204,9 @@ impl Peers {
         peer.entered = standing.active.then_some(standing.view);
     }
 
-    /// How many peers say that they have entered a view.
+    /// How many peers say that they have entered a view, and take part in it.
     pub(super) fn active_in(&self, view: View) -> usize {
-        self.peers.iter().filter(|peer| peer.entered == Some(view)).count()
+        self.peers.iter().filter(|peer| peer.entered == Some(view) && !peer.recovers).count()
     }
 
     /// How many peers suspect the primary of a view, or have left the view already: who left it alone must not be lost to the others.

@@ -167,20 +167,20 @@ impl Replica {
         oldest.map(|oldest| oldest.since_ns).into_iter().chain(tentative).min()
     }
 
-    /// Whether the view that is wanted has begun, though it is not entered here: its new view is here, and only the state that it begins with is not; or a
-    /// correct replica is in it, and hands on its new view (`VC-9`). Who left for the next view would be there alone.
-    pub(super) fn is_new_view_found(&self) -> bool {
-        self.view_changes.new_view.is_some() || self.peers.active_in(self.view) >= self.config.quorum.weak()
+    /// Whether a correct replica is in the view that is wanted, and hands on its new view (`VC-9`). Who left for the next view would be there alone.
+    fn others_are_in(&self) -> bool {
+        self.peers.active_in(self.view) >= self.config.quorum.weak()
     }
 
     /// Looks after the view: suspects its primary, or gives up waiting for its new view (`VC-1`, `VC-8`).
     pub(super) fn watch_view(&mut self, now: Now, output: &mut Output) {
         let now_ns = now.monotonic_ns;
         if !self.active {
-            // Who promises nothing goes where the others are, and nowhere ahead of them.
-            if self.is_new_view_found() {
+            if self.view_changes.new_view.is_some() {
+                // Only the state that it begins with is not here.
                 self.synchroniser.on_new_view_found();
-            } else if !self.is_silent() && self.synchroniser.gives_up(now_ns) {
+            } else if !self.is_silent() && self.synchroniser.gives_up(now_ns, self.others_are_in()) {
+                // Who promises nothing goes where the others are, and nowhere ahead of them.
                 self.start_view_change(now, View(self.view.0 + 1), output);
             }
             return;

@@ -24,7 +24,7 @@ impl Replica {
         if !self.active {
             let wanting = self.view_changes.latest.iter().flatten().filter(|held| held.view >= self.view).count();
             let enough = wanting >= quorum.strong() || planted::is(Bug::TimeoutEarly);
-            if enough && !self.is_new_view_found() {
+            if enough && self.view_changes.new_view.is_none() {
                 self.synchroniser.on_view_wanted(now.monotonic_ns);
             }
             self.decide_new_view(now, output);

@@ -17,6 +17,9 @@ const SILENCE_FACTOR: u64 = 3;
 /// How many times the largest latency that was seen is borne.
 const LATENCY_FACTOR: u64 = 8;
 
+/// How many times as long a new view is waited for that others have.
+const PATIENCE_FACTOR: u64 = 8;
+
 /// A suspicion counts after so many further duty cycles.
 const SUSPICION_CYCLES: u32 = 3;
 
@@ -36,6 +39,8 @@ pub struct Synchroniser {
     complaint: bool,
     /// The new view is waited for until then.
     new_view_due_ns: Option<u64>,
+    /// For longer than at first, since others are in it.
+    patient: bool,
 }
 
 impl Default for Synchroniser {
@@ -49,6 +54,7 @@ impl Default for Synchroniser {
             suspects: false,
             complaint: false,
             new_view_due_ns: None,
+            patient: false,
         }
     }
 }
@@ -130,6 +136,7 @@ impl Synchroniser {
         self.suspects = false;
         self.complaint = false;
         self.new_view_due_ns = None;
+        self.patient = false;
     }
 
     /// A quorum wants the view: from now on its new view is waited for.
@@ -139,14 +146,20 @@ impl Synchroniser {
         }
     }
 
-    /// The new view is here, or on its way from a correct replica: what is still lacking to enter it is no fault of its primary's.
+    /// The new view is here: what is still lacking to enter it is no fault of its primary's.
     pub fn on_new_view_found(&mut self) {
         self.new_view_due_ns = None;
     }
 
-    /// Whether the new view did not come in time; the next one is waited for twice as long.
-    pub fn gives_up(&mut self, now_ns: u64) -> bool {
+    /// Whether the new view did not come in time; the next one is waited for twice as long. Where `others_are_in` it is on its way, and is waited for
+    /// longer, but not for good: it may name the view change of a replica that forgot since, which counts no more here.
+    pub fn gives_up(&mut self, now_ns: u64, others_are_in: bool) -> bool {
         let late = self.new_view_due_ns.is_some_and(|due| due <= now_ns);
+        if late && others_are_in && !self.patient {
+            self.patient = true;
+            self.new_view_due_ns = Some(now_ns + (self.silence_max_ns() * PATIENCE_FACTOR).min(TIMEOUT_VIEW_MAX_NS));
+            return false;
+        }
         if late {
             self.new_view_due_ns = None;
             self.double();
@@ -242,15 +255,26 @@ mod tests {
         for doublings in 0..20 {
             let start = doublings * 100_000_000 * MS;
             synchroniser.on_view_left();
-            assert!(!synchroniser.gives_up(start), "without a quorum nothing is waited for");
+            assert!(!synchroniser.gives_up(start, false), "without a quorum nothing is waited for");
             synchroniser.on_view_wanted(start);
             let wait = SILENCE_MIN_NS << doublings.min(u64::from(DOUBLINGS_MAX));
             assert_eq!(synchroniser.deadline_ns(None), start + wait);
-            assert!(!synchroniser.gives_up(start + wait - 1));
-            assert!(synchroniser.gives_up(start + wait));
+            assert!(!synchroniser.gives_up(start + wait - 1, false));
+            assert!(synchroniser.gives_up(start + wait, false));
         }
         assert_eq!(synchroniser.latency_max_ns(), TIMEOUT_VIEW_MAX_NS);
         synchroniser.on_progress();
         assert_eq!(synchroniser.silence_max_ns(), SILENCE_MIN_NS);
+    }
+
+    /// `protocol.md VC-8`: a new view that others have is waited for longer, and not for good.
+    #[test]
+    fn what_others_have_is_waited_for_longer() {
+        let mut synchroniser = Synchroniser::default();
+        synchroniser.on_view_wanted(0);
+        assert!(!synchroniser.gives_up(SILENCE_MIN_NS, true));
+        let patience = SILENCE_MIN_NS + PATIENCE_FACTOR * SILENCE_MIN_NS;
+        assert!(!synchroniser.gives_up(patience - 1, true));
+        assert!(synchroniser.gives_up(patience, true));
     }
 }
