@@ -20,6 +20,7 @@ mod publish;
 #[cfg(test)]
 mod scripted_driver;
 pub mod signals;
+mod simulate;
 mod trial;
 
 pub use drill::cluster::{DrillCluster, Hosts, Place, ThisHost, supported};
@@ -54,6 +55,7 @@ enum Command {
     RotateKeys(commands::rotate_keys::Arguments),
     Doctor(commands::doctor::Arguments),
     Inspect(commands::inspect::Arguments),
+    Simulate(commands::simulate::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
     #[command(hide = true)]
@@ -78,6 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::RotateKeys(arguments) => commands::rotate_keys::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Simulate(arguments) => commands::simulate::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),
     };

@@ -14,6 +14,7 @@ pub mod publish;
 pub mod replica;
 pub mod rotate_keys;
 pub mod session;
+pub mod simulate;
 pub mod status;
 pub mod subscribe;
 pub mod unreplicated;

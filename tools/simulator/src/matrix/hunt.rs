@@ -1,6 +1,8 @@
 //! One bug, one master seed: seeds are played until one fails, or the budget is used up.
 
-use crate::swarm::chance;
+use crate::swarm::mix::Mix;
+use crate::swarm::plan::Plan;
+use crate::swarm::run;
 use crate::world::random::Random;
 use logothete_engine::planted::{Bug, plant};
 use std::cell::RefCell;
@@ -9,6 +11,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// Operations of each seed.
+const OPERATIONS: u32 = 100;
 
 /// What may be spent on one bug.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +86,13 @@ thread_local! {
 /// # Errors
 /// What failed.
 pub fn play(seed: u64, tell: bool) -> Result<(), String> {
-    let played = panic::catch_unwind(AssertUnwindSafe(|| chance::play(seed, tell)));
-    played.unwrap_or_else(|_| Err(format!("C13: panic {}", PANIC.take())))
+    let plan = Plan::draw(seed, Mix::All, OPERATIONS, None);
+    let mut print = |line: &str| println!("{line}");
+    let listener: Option<&mut run::Tell<'_>> = if tell { Some(&mut print) } else { None };
+    match panic::catch_unwind(AssertUnwindSafe(|| run::play(&plan, u64::MAX, listener))) {
+        Ok(outcome) => outcome.violation.map_or(Ok(()), |(failure, _)| Err(failure)),
+        Err(_) => Err(format!("C13: panic {}", PANIC.take())),
+    }
 }
 
 /// Has panics told by what they end, and not on the standard error.

@@ -166,7 +166,7 @@ fn execute(cluster: &mut Cluster, line: &str) -> Result<String, String> {
         "double" => cluster.network.duplicate_percent = percent(rest)?,
         "clock" => {
             let (id, skew) = rest.split_once(' ').ok_or("a clock is off by something")?;
-            cluster.replicas[replica_index(id)?].skew_ns = signed_duration(skew)?;
+            cluster.replicas[replica_index(id)?].clock.wall_offset_ns = signed_duration(skew)?;
         }
         "faulty" => {
             let (id, how) = rest.split_once(' ').ok_or("a faulty replica does something")?;

@@ -175,6 +175,11 @@ impl Report {
         }
     }
 
+    /// Takes what was written so far, all but the present moment.
+    pub fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.written)
+    }
+
     /// Ends a command; `summary` is what each agent came to, said in brief.
     pub fn end(&mut self, summary: Vec<(Principal, String)>) -> String {
         self.flush();

@@ -1,3 +1,14 @@
-//! Seeds in place of scripts: [`chance`] draws a cluster, its faults and its load from one number.
+//! Seeds in place of scripts: [`plan`] is a run as data, drawn from a seed ([`draw`], [`mix`]); [`run`] plays it, in a safety phase and a phase of
+//! [`liveness`]. A plan's parts are what clients ask for ([`load`]), what goes wrong when ([`fault`], [`strike`]), and whom the adversary has
+//! ([`byzantine`]).
 
-pub mod chance;
+pub mod byzantine;
+mod describe;
+pub mod draw;
+pub mod fault;
+pub mod liveness;
+pub mod load;
+pub mod mix;
+pub mod plan;
+pub mod run;
+pub mod strike;

@@ -7,7 +7,9 @@ use crate::adversary::faults::{Fault, Spoken, receivers, spoil, spoil_copy};
 use crate::checks::Checks;
 use crate::scenario::report::{Detail, Loss, Report};
 use crate::scenario::words::{Words, duration, list, name_of, ranges};
-use crate::world::hosts::{ClientHost, Departed, ReplicaHost, Settings, now};
+use crate::world::clock::LocalClock;
+use crate::world::hosts::{ClientHost, Departed, ReplicaHost, Settings};
+use crate::world::links::Links;
 use crate::world::network::{Fate, Filter, Network, Packet};
 use crate::world::random::Random;
 use crate::world::seat::Seat;
@@ -16,7 +18,6 @@ use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, S
 use logothete_engine::pipeline::{Core, ReplicaFacts};
 use logothete_engine::replica::{Event, Evidence, Reject, RejectCounters};
 use logothete_engine::wire::agreement::BatchEntry;
-use logothete_engine::wire::packet::PacketParts;
 use logothete_engine::wire::view_change::null_batch;
 use logothete_engine::wire::{Audience, Message, Messages};
 use std::collections::BTreeMap;
@@ -38,7 +39,9 @@ pub struct Cluster {
     pub settings: Settings,
     pub replicas: Vec<ReplicaHost>,
     pub clients: Vec<ClientHost>,
+    /// The network of a script. In a swarm [`Cluster::links`] are in its place.
     pub network: Network,
+    pub links: Option<Links>,
     pub(crate) operator: Seat,
     pub words: Words,
     pub report: Report,
@@ -47,6 +50,8 @@ pub struct Cluster {
     pub(crate) now_ns: u64,
     /// When the script's time begins: the clients have opened their incarnations.
     origin_ns: u64,
+    /// The result accepted after so many others reaches the checkers changed.
+    pub canary: Option<u64>,
     /// What each agent had come to when the command began.
     began: Vec<(Principal, u64, u64)>,
 }
@@ -58,7 +63,7 @@ impl Cluster {
         let mut replicas: Vec<_> =
             (0..settings.replicas as u8).map(|id| ReplicaHost::new(ReplicaId(id), &settings, &mut random)).collect();
         let mut clients: Vec<_> =
-            (0..settings.clients as u16).map(|id| ClientHost::new(ClientId(id), &settings, 0, &mut random)).collect();
+            (0..settings.clients as u16).map(|id| ClientHost::new(ClientId(id), &settings, &mut random)).collect();
         for at in 0..replicas.len() {
             let (earlier, later) = replicas.split_at_mut(at);
             let seat = &mut later[0].seat;
@@ -76,6 +81,7 @@ impl Cluster {
             replicas,
             clients,
             network: Network::new(random.draw()),
+            links: None,
             operator: seat,
             words: Words::default(),
             report: Report::new(settings.replicas),
@@ -83,6 +89,7 @@ impl Cluster {
             random,
             now_ns: 0,
             origin_ns: 0,
+            canary: None,
             began: Vec::new(),
         }
     }
@@ -239,6 +246,10 @@ impl Cluster {
 
     /// Gives a turn to everybody who is due.
     pub(crate) fn run_due(&mut self) -> Result<(), String> {
+        if self.links.is_some() {
+            // In a swarm everybody's turn comes in the timeline.
+            return Ok(());
+        }
         for _ in 0..SPINS_MAX {
             let now_ns = self.now_ns;
             let replicas = self.replicas.iter().filter(|host| host.deadline_ns() <= now_ns);
@@ -281,9 +292,11 @@ impl Cluster {
             self.take_packet(at, packet);
         }
         let host = &mut self.replicas[at];
-        let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
+        let (own, now) = (Principal::Replica(host.id), host.clock.now(self.now_ns));
         host.disk.set_time(self.now_ns);
-        if let Some((facts, datagram)) = &host.question {
+        host.turns += 1;
+        let asked = host.turns.is_multiple_of(self.settings.question_turns);
+        if let Some((facts, datagram)) = host.question.as_ref().filter(|_| asked) {
             host.orderer.on_incoming(now, &facts.incoming(datagram));
         }
         host.orderer.on_duty_end(now, &ReplicaFacts::default(), &mut host.outbox);
@@ -310,8 +323,10 @@ impl Cluster {
             });
             self.checks.on_cycle_end(ReplicaId(at as u8));
             self.on_progress(at, &departed, &events);
-            let report = facts.expect("the operator's question is answered in the cycle in which it is put");
-            self.checks.on_report(ReplicaId(at as u8), &report);
+            assert!(!asked || facts.is_some(), "the operator's question is answered in the cycle in which it is put");
+            if let Some(report) = facts {
+                self.checks.on_report(ReplicaId(at as u8), &report);
+            }
         }
         for (audience, body, message_count) in departed.packets {
             self.send_replica(at, Spoken { audience, body, message_count });
@@ -322,16 +337,17 @@ impl Cluster {
             }
             let packet = Packet { from: own, to: Principal::Replica(to), bytes: datagram.into() };
             if self.replicas[at].fault.as_ref().is_none_or(Fault::relays) {
-                let text = format!("relay of {}", self.words.body(packet.body(), packet.sender()));
-                self.report.send(own, &[packet.to], || text);
-                self.launch(packet);
+                let words = &mut self.words;
+                let text = || format!("relay of {}", words.body(packet.body(), packet.sender()));
+                self.report.send(own, &[packet.to], text);
+                self.launch(own, &[packet.to], &packet.bytes);
             }
         }
     }
 
     fn take_packet(&mut self, at: usize, packet: &Packet) {
         let host = &mut self.replicas[at];
-        let (own, now) = (Principal::Replica(host.id), now(self.now_ns, host.skew_ns));
+        let (own, now) = (Principal::Replica(host.id), host.clock.now(self.now_ns));
         let correct = host.is_correct();
         let incoming = match host.seat.verify(packet.from, &packet.bytes) {
             Ok(incoming) => incoming,
@@ -521,28 +537,34 @@ impl Cluster {
         let (words, receivers) = (&mut self.words, receivers(audience));
         self.report.send(from, &receivers, || words.body(body, from) + remark);
         let bytes: Rc<[u8]> = datagram.into();
-        for to in receivers {
-            self.launch(Packet { from, to, bytes: bytes.clone() });
-        }
+        self.launch(from, &receivers, &bytes);
     }
 
-    fn launch(&mut self, packet: Packet) {
-        let (from, to) = (packet.from, packet.to);
-        let (sender, bytes) = (packet.sender(), packet.bytes.clone());
-        let text = if self.report.is_full() { self.words.body(packet.body(), packet.sender()) } else { String::new() };
-        if self.network.send(packet, self.now_ns) == Fate::Lost {
-            let body = PacketParts::parse(&bytes).map_or(&[][..], |parts| parts.body);
-            self.checks.on_lost(body, sender);
-            self.report.count(from, Loss::Lost, || format!("lost on the way to {}: {text}", name_of(to)));
+    fn launch(&mut self, from: Principal, receivers: &[Principal], bytes: &Rc<[u8]>) {
+        let now_ns = self.now_ns;
+        let lost: Vec<Principal> = match &mut self.links {
+            Some(links) => links.send(from, receivers, bytes, now_ns),
+            None => {
+                let packet = |to| Packet { from, to, bytes: bytes.clone() };
+                let lost = |to: &Principal| self.network.send(packet(*to), now_ns) == Fate::Lost;
+                receivers.iter().copied().filter(lost).collect()
+            }
+        };
+        for to in lost {
+            let (packet, words) = (Packet { from, to, bytes: bytes.clone() }, &mut self.words);
+            self.checks.on_lost(packet.body(), packet.sender());
+            self.report.count(from, Loss::Lost, || {
+                format!("lost on the way to {}: {}", name_of(to), words.body(packet.body(), packet.sender()))
+            });
         }
     }
 
     /// What a correct replica's wall clock shows.
     pub fn wall_ns(&self) -> u64 {
-        now(self.now_ns, 0).wall_ns
+        LocalClock::default().now(self.now_ns).wall_ns
     }
 
-    fn say_moment(&mut self) {
+    pub(crate) fn say_moment(&mut self) {
         let elapsed_ns = self.now_ns.saturating_sub(self.origin_ns);
         if self.report.is_full() {
             self.report.moment(duration(elapsed_ns));

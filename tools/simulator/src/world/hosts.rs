@@ -2,6 +2,7 @@
 //! the client's half of the protocol.
 
 use crate::adversary::faults::{Behaviour, Fault};
+use crate::world::clock::LocalClock;
 use crate::world::disk::Disk;
 use crate::world::random::Random;
 use crate::world::seat::{CLUSTER, Register, Seat};
@@ -25,17 +26,14 @@ use logothete_engine::wire::request::{lone_request_bytes, request_bytes_max};
 use logothete_engine::wire::view_change::statement_piece_bytes;
 use logothete_engine::wire::{Audience, Message, Messages};
 use logothete_transport::pool::{Frame, Pool, PoolConfig};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::OnceLock;
-
-/// The wall clock at the beginning of a scenario, nanoseconds since 1970.
-const WALL_BEGIN_NS: u64 = 1_700_000_000_000_000_000;
 
 /// The nonce of the operator's question.
 const NONCE: u64 = 1;
 
-/// The numbers of a scenario's cluster.
-#[derive(Clone, Copy, Debug)]
+/// The numbers of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub replicas: usize,
     /// Clients, the operator not counted.
@@ -54,6 +52,8 @@ pub struct Settings {
     pub reads: bool,
     /// Whether replicas keep journals.
     pub journal: bool,
+    /// After so many of its turns a replica is asked how it fares, as an operator would.
+    pub question_turns: u64,
     pub seed: u64,
 }
 
@@ -72,6 +72,7 @@ impl Default for Settings {
             tentative: false,
             reads: false,
             journal: false,
+            question_turns: 1,
             seed: 1,
         }
     }
@@ -116,7 +117,8 @@ impl Settings {
     pub fn bodies_bytes_max(&self) -> usize {
         let (packet, longest) = self.request_bytes_max();
         let log = if longest > packet { 2 * self.window() as usize * self.parts().body_bytes(longest) } else { 0 };
-        (2 * log).max(1 << 20)
+        // A batch can name one request of any packet.
+        (2 * log).max(8 * self.window() as usize * packet).max(1 << 20)
     }
 
     /// The width of the window, `L = 2K`.
@@ -125,16 +127,12 @@ impl Settings {
     }
 }
 
-/// One frame pool serves all replicas: frames are held within a duty cycle only.
+/// One frame pool serves all replicas of a thread: frames are held within a duty cycle only.
 fn pool() -> Pool {
-    static POOL: OnceLock<Pool> = OnceLock::new();
-    let config = PoolConfig { frame_bytes: 4096, frames: 4096 };
-    POOL.get_or_init(|| Pool::new(config).expect("a few megabytes")).clone()
-}
-
-/// The time as a host with a clock that is off by `skew_ns` sees it.
-pub fn now(monotonic_ns: u64, skew_ns: i64) -> Now {
-    Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(skew_ns) }
+    thread_local! {
+        static POOL: Pool = Pool::new(PoolConfig { frame_bytes: 4096, frames: 4096 }).expect("a few megabytes");
+    }
+    POOL.with(Pool::clone)
 }
 
 /// How a replica's process begins.
@@ -190,7 +188,7 @@ pub struct ReplicaHost {
     pub outbox: Outbox,
     pub record: Record,
     pub fault: Option<Fault>,
-    pub skew_ns: i64,
+    pub clock: LocalClock,
     /// Numbers said to be prepared in a view, and committed, so far.
     pub prepared: BTreeSet<(u64, u64)>,
     pub committed: BTreeSet<u64>,
@@ -198,6 +196,7 @@ pub struct ReplicaHost {
     pub executed: u64,
     pub stable: u64,
     pub question: Option<(PacketFacts, Vec<u8>)>,
+    pub turns: u64,
 }
 
 impl ReplicaHost {
@@ -215,18 +214,19 @@ impl ReplicaHost {
             outbox: Outbox::new(pool(), settings.datagram_bytes_max),
             record,
             fault: None,
-            skew_ns: 0,
+            clock: LocalClock::default(),
             prepared: BTreeSet::new(),
             committed: BTreeSet::new(),
             executed: 0,
             stable: 0,
             question: None,
+            turns: 0,
         }
     }
 
     /// The process is killed, and another begins with what is durable: new keys, a new epoch.
-    pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, random: &mut Random) {
-        self.disk.set_time(monotonic_ns);
+    pub fn restart(&mut self, settings: &Settings, virtual_ns: u64, random: &mut Random) {
+        self.disk.set_time(virtual_ns);
         self.disk.crash();
         let seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
         let former = std::mem::replace(&mut self.seat, seat);
@@ -243,7 +243,7 @@ impl ReplicaHost {
         self.committed.clear();
         self.question = None;
         if !self.recovers {
-            let now = now(monotonic_ns, self.skew_ns);
+            let now = self.clock.now(virtual_ns);
             let (checkpoint, records) = self.disk.read();
             if let Some((sequence, snapshot)) = checkpoint {
                 let mut state = State::new(self.orderer.state_pages());
@@ -276,9 +276,9 @@ impl ReplicaHost {
         self.fault.is_none()
     }
 
-    /// When it has something to do at the latest.
+    /// When it has something to do at the latest, in virtual time.
     pub fn deadline_ns(&self) -> u64 {
-        if self.is_crashed() { u64::MAX } else { self.orderer.deadline_ns() }
+        if self.is_crashed() { u64::MAX } else { self.clock.virtual_ns(self.orderer.deadline_ns()) }
     }
 
     /// Whether something of it will be durable soon.
@@ -355,6 +355,7 @@ pub type Waiting = Vec<(u64, Vec<u8>)>;
 pub struct ClientHost {
     pub id: ClientId,
     pub seat: Seat,
+    pub clock: LocalClock,
     pub client: Client,
     pub queries: Queries,
     /// Queries that wait for an answer, and how many entries the log must have at least by it.
@@ -373,12 +374,15 @@ pub struct ClientHost {
 }
 
 impl ClientHost {
-    pub fn new(id: ClientId, settings: &Settings, monotonic_ns: u64, random: &mut Random) -> Self {
+    pub fn new(id: ClientId, settings: &Settings, random: &mut Random) -> Self {
+        let clock = LocalClock::default();
+        let Now { wall_ns, .. } = clock.now(0);
         Self {
             id,
             seat: Seat::new(Principal::Client(id), settings.register(), random),
-            client: Self::incarnate(id, settings, now(monotonic_ns, 0).wall_ns),
-            queries: Self::no_queries(settings, now(monotonic_ns, 0).wall_ns),
+            clock,
+            client: Self::incarnate(id, settings, wall_ns),
+            queries: Self::no_queries(settings, wall_ns),
             reading: BTreeMap::new(),
             follower: None,
             entries_delivered: 0,
@@ -422,9 +426,9 @@ impl ClientHost {
         )
     }
 
-    /// The process ended and another began, with its clock off by so much: new keys, a new incarnation, nothing remembered.
-    pub fn restart(&mut self, settings: &Settings, monotonic_ns: u64, skew_ns: i64, random: &mut Random) {
-        let wall_ns = now(monotonic_ns, skew_ns).wall_ns;
+    /// The process ended and another began, which finds the clock off by so much: new keys, a new incarnation, nothing remembered.
+    pub fn restart(&mut self, settings: &Settings, virtual_ns: u64, skew_ns: i64, random: &mut Random) {
+        let wall_ns = self.clock.now(virtual_ns).wall_ns.saturating_add_signed(skew_ns);
         self.seat = Seat::new(Principal::Client(self.id), settings.register(), random);
         self.client = Self::incarnate(self.id, settings, wall_ns);
         self.queries = Self::no_queries(settings, wall_ns);
@@ -440,12 +444,12 @@ impl ClientHost {
         self.submitted - self.accepted - self.forgotten
     }
 
-    /// When it has something to do at the latest.
+    /// When it has something to do at the latest, in virtual time.
     pub fn deadline_ns(&self) -> u64 {
         if self.stopped {
             return u64::MAX;
         }
         let client_ns = self.client.deadline_ns().min(self.queries.deadline_ns());
-        client_ns.min(self.follower.as_ref().map_or(u64::MAX, Follower::deadline_ns))
+        self.clock.virtual_ns(client_ns.min(self.follower.as_ref().map_or(u64::MAX, Follower::deadline_ns)))
     }
 }

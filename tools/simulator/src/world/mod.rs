@@ -4,11 +4,15 @@
 //! left then); [`network`] is what is in flight between them, [`seat`] the keys that each has, [`witness`] what its service was asked to do.
 
 pub(crate) mod clients;
+pub mod clock;
 pub mod cluster;
 pub mod disk;
+pub mod fingerprint;
 pub mod hosts;
+pub mod links;
 pub mod network;
 pub mod random;
 mod restarts;
 pub mod seat;
+pub mod timeline;
 pub mod witness;

@@ -1,4 +1,7 @@
-//! Randomness that repeats: one seed, one run.
+//! Randomness that repeats: one seed, one run. Whoever draws has a stream of its own, derived from the seed and a name that stays, so that what one
+//! stops to draw changes nothing for the others.
+
+use logothete_crypto::digest;
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[derive(Clone, Debug)]
@@ -7,6 +10,17 @@ pub struct Random(u64);
 impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// The stream of this name under a seed.
+    pub fn named(seed: u64, name: &str) -> Self {
+        let named = digest(&[&seed.to_le_bytes(), name.as_bytes()].concat());
+        Self(u64::from_le_bytes(*named.0.first_chunk().expect("a digest is longer")))
+    }
+
+    /// The stream of one event out of many: the same whatever came before it.
+    pub fn of_event(&self, number: u64) -> Self {
+        Self(Self(self.0 ^ number.wrapping_mul(0xd134_2543_de82_ef95)).draw())
     }
 
     pub fn draw(&mut self) -> u64 {
@@ -22,14 +36,52 @@ impl Random {
         (self.draw() % bound as u64) as usize
     }
 
+    /// A number from `low` to `high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.draw() % (high - low + 1)
+    }
+
+    /// One of several, each as likely.
+    pub fn pick<T: Copy>(&mut self, among: &[T]) -> T {
+        among[self.below(among.len())]
+    }
+
     /// True so many times in a hundred.
     pub fn percent(&mut self, chance: u32) -> bool {
         self.below(100) < chance as usize
+    }
+
+    /// True so many times in a thousand.
+    pub fn per_mille(&mut self, chance: u32) -> bool {
+        self.below(1000) < chance as usize
     }
 
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.draw().to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_depend_on_seed_and_name_alone() {
+        let draw = |seed, name| Random::named(seed, name).draw();
+        assert_eq!(draw(1, "link 0 1"), draw(1, "link 0 1"));
+        assert_ne!(draw(1, "link 0 1"), draw(1, "link 1 0"));
+        assert_ne!(draw(1, "link 0 1"), draw(2, "link 0 1"));
+    }
+
+    #[test]
+    fn an_event_draws_the_same_whatever_others_draw() {
+        let stream = Random::named(1, "link 0 1");
+        let mut seventh = stream.of_event(7);
+        let drawn = [seventh.draw(), seventh.draw()];
+        assert_ne!(stream.of_event(8).draw(), drawn[0]);
+        let mut again = stream.of_event(7);
+        assert_eq!([again.draw(), again.draw()], drawn);
     }
 }

@@ -1,4 +1,4 @@
-//! Replicas' processes that end and begin again.
+//! Replicas' processes that end and begin again, and their keys that are replaced.
 
 use crate::world::cluster::Cluster;
 use logothete_engine::numbers::Principal;
@@ -32,5 +32,25 @@ impl Cluster {
         };
         self.report.outcome(Principal::Replica(id), || text);
         self.run_due()
+    }
+
+    /// A replica's process makes the next generation of its key, and everybody learns it.
+    pub fn rotate_keys(&mut self, at: usize) {
+        let (earlier, rest) = self.replicas.split_at_mut(at);
+        let (host, later) = rest.split_first_mut().expect("there is such a replica");
+        host.seat.rotate();
+        let peers = earlier.iter_mut().chain(later).map(|other| &mut other.seat);
+        let clients = self.clients.iter_mut().map(|client| &mut client.seat);
+        peers.chain(clients).for_each(|seat| host.seat.introduce(seat));
+        host.seat.introduce(&mut self.operator);
+        self.report.step(Principal::Replica(host.id), || "has new keys".to_owned());
+    }
+
+    /// The overlap of a replica's last two generations is over, for itself and for everybody.
+    pub fn retire_keys(&mut self, at: usize) {
+        let own = Principal::Replica(self.replicas[at].id);
+        self.replicas.iter_mut().for_each(|host| host.seat.retire(own));
+        self.clients.iter_mut().for_each(|host| host.seat.retire(own));
+        self.report.step(own, || "knows its former keys no more".to_owned());
     }
 }

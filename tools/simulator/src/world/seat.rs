@@ -102,6 +102,19 @@ impl Seat {
         panic!("{:?} and {:?} do not come to terms", self.own, peer.own);
     }
 
+    /// Makes the next generation of its key; who is introduced next learns it.
+    pub fn rotate(&mut self) {
+        self.keys.rotate();
+    }
+
+    /// Ends the overlap of a process's last two generations, its own or a peer's.
+    pub fn retire(&mut self, of: Principal) {
+        match of == self.own {
+            true => self.keys.retire(),
+            false => self.keys.retire_of(of.code()),
+        }
+    }
+
     /// A datagram of messages for an audience.
     pub fn seal(&mut self, audience: Audience, body: &[u8], message_count: u16) -> Vec<u8> {
         let mut packet = vec![0; HEADER_BYTES + body.len() + audience.tag_count() * ENTRY_BYTES];

@@ -1,0 +1,75 @@
+//! `logothete simulate` as people and scripts use it.
+
+use std::process::{Command, Output, Stdio};
+
+fn simulate(arguments: &[&str]) -> Output {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_logothete"));
+    program.arg("simulate").args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn one_seed_tells_what_it_was_and_passes() {
+    let output = simulate(&["--seed", "42", "--operations", "30", "--verify"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.contains("seed 42\ncluster   ") && said.ends_with("passed\n"), "{said}");
+}
+
+#[test]
+fn a_planted_violation_fails_with_seed_property_command_and_trace() {
+    let output = simulate(&["--seeds", "5..7", "--operations", "30", "--canary", "--json", "-"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for part in ["seed 5 FAILED at ", "a client was told", "again: logothete simulate --seed 5 ", " -> ", "accepts"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["seeds"], 2);
+    assert_eq!(json["failures"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_plan_can_be_printed_and_played() {
+    let directory = tempfile::tempdir().unwrap();
+    let (plan, trace) = (directory.path().join("plan.json"), directory.path().join("trace"));
+    let (plan, trace) = (plan.to_str().unwrap(), trace.to_str().unwrap());
+    let printed = simulate(&["--seed", "7", "--operations", "20", "--print-plan"]);
+    assert!(printed.status.success());
+    std::fs::write(plan, &printed.stdout).unwrap();
+    let fingerprint = |arguments: &[&str]| {
+        let output = simulate(arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        said.lines().find(|line| line.contains("fingerprint")).unwrap().to_owned()
+    };
+    let of_plan = fingerprint(&["--plan", plan, "--trace", trace]);
+    assert_eq!(of_plan, fingerprint(&["--seed", "7", "--operations", "20"]));
+    assert!(std::fs::read_to_string(trace).unwrap().lines().count() > 100);
+}
+
+#[test]
+fn what_does_not_exist_is_wrong_usage() {
+    for arguments in [
+        &["--active", "3f"][..],
+        &["--fault-mix", "sunshine"],
+        &["--replicas", "5"],
+        &["--seeds", "3..3"],
+        &["--seed", "1", "--seeds", "1..2"],
+        &["--steps", "0"],
+    ] {
+        let output = simulate(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn steps_bound_a_seed() {
+    let output = simulate(&["--seed", "1", "--steps", "500", "--json", "-"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["cut_short"], 1);
+}

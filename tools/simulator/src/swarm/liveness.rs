@@ -1,0 +1,171 @@
+//! The liveness phase: a core of correct replicas is healed and everything else stays as wrong as it is for ever; all that clients asked for, and some
+//! more, must complete within the bound, and views must not run away.
+
+use crate::swarm::plan::Core;
+use crate::swarm::run::{Run, Stop};
+use crate::swarm::strike::begin_again;
+use crate::world::hosts::ReplicaHost;
+use crate::world::links::DELAY_MAX_NS;
+use crate::world::random::Random;
+use logothete_engine::limits::{RETRANSMIT_MAX_NS, SILENCE_MIN_NS, TIMEOUT_VIEW_MAX_NS};
+use logothete_engine::numbers::{Principal, ReplicaId};
+
+/// Distance between two looks at what completed.
+const LOOK_NS: u64 = 10_000_000;
+
+/// How long the core has to come to the same place once nobody waits for anything.
+const SETTLE_NS: u64 = 10_000_000_000;
+
+/// How long a replica that forgot has to recover, while nobody asks for anything.
+const RECOVERY_NS: u64 = 100_000_000_000;
+
+/// Views that a change to a live primary may take beyond those of the faulty, when it begins from nothing.
+const VIEWS_SPARE: u64 = 8;
+
+impl Run<'_, '_> {
+    /// Plays the phase.
+    ///
+    /// # Errors
+    /// What does not complete, or what a checker found.
+    pub fn liveness(&mut self) -> Result<(), Stop> {
+        self.strikes.freeze();
+        let core = self.draw_core();
+        self.heal(&core)?;
+        let (begin_ns, begin_view) = (self.timeline.now_ns(), self.view(&core));
+        for _ in 0..self.plan.liveness_requests {
+            for load in &mut self.loads {
+                load.request_more(&mut self.timeline)?;
+            }
+            self.advance(self.timeline.now_ns() + LOOK_NS)?;
+        }
+        let end_ns = begin_ns + self.bound_ns();
+        self.until(end_ns, |run| run.timeline.cluster.clients.iter().all(|client| client.outstanding() == 0))?
+            .ok_or_else(|| self.failure("what clients asked for does not complete"))?;
+        self.check_views(&core, begin_ns, begin_view)?;
+        let settle_ns = self.timeline.now_ns() + SETTLE_NS;
+        self.until(settle_ns, |run| run.is_even(&core))?
+            .ok_or_else(|| self.failure("a correct replica stays behind"))?;
+        if self.plan.core == Core::Everybody {
+            let recovery_ns = self.timeline.now_ns() + RECOVERY_NS;
+            let recovered = |host: &ReplicaHost| !host.is_correct() || !host.recovers;
+            self.until(recovery_ns, |run| run.timeline.cluster.replicas.iter().all(recovered))?
+                .ok_or_else(|| self.failure("a replica does not recover"))?;
+        }
+        self.check_views(&core, begin_ns, begin_view)?;
+        let checks = &mut self.timeline.cluster.checks;
+        checks.on_end();
+        checks.verdict()?;
+        self.check_demotions(&core)
+    }
+
+    /// `(f+2)` timeouts of the longest, the longest retry of a client, and the delays of four messages (RELIABILITY 0.1), by the slowest clock.
+    fn bound_ns(&self) -> u64 {
+        let faults = self.plan.cluster.quorum().faults() as u64;
+        let bound_ns = (faults + 2) * TIMEOUT_VIEW_MAX_NS + RETRANSMIT_MAX_NS + 4 * DELAY_MAX_NS;
+        bound_ns * 10 / 9
+    }
+
+    /// Those that are correct and remember what they said; at most `f` do not.
+    fn draw_core(&mut self) -> Vec<usize> {
+        let replicas = &self.timeline.cluster.replicas;
+        let remembers = |host: &ReplicaHost| !host.is_crashed() || host.disk.remembers();
+        let is_fit = |at: &usize| {
+            let host = &replicas[*at];
+            !self.plan.byzantine.contains(&(*at as u8)) && !host.recovers && remembers(host)
+        };
+        let mut fit: Vec<usize> = (0..replicas.len()).filter(is_fit).collect();
+        let quorum = self.plan.cluster.quorum().strong();
+        assert!(fit.len() >= quorum, "the harness made more than f replicas faulty");
+        if self.plan.core == Core::Everybody {
+            let correct = |at: &usize| !self.plan.byzantine.contains(&(*at as u8));
+            return (0..replicas.len()).filter(correct).collect();
+        }
+        let mut random = Random::named(self.plan.seed, "core");
+        while fit.len() > quorum {
+            fit.remove(random.below(fit.len()));
+        }
+        fit
+    }
+
+    fn heal(&mut self, core: &[usize]) -> Result<(), Stop> {
+        let now_ns = self.timeline.now_ns();
+        let (replicas, clients) = (self.timeline.cluster.replicas.len(), self.timeline.cluster.clients.len());
+        let whole: Vec<usize> = core.iter().copied().chain(replicas..replicas + clients).collect();
+        self.timeline.heal(&whole);
+        for &at in core {
+            begin_again(&mut self.timeline, at)?;
+            let host = &mut self.timeline.cluster.replicas[at];
+            host.disk.hold(false);
+            host.clock.freeze(now_ns, false);
+            let who = Principal::Replica(ReplicaId(at as u8));
+            self.timeline.pause(who, false);
+            self.timeline.look_at(who);
+        }
+        self.timeline.cluster.clients.iter_mut().for_each(|client| client.spoils.clear());
+        Ok(())
+    }
+
+    /// Waits for something; `None` if it does not come in time.
+    fn until(&mut self, end_ns: u64, done: impl Fn(&Self) -> bool) -> Result<Option<()>, Stop> {
+        while !done(self) {
+            if self.timeline.now_ns() >= end_ns {
+                return Ok(None);
+            }
+            self.advance(self.timeline.now_ns() + LOOK_NS)?;
+        }
+        Ok(Some(()))
+    }
+
+    fn view(&self, core: &[usize]) -> u64 {
+        let views = core.iter().map(|at| self.timeline.cluster.replicas[*at].orderer.replica().view().0);
+        views.max().expect("a core has members")
+    }
+
+    /// No view is given up before the shortest timeout, apart from those that a change may skip at once.
+    fn check_views(&self, core: &[usize], begin_ns: u64, begin_view: u64) -> Result<(), Stop> {
+        let (views, elapsed_ns) = (self.view(core) - begin_view, self.timeline.now_ns() - begin_ns);
+        let most = VIEWS_SPARE + self.plan.cluster.quorum().faults() as u64 + elapsed_ns / SILENCE_MIN_NS;
+        match views <= most {
+            true => Ok(()),
+            false => Err(self.failure(&format!("{views} views in {elapsed_ns} ns: at most {most} have a reason"))),
+        }
+    }
+
+    fn is_even(&self, core: &[usize]) -> bool {
+        let mut executed = core.iter().map(|at| self.timeline.cluster.replicas[*at].executed);
+        let first = executed.next();
+        executed.all(|other| Some(other) == first)
+    }
+
+    /// Nobody is demoted who never spoilt a tag.
+    fn check_demotions(&self, core: &[usize]) -> Result<(), Stop> {
+        let spoilers = self.plan.spoilers();
+        for at in core {
+            let host = &self.timeline.cluster.replicas[*at];
+            if let Some(client) = host.orderer.replica().demoted_clients().find(|id| !spoilers.contains(&id.0)) {
+                return Err(self.failure(&format!("{} has c{client} demoted, which never spoilt a tag", host.id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where everybody is: what a failure has to say.
+    fn failure(&self, what: &str) -> Stop {
+        let cluster = &self.timeline.cluster;
+        let mut text = format!("{what}\n");
+        for host in &cluster.replicas {
+            let (replica, fault) = (host.orderer.replica(), host.fault.as_ref().map(|fault| fault.behaviour));
+            let active = if replica.is_active() { "in" } else { "wants" };
+            let (view, executed, stable) = (replica.view(), replica.executed(), replica.stable());
+            text += &format!("  {}: {active} v{view}, executed {executed}, stable {stable}", host.id);
+            text += if host.recovers { ", recovers" } else { "" };
+            text += &fault.map_or(String::new(), |fault| format!(", {fault:?}"));
+            text += "\n";
+        }
+        for host in &cluster.clients {
+            let stopped = if host.stopped { ", stopped" } else { "" };
+            text += &format!("  c{}: accepted {}, waits for {}{stopped}\n", host.id, host.accepted, host.outstanding());
+        }
+        Stop::Violated(text.trim_end().to_owned())
+    }
+}

@@ -1,0 +1,105 @@
+//! The parameters of one run as data: drawn from a seed, printed, edited, and played again. What a shrinker leaves out of a plan changes nothing else
+//! in it, because everything draws from a stream with a name of its own.
+
+use crate::swarm::draw;
+use crate::swarm::fault::{Fault, FaultEvent};
+use crate::swarm::load::Load;
+use crate::swarm::mix::Mix;
+use crate::world::hosts::Settings;
+use crate::world::links::LinkSettings;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The clocks of one host at the beginning of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSettings {
+    pub rate_ppm: i64,
+    pub wall_offset_ns: i64,
+}
+
+/// Which replicas must be live in the liveness phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Core {
+    /// `2f+1` correct ones, and what is wrong with the others stays for ever.
+    Quorum,
+    /// All that are correct.
+    Everybody,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is drawn while the run goes on, each link, agent and adversary from a stream of its own.
+    pub seed: u64,
+    pub cluster: Settings,
+    pub links: LinkSettings,
+    /// Packets that wait for an agent at most.
+    pub inbox_packets_max: usize,
+    /// The replicas' clocks; clients' go as the virtual time does.
+    pub clocks: Vec<ClockSettings>,
+    /// What the clients ask for, one load a client.
+    pub loads: Vec<Load>,
+    /// Replicas in the adversary's hands.
+    pub byzantine: Vec<u8>,
+    /// The safety phase lasts so long; then a core is healed, and everything asked for must complete.
+    pub safety_ns: u64,
+    /// What goes wrong in the safety phase, in the order of time. Each event keeps its number when others are left out.
+    pub faults: Vec<FaultEvent>,
+    /// What is healed at the end of the safety phase.
+    pub core: Core,
+    /// Requests of each client in the liveness phase.
+    pub liveness_requests: u32,
+    /// One result that a client accepted reaches the checkers changed: the run must fail, and prove that the alarm works.
+    pub canary: bool,
+}
+
+impl Plan {
+    /// Draws the run of a seed, of about so many operations; only what the mix has goes wrong.
+    pub fn draw(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Self {
+        draw::plan(seed, mix, operations, replicas)
+    }
+
+    /// The clients that spoil tags.
+    pub fn spoilers(&self) -> BTreeSet<u16> {
+        let spoilt = self.faults.iter().filter_map(|event| match event.fault {
+            Fault::SpoilTags { client, .. } => Some(client),
+            _ => None,
+        });
+        spoilt.collect()
+    }
+
+    /// As text: JSON.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a plan is plain data")
+    }
+
+    /// From text.
+    ///
+    /// # Errors
+    /// The text is no plan.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| format!("this is no plan: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_the_same_again_and_after_being_text() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Mix::All, 300, None);
+            assert_eq!(plan, Plan::draw(seed, Mix::All, 300, None));
+            assert_eq!(Plan::from_text(&plan.to_text()), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn with_the_mix_none_nothing_goes_wrong() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Mix::None, 300, None);
+            assert_eq!((plan.faults.len(), plan.byzantine.len(), plan.links.loss_per_mille), (0, 0, 0));
+        }
+    }
+}
