@@ -4,7 +4,7 @@
 //! figures to show, or smoothing them.
 
 mod scale;
-mod svg;
+pub mod svg;
 
 use scale::{Scale, Tick};
 use svg::{Anchor, Canvas};

@@ -1,19 +1,22 @@
-//! The few elements of SVG that a plot needs, written as text.
+//! The few elements of SVG that drawings of this project need, written as text.
 
 use std::fmt::{self, Display, Write};
 
 /// A drawing under construction. Coordinates are pixels, the origin is the upper left corner.
 #[derive(Debug)]
-pub(super) struct Canvas {
+pub struct Canvas {
     text: String,
     open: usize,
 }
 
 /// How a text stands at its point.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Anchor {
+pub enum Anchor {
+    /// It begins there.
     Start,
+    /// Its middle is there.
     Middle,
+    /// It ends there.
     End,
 }
 
@@ -58,7 +61,7 @@ impl Display for Pixels {
 
 impl Canvas {
     /// An empty drawing with a background. `describe` is what a screen reader says.
-    pub(super) fn new(width: f64, height: f64, background: &str, style: &str, describe: &str) -> Self {
+    pub fn new(width: f64, height: f64, background: &str, style: &str, describe: &str) -> Self {
         let mut canvas = Self { text: String::with_capacity(1 << 15), open: 0 };
         canvas.put(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
@@ -74,37 +77,39 @@ impl Canvas {
     ///
     /// # Panics
     /// When a group is still open.
-    pub(super) fn finish(mut self) -> String {
+    pub fn finish(mut self) -> String {
         assert_eq!(self.open, 0, "every group is closed");
         self.put(format_args!("</svg>\n"));
         self.text
     }
 
     /// Begins a group of the style class `class`.
-    pub(super) fn group(&mut self, class: &str) {
+    pub fn group(&mut self, class: &str) {
         self.open += 1;
         self.put(format_args!("<g class=\"{}\">\n", Escaped(class)));
     }
 
     /// Ends the last group.
-    pub(super) fn group_end(&mut self) {
+    pub fn group_end(&mut self) {
         self.open -= 1;
         self.put(format_args!("</g>\n"));
     }
 
-    pub(super) fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, style: &str) {
+    /// A rectangle from its upper left corner on.
+    pub fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, style: &str) {
         let (x, y, width, height) = (Pixels(x), Pixels(y), Pixels(width), Pixels(height));
         let style = Escaped(style);
         self.put(format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" style=\"{style}\"/>\n"));
     }
 
-    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64)) {
+    /// A straight line.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64)) {
         let (x1, y1, x2, y2) = (Pixels(from.0), Pixels(from.1), Pixels(to.0), Pixels(to.1));
         self.put(format_args!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>\n"));
     }
 
     /// A line through all points; a filled area when `style` says so.
-    pub(super) fn path(&mut self, points: &[(f64, f64)], closed: bool, style: &str) {
+    pub fn path(&mut self, points: &[(f64, f64)], closed: bool, style: &str) {
         self.put(format_args!("<path style=\"{}\" d=\"", Escaped(style)));
         for (at, &(x, y)) in points.iter().enumerate() {
             let command = if at == 0 { 'M' } else { 'L' };
@@ -113,13 +118,14 @@ impl Canvas {
         self.put(format_args!("{}\"/>\n", if closed { "Z" } else { "" }));
     }
 
-    pub(super) fn circle(&mut self, at: (f64, f64), radius: f64, style: &str) {
+    /// A circle around a point.
+    pub fn circle(&mut self, at: (f64, f64), radius: f64, style: &str) {
         let (x, y, radius, style) = (Pixels(at.0), Pixels(at.1), Pixels(radius), Escaped(style));
         self.put(format_args!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" style=\"{style}\"/>\n"));
     }
 
     /// A text of the style class `class`.
-    pub(super) fn text(&mut self, at: (f64, f64), anchor: Anchor, class: &str, text: &str) {
+    pub fn text(&mut self, at: (f64, f64), anchor: Anchor, class: &str, text: &str) {
         let (x, y, anchor, class) = (Pixels(at.0), Pixels(at.1), anchor.name(), Escaped(class));
         let text = Escaped(text);
         self.put(format_args!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>\n"));

@@ -56,6 +56,7 @@ enum Command {
     Doctor(commands::doctor::Arguments),
     Inspect(commands::inspect::Arguments),
     Simulate(commands::simulate::Arguments),
+    Generals(commands::generals::Arguments),
     #[command(hide = true)]
     Unreplicated(commands::unreplicated::Arguments),
     #[command(hide = true)]
@@ -81,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Simulate(arguments) => commands::simulate::run(&arguments),
+        Command::Generals(arguments) => commands::generals::run(&arguments),
         Command::Unreplicated(arguments) => commands::unreplicated::run(&arguments),
         Command::NullReplica(arguments) => commands::null_replica::run(&arguments),
     };

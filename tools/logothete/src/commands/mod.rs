@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod drill;
 pub mod driver;
+pub mod generals;
 pub mod init;
 pub mod inspect;
 pub mod local;
