@@ -1,6 +1,6 @@
 //! Generals and what they say to each other: the commander above, the lieutenants in a row below.
 
-use super::style::{INK, LOYAL, PAPER, STYLE, TRAITOR, arc, arrow};
+use super::style::{INK, LOYAL, PAPER, STYLE, TRAITOR, arc, arrow, label};
 use crate::oral::Oral;
 use crate::problem::{COMMANDER, General, Problem};
 use crate::rounds::Sent;
@@ -13,6 +13,8 @@ const RADIUS: f64 = 24.0;
 const PITCH: f64 = 170.0;
 /// On each side.
 const MARGIN: f64 = 90.0;
+/// The width of a title's letter, at most.
+const LETTER: f64 = 9.8;
 /// Where the commander is, and where the row of lieutenants is, below the top of a panel.
 const COMMANDER_Y: f64 = 75.0;
 const ROW_Y: f64 = 265.0;
@@ -71,7 +73,8 @@ impl<'a> Battle<'a> {
 
     /// The drawing.
     pub fn svg(&self) -> String {
-        let width = 2.0 * MARGIN + PITCH * (self.problem.generals as f64 - 2.0).max(1.0);
+        let titles_width = self.panels.iter().map(|(title, _)| LETTER * title.len() as f64).fold(0.0, f64::max);
+        let width = (2.0 * MARGIN + PITCH * self.gaps()).max(titles_width + 40.0);
         let height = PANEL * self.panels.len() as f64 + 20.0;
         let titles: Vec<&str> = self.panels.iter().map(|(title, _)| title.as_str()).collect();
         let mut canvas = Canvas::new(width, height, PAPER, STYLE, &titles.join("; "));
@@ -92,11 +95,16 @@ impl<'a> Battle<'a> {
         canvas.finish()
     }
 
+    /// Between the first lieutenant and the last.
+    fn gaps(&self) -> f64 {
+        self.problem.generals as f64 - 2.0
+    }
+
     fn place(&self, top: f64, width: f64, general: General) -> (f64, f64) {
+        let first = (width - PITCH * self.gaps()) / 2.0;
         match general {
             COMMANDER => (width / 2.0, top + COMMANDER_Y),
-            _ if self.problem.generals == 2 => (width / 2.0, top + ROW_Y),
-            lieutenant => (MARGIN + PITCH * (f64::from(lieutenant) - 1.0), top + ROW_Y),
+            lieutenant => (first + PITCH * (f64::from(lieutenant) - 1.0), top + ROW_Y),
         }
     }
 
@@ -121,8 +129,8 @@ impl<'a> Battle<'a> {
             let length = dx.hypot(dy);
             let edge = |at: (f64, f64), by: f64| (at.0 + dx / length * by, at.1 + dy / length * by);
             arrow(canvas, &[edge(from, RADIUS), edge(to, -RADIUS - 2.0)], self.colour(said.from));
-            let label = (from.0 + dx * 0.62, from.1 + dy * 0.62);
-            canvas.text((label.0 + 8.0, label.1), Anchor::Start, "label", &said.label);
+            let (aside, anchor) = if dx < 0.0 { (-8.0, Anchor::End) } else { (8.0, Anchor::Start) };
+            label(canvas, (from.0 + dx * 0.45 + aside, from.1 + dy * 0.45), anchor, &said.label);
             return;
         }
         // To the right above the row, to the left below it; the farther, the higher.
@@ -135,6 +143,7 @@ impl<'a> Battle<'a> {
         let points = arc(from, to, rise);
         arrow(canvas, &points, self.colour(said.from));
         let at = points[8];
-        canvas.text((at.0, at.1 + if rise > 0.0 { -5.0 } else { 14.0 }), Anchor::Middle, "label", &said.label);
+        let below = if rise > 0.0 { -5.0 } else { 15.0 };
+        label(canvas, (at.0, at.1 + below), Anchor::Middle, &said.label);
     }
 }

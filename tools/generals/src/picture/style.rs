@@ -1,6 +1,6 @@
 //! Colours, letters and the strokes that all drawings share.
 
-use logothete_bench::plot::svg::Canvas;
+use logothete_bench::plot::svg::{Anchor, Canvas};
 
 /// Paper.
 pub const PAPER: &str = "#ffffff";
@@ -14,7 +14,7 @@ pub const INK: &str = "#222222";
 /// The classes of texts.
 pub const STYLE: &str = "text{font-family:Helvetica,Arial,sans-serif;fill:#222222}\
     .title{font-size:17px;font-weight:bold}.name{font-size:15px;font-weight:bold;fill:#ffffff}\
-    .label{font-size:14px;paint-order:stroke;stroke:#ffffff;stroke-width:4px}.note{font-size:13px}.small{font-size:11px;fill:#555555}\
+    .label{font-size:14px}.halo{font-size:14px;fill:#ffffff;stroke:#ffffff;stroke-width:5px}.note{font-size:13px}.small{font-size:11px;fill:#555555}\
     .lane{stroke:#999999;stroke-width:1}.mark{stroke:#cccccc;stroke-width:1;stroke-dasharray:4 4}";
 
 /// How long an arrow's head is.
@@ -43,4 +43,10 @@ pub fn arc(from: (f64, f64), to: (f64, f64), rise: f64) -> Vec<(f64, f64)> {
         (mix(from.0, control.0, to.0), mix(from.1, control.1, to.1))
     };
     (0..=STEPS).map(at).collect()
+}
+
+/// What stands beside an arrow, readable also where it crosses another.
+pub fn label(canvas: &mut Canvas, at: (f64, f64), anchor: Anchor, text: &str) {
+    canvas.text(at, anchor, "halo", text);
+    canvas.text(at, anchor, "label", text);
 }
