@@ -66,7 +66,9 @@ impl Replica {
     /// Multicasts a status message when one is due: soon when there is work and no progress, now and then otherwise.
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
         // What was executed tentatively still lacks its commits.
-        let committed = self.tentative.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
+        // What is being undone is not executed either.
+        let uncommitted = self.tentative.or(self.undoing);
+        let committed = uncommitted.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
         // A primary that lacks parts of what the others have whole says that it lives, or it would be suspected for a lost packet.
         let unfinished = !self.assemblies.is_empty();
         let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || unfinished || !self.active;

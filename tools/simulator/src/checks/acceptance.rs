@@ -48,9 +48,9 @@ impl Acceptance {
     }
 
     /// A correct replica sends a client a message.
-    pub fn on_sent(&mut self, by: ReplicaId, to: ClientId, message: &Message<'_>) {
+    pub fn on_sent(&mut self, by: ReplicaId, to: ClientId, message: &Message<'_>, violations: &mut Violations) {
         let answer = match message {
-            Message::Reply(reply) => return self.on_reply(by, to, reply),
+            Message::Reply(reply) => return self.on_reply(by, to, reply, violations),
             Message::QueryAnswer(answer) => match answer.outcome {
                 QueryOutcome::Answered(result) => (answer.nonce, result.digest()),
                 QueryOutcome::Refused | QueryOutcome::Declined => return,
@@ -64,7 +64,7 @@ impl Acceptance {
         self.answers.entry((to.0, answer.0, answer.1)).or_insert(ReplicaSet::EMPTY).insert(by);
     }
 
-    fn on_reply(&mut self, by: ReplicaId, to: ClientId, reply: &Reply<'_>) {
+    fn on_reply(&mut self, by: ReplicaId, to: ClientId, reply: &Reply<'_>, violations: &mut Violations) {
         let name = RequestName { client: to, incarnation: reply.incarnation, number: reply.number };
         let said = Said {
             request: reply.request,
@@ -72,7 +72,14 @@ impl Acceptance {
             sequence: reply.sequence.0,
             view: (reply.mode == Mode::Tentative).then_some(reply.view.0),
         };
-        self.replies.entry(name).or_default().entry(said).or_insert(ReplicaSet::EMPTY).insert(by);
+        let replies = self.replies.entry(name).or_default();
+        replies.entry(said).or_insert(ReplicaSet::EMPTY).insert(by);
+        // The replies that are kept are part of the state.
+        let other = replies.iter().find(|(other, _)| said.view.is_none() && other.view.is_none() && **other != said);
+        if let Some((other, first)) = other {
+            let text = format!("{by} replied {said:?} to {name:?}, and {first:?} {other:?}");
+            violations.add(Checker::State, text);
+        }
     }
 
     /// A correct client takes results of a request, all of them under one digest.
@@ -145,7 +152,7 @@ mod tests {
     const NAME: RequestName = RequestName { client: CLIENT, incarnation: Incarnation(7), number: RequestNumber(1) };
     const NOBODY: ReplicaSet = ReplicaSet::EMPTY;
 
-    fn reply(acceptance: &mut Acceptance, by: u8, mode: Mode, view: u64, sequence: u64) {
+    fn reply(acceptance: &mut Acceptance, by: u8, mode: Mode, view: u64, sequence: u64) -> Vec<Checker> {
         let reply = Reply {
             view: View(view),
             sequence: SequenceNumber(sequence),
@@ -155,7 +162,9 @@ mod tests {
             mode,
             results: Answer::Full(b"result"),
         };
-        acceptance.on_sent(ReplicaId(by), CLIENT, &Message::Reply(reply));
+        let mut violations = Violations::default();
+        acceptance.on_sent(ReplicaId(by), CLIENT, &Message::Reply(reply), &mut violations);
+        violations.checkers()
     }
 
     fn takes(acceptance: &Acceptance, faulty: ReplicaSet) -> bool {
@@ -172,7 +181,7 @@ mod tests {
         reply(&mut acceptance, 0, Mode::Committed, 3, 1);
         assert!(!takes(&acceptance, NOBODY), "one is no weak quorum, whatever its views");
         assert!(takes(&acceptance, ReplicaSet::only(ReplicaId(3))), "a faulty one may have said the same");
-        reply(&mut acceptance, 1, Mode::Committed, 5, 2);
+        assert_eq!(reply(&mut acceptance, 1, Mode::Committed, 5, 2), [Checker::State], "what is kept is equal");
         assert!(!takes(&acceptance, NOBODY), "not from one place");
         reply(&mut acceptance, 1, Mode::Committed, 5, 1);
         assert!(takes(&acceptance, NOBODY));
@@ -207,7 +216,9 @@ mod tests {
         let mut acceptance = Acceptance::new(Quorums::of(4), true);
         let answer = |acceptance: &mut Acceptance, by: u8, nonce: u64| {
             let answer = QueryAnswer { nonce, outcome: QueryOutcome::Answered(Answer::Full(b"result")) };
-            acceptance.on_sent(ReplicaId(by), CLIENT, &Message::QueryAnswer(answer));
+            let mut violations = Violations::default();
+            acceptance.on_sent(ReplicaId(by), CLIENT, &Message::QueryAnswer(answer), &mut violations);
+            assert_eq!(violations.take(), Ok(()));
         };
         let takes = |acceptance: &Acceptance, number: u64| {
             let mut violations = Violations::default();

@@ -1,5 +1,5 @@
 //! C1, agreement: at each sequence number one batch, with the same requests, at all correct replicas, for ever. What the first of them executed
-//! is the one order that everything else is compared with.
+//! is the one order that everything else is compared with; time goes on in it.
 
 use super::violations::{Checker, Violations};
 use crate::world::witness::{Appended, Executed};
@@ -52,6 +52,13 @@ impl Agreement {
             }
             Some(_) => false,
             None => {
+                let before = self.requests.range(..sequence).rev().find_map(|(_, before)| before.requests.first());
+                if let Some((before, first)) = before.zip(requests.first())
+                    && first.timestamp_ns <= before.timestamp_ns
+                {
+                    let text = format!("{by} executed s{sequence} at a time that is not after s{}'s", before.sequence);
+                    violations.add(Checker::Agreement, text);
+                }
                 for request in &requests {
                     for operation in &request.operations {
                         let name = (request.client, operation.session, operation.number);
@@ -92,7 +99,7 @@ mod tests {
 
     fn request(sequence: u64, tag: u8) -> Executed {
         let operations = vec![Appended { session: 0, number: u64::from(tag), bytes: vec![tag] }];
-        Executed { sequence, timestamp_ns: 1, client: 0, digest: Digest([tag; 32]), operations }
+        Executed { sequence, timestamp_ns: sequence, client: 0, digest: Digest([tag; 32]), operations }
     }
 
     #[test]
@@ -119,6 +126,8 @@ mod tests {
         // The order within a batch counts.
         agreement.on_executed(ReplicaId(2), 1, vec![request(1, 2), request(1, 1)], &mut violations);
         agreement.on_executed(ReplicaId(2), 2, vec![], &mut violations);
-        assert_eq!(violations.checkers(), [Checker::Agreement; 2]);
+        // Time stands still.
+        agreement.on_executed(ReplicaId(2), 3, vec![Executed { timestamp_ns: 2, ..request(3, 9) }], &mut violations);
+        assert_eq!(violations.checkers(), [Checker::Agreement; 3]);
     }
 }

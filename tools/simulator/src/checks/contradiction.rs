@@ -25,6 +25,9 @@ struct Said {
     /// The highest view that it voted in or asked for, before this duty cycle and with it.
     view: u64,
     view_now: u64,
+    /// The last number that it sent a commit for and remembers, before this duty cycle and with it.
+    committed: u64,
+    committed_now: u64,
 }
 
 /// What all of them said.
@@ -58,6 +61,9 @@ impl Contradictions {
             );
         }
         said.view_now = said.view_now.max(ballot.view);
+        if ballot.round == Round::Commit {
+            said.committed_now = said.committed_now.max(ballot.sequence);
+        }
         if first != batch {
             violations.add(Checker::Contradiction, format!("{by} sent two {ballot}"));
         }
@@ -127,10 +133,25 @@ impl Contradictions {
         }
     }
 
+    /// It tells one that forgot how far it has prepared: the asker may have voted as far as a window beyond that.
+    pub fn on_recovery_answer(&mut self, by: ReplicaId, prepared: u64, violations: &mut Violations) {
+        let last = self.of(by).committed;
+        if prepared < last {
+            let text = format!("{by} sent a commit for s{last}, and says that it has prepared up to s{prepared}");
+            violations.add(Checker::Contradiction, text);
+        }
+    }
+
+    /// Another caught it at contradicting itself, it says.
+    pub fn on_accused(&self, by: ReplicaId, accused: ReplicaId, violations: &mut Violations) {
+        violations.add(Checker::Contradiction, format!("{by} caught {accused} contradicting itself, which is correct"));
+    }
+
     /// A duty cycle is over: what was said in it binds from now on. The order within it is the outbox's.
     pub fn on_cycle_end(&mut self, by: ReplicaId) {
         let said = self.of(by);
         said.view = said.view_now;
+        said.committed = said.committed_now;
     }
 
     /// A process ended, and another began. One that forgot is held to what it said, but need not repeat it.
@@ -139,7 +160,7 @@ impl Contradictions {
         said.now.clear();
         if forgot {
             said.lost.extend(said.votes.keys());
-            (said.view, said.view_now) = (0, 0);
+            (said.view, said.view_now, said.committed, said.committed_now) = (0, 0, 0, 0);
         }
     }
 }
@@ -238,6 +259,21 @@ mod tests {
         said.on_checkpoint(BY, 8, other, &mut violations);
         said.on_new_view(BY, &new_view(), other, &mut violations);
         assert_eq!(violations.checkers(), [Checker::Contradiction; 4]);
+    }
+
+    #[test]
+    fn what_prepared_is_told_to_who_forgot() {
+        let (mut said, mut violations) = (Contradictions::new(4), Violations::default());
+        said.on_recovery_answer(BY, 0, &mut violations);
+        said.on_vote(BY, vote(Round::Commit, 0, 9, 1), &mut violations);
+        said.on_vote(BY, vote(Round::Prepare, 0, 10, 1), &mut violations);
+        said.on_recovery_answer(BY, 8, &mut violations);
+        said.on_cycle_end(BY);
+        said.on_recovery_answer(BY, 9, &mut violations);
+        assert_eq!(violations.take(), Ok(()));
+        said.on_recovery_answer(BY, 8, &mut violations);
+        said.on_accused(BY, ReplicaId(2), &mut violations);
+        assert_eq!(violations.checkers(), [Checker::Contradiction; 2]);
     }
 
     fn new_view() -> NewView<'static> {

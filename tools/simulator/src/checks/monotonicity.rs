@@ -1,5 +1,5 @@
 //! C8, monotonicity: what only rises does: the view that a replica says it is in, what it has executed for good, its stable checkpoint. Over a restart
-//! with a journal, it comes back with what was durable at the least.
+//! with a journal, it comes back with what was durable at the least. And it tells the others of no more than there is.
 
 use super::violations::{Checker, Violations};
 use logothete_crypto::Digest;
@@ -19,6 +19,8 @@ struct Standing {
     lags: bool,
     /// What its disk had when it began again.
     durable: u64,
+    /// What it told the others in this duty cycle that it has executed for good, and has stable.
+    told: (u64, u64),
     /// The highest view that its journal knows of.
     view_durable: u64,
     /// The batches of which it has the content.
@@ -58,6 +60,12 @@ impl Monotonicity {
         }
     }
 
+    /// A correct replica tells others how far it is.
+    pub fn on_status(&mut self, by: ReplicaId, executed: u64, stable: u64) {
+        let told = &mut self.of(by).told;
+        *told = (told.0.max(executed), told.1.max(stable));
+    }
+
     /// The view that a correct replica says that it is in or wants.
     pub fn on_view(&mut self, by: ReplicaId, view: u64, violations: &mut Violations) {
         let before = std::mem::replace(&mut self.of(by).view, view);
@@ -69,6 +77,15 @@ impl Monotonicity {
     /// What a correct replica says that it has executed, tentatively or not, and has stable.
     pub fn on_stable(&mut self, by: ReplicaId, (executed, stable): (u64, u64), violations: &mut Violations) {
         let standing = self.of(by);
+        let told = std::mem::take(&mut standing.told);
+        if told.0 > standing.executed || told.1 > stable {
+            let executed = standing.executed;
+            let text = format!(
+                "{by} told others of s{} and s{}, and has executed s{executed} and s{stable} stable",
+                told.0, told.1
+            );
+            violations.add(Checker::Monotonicity, text);
+        }
         let before = std::mem::replace(&mut standing.stable, stable);
         if before > stable {
             let text = format!("{by} went back from a stable checkpoint at s{before} to one at s{stable}");
@@ -188,6 +205,20 @@ mod tests {
         assert_eq!(restarted(false, (3, 9), 8, &[9, 10, 12]), 1);
         assert_eq!(restarted(false, (2, 10), 8, &[9, 10]), 1);
         assert_eq!(restarted(true, (0, 0), 0, &[]), 0);
+    }
+
+    #[test]
+    fn nobody_claims_more_than_it_has() {
+        let (mut monotonicity, mut violations) = (Monotonicity::new(4), Violations::default());
+        monotonicity.on_status(BY, 8, 8);
+        monotonicity.on_executed(BY, 8, &mut violations);
+        monotonicity.on_stable(BY, (8, 8), &mut violations);
+        assert_eq!(violations.take(), Ok(()));
+        monotonicity.on_status(BY, 9, 8);
+        monotonicity.on_stable(BY, (9, 8), &mut violations);
+        monotonicity.on_status(BY, 8, 16);
+        monotonicity.on_stable(BY, (8, 8), &mut violations);
+        assert_eq!(violations.checkers(), [Checker::Monotonicity; 2], "s9 is tentative, s16 is not there");
     }
 
     /// The state may be behind the log right after a restart, and at no other time.

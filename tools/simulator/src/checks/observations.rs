@@ -120,6 +120,7 @@ impl Checks {
                 Message::Status(status) => {
                     let standing = status.standing();
                     self.views.on_standing(by, standing.view.0, standing.suspects);
+                    self.monotonicity.on_status(by, status.executed().0, status.stable().0);
                 }
                 Message::Reply(reply) => {
                     let (sequence, committed) = (reply.sequence.0, reply.mode == Mode::Committed);
@@ -128,7 +129,12 @@ impl Checks {
                         self.durability.on_tentative_reply(by, sequence, &mut self.violations);
                     }
                 }
+                Message::Runs(runs) => self.states.on_chain(by, runs.position, runs.chain, &mut self.violations),
+                Message::ChainAnswer(answer) if answer.chain != Digest::ZERO => {
+                    self.states.on_chain(by, answer.position.get(), answer.chain, &mut self.violations);
+                }
                 Message::RecoveryAnswer(answer) => {
+                    self.contradictions.on_recovery_answer(by, answer.prepared().0, &mut self.violations);
                     let Audience::Replicas(to) = audience else { continue };
                     for asker in to.iter() {
                         let promise = Promise::EpochAcknowledged(asker, answer.epoch());
@@ -138,7 +144,7 @@ impl Checks {
                 _ => {}
             }
             match audience {
-                Audience::Client(client) => self.acceptance.on_sent(by, client, &message),
+                Audience::Client(client) => self.acceptance.on_sent(by, client, &message, &mut self.violations),
                 Audience::Replicas(to) if to.count() == 1 && is_answer(&message) => {
                     let to = to.iter().next().expect("there is one");
                     self.on_answered(by, to, bytes.len());
@@ -219,6 +225,12 @@ impl Checks {
             Event::Recovered => self.durability.on_recovered(by),
             Event::StateFetched(sequence) => self.certificates.on_fetched(by, sequence.0),
             Event::ViewLeft { .. } | Event::ViewEntered(_) => self.view_events.push(*event),
+            Event::Contradiction(evidence) if !self.faulty(evidence.replica) => {
+                self.contradictions.on_accused(by, evidence.replica, &mut self.violations);
+            }
+            Event::NewViewWrong { replica, view } if !self.faulty(*replica) => {
+                self.views.on_refused(by, view.0, &mut self.violations);
+            }
             Event::Diverged(sequence) => {
                 self.counters.on_alarm(by);
                 self.violations.add(Checker::State, format!("{by} says that it diverged at s{sequence}"));

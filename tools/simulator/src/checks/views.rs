@@ -83,6 +83,11 @@ impl Views {
         }
     }
 
+    /// A correct replica refuses a new view of a correct primary: one of the two decides wrongly.
+    pub fn on_refused(&self, by: ReplicaId, view: u64, violations: &mut Violations) {
+        violations.add(Checker::Certificates, format!("{by} refuses the new view v{view} of a correct primary"));
+    }
+
     /// A process ended, and another began: whether it is in a view it says when it enters one.
     pub fn on_restarted(&mut self, by: ReplicaId) {
         self.entered[usize::from(by.0)] = None;

@@ -9,7 +9,7 @@ const FAILURE_CHARS_MAX: usize = 110;
 
 /// Which checker a failure is of: its name stands before the first colon.
 fn checker(failure: &str) -> &str {
-    let name = failure.split(':').next().unwrap_or("");
+    let name = failure.split([':', ' ']).next().unwrap_or("");
     if name.starts_with('C') && name[1..].chars().all(|digit| digit.is_ascii_digit()) { name } else { "?" }
 }
 
