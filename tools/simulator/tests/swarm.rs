@@ -1,5 +1,6 @@
 //! Seeds in virtual time: none may break anything, each repeats exactly, and one that must fail does.
 
+use logothete_simulator::adversary::plan::Level;
 use logothete_simulator::swarm::mix::Mix;
 use logothete_simulator::swarm::plan::Plan;
 use logothete_simulator::swarm::run::{Outcome, play};
@@ -21,16 +22,47 @@ fn outcome(plan: &Plan) -> Outcome {
     play(plan, u64::MAX, None)
 }
 
+/// What is wrong with the run of a plan, if anything is.
+fn failure(plan: &Plan) -> Option<String> {
+    let violation = match std::panic::catch_unwind(|| outcome(plan)) {
+        Ok(outcome) => outcome.violation.map(|(text, at_ns)| format!("at {at_ns} ns: {text}")),
+        Err(_) => Some("an assertion failed, see above".to_owned()),
+    };
+    violation.map(|text| {
+        let adversary = plan.adversary.as_ref().map_or(String::new(), |adversary| format!(" ({adversary})"));
+        format!("seed {}{adversary} {text}", plan.seed)
+    })
+}
+
 #[test]
 fn chance_breaks_nothing() {
-    let failure = |seed| {
-        let violation = match std::panic::catch_unwind(|| outcome(&Plan::draw(seed, Mix::All, OPERATIONS, None))) {
-            Ok(outcome) => outcome.violation.map(|(text, at_ns)| format!("at {at_ns} ns: {text}")),
-            Err(_) => Some("an assertion failed, see above".to_owned()),
-        };
-        violation.map(|text| format!("seed {seed} {text}"))
-    };
-    let failures: Vec<String> = seeds().filter_map(failure).collect();
+    let failures: Vec<String> =
+        seeds().filter_map(|seed| failure(&Plan::draw(seed, Mix::All, OPERATIONS, None))).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// How many seeds of each level are played when `SEEDS` says nothing.
+const SEEDS_OF_LEVEL: u64 = 10;
+
+/// `LEVEL=twins` plays one level of the adversary, `OFF=storm,starve` leaves strategies out, `MIX=byzantine` leaves out what else goes wrong.
+#[test]
+fn no_level_of_the_adversary_breaks_anything() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let level = variable("LEVEL").map(|name| Level::named(&name).expect("LEVEL is a level of the adversary"));
+    let off = variable("OFF").unwrap_or_default();
+    let mixes = variable("MIX").map(|mix| mix.parse().expect("MIX is a mix"));
+    let seeds = variable("SEEDS").map_or(0..SEEDS_OF_LEVEL, |_| seeds());
+    let mut failures = Vec::new();
+    for level in Level::all().filter(|other| level.is_none_or(|level| level == *other)) {
+        for seed in seeds.clone() {
+            let mix = mixes.unwrap_or([Mix::All, Mix::Byzantine][seed as usize % 2]);
+            let mut plan = Plan::draw(seed, mix, OPERATIONS, None);
+            plan.besiege(level, if level == Level::Client { 2 } else { seed as usize % 3 });
+            let adversary = plan.adversary.take().expect("it was just drawn");
+            plan.adversary = Some(off.split(',').fold(adversary, |adversary, name| adversary.without(name)));
+            failures.extend(failure(&plan));
+        }
+    }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

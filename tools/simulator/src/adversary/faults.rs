@@ -34,6 +34,8 @@ pub enum Behaviour {
     Scripted,
     /// Does nothing any more; what the script sends in its name apart.
     Crashed,
+    /// The adversary's: what it says goes through strategies.
+    Owned,
 }
 
 /// A faulty replica's memory.
@@ -62,7 +64,7 @@ impl Fault {
     pub fn speak(&mut self, own: ReplicaId, spoken: Spoken) -> Vec<Spoken> {
         match (self.behaviour, spoken.audience) {
             (Behaviour::Silent | Behaviour::Crashed, _) => Vec::new(),
-            (Behaviour::GarbageTags | Behaviour::Scripted, _) => vec![spoken],
+            (Behaviour::GarbageTags | Behaviour::Scripted | Behaviour::Owned, _) => vec![spoken],
             (Behaviour::Equivocates(told), Audience::Replicas(all)) => {
                 let lied_to = ReplicaSet(all.0 & told.0);
                 let others = ReplicaSet(all.0 & !told.0);

@@ -1,45 +1,45 @@
-//! A faulty replica that lies at random about views: signed view changes and new views that no correct replica would write, statements passed on under
-//! wrong labels, votes and claims of any view, each to whomever chance picks.
+//! Lies about views: signed view changes and new views that no correct replica would write, statements passed on under wrong labels, votes and claims
+//! of any view, each to whomever chance picks.
 
+use crate::adversary::letter::Letter;
 use crate::checks::judge::judge;
-use crate::scenario::say::{seal, send_parts};
+use crate::scenario::say::{parts, seal};
 use crate::scenario::words::made_up;
 use crate::world::cluster::Cluster;
 use crate::world::random::Random;
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
-use logothete_engine::wire::Audience;
 use logothete_engine::wire::agreement::{CheckpointVote, CommitClaim, Vote};
 use logothete_engine::wire::view_change::{Named, NewView, StatementKind, ViewChange, null_batch};
 
 /// Says one lie.
-pub fn lie(cluster: &mut Cluster, liar: ReplicaId, random: &mut Random) {
+pub fn lie(cluster: &Cluster, liar: ReplicaId, random: &mut Random) -> Vec<Letter> {
     let told = ReplicaSet(random.draw() as u16 & ReplicaSet::first(cluster.settings.replicas).without(liar).0);
     if told == ReplicaSet::EMPTY {
-        return;
+        return Vec::new();
     }
-    let to = Audience::Replicas(told);
+    let statement = |label, bytes: &[u8]| -> Vec<Letter> {
+        parts(cluster, label, bytes).into_iter().map(|body| Letter::between(liar, told, body)).collect()
+    };
     match random.below(8) {
         0..=2 => {
             let view = some_view(cluster, random, 1);
             let bytes = view_change(cluster, liar, view, random);
-            send_parts(cluster, liar, to, (StatementKind::ViewChange, liar, view), &bytes);
+            statement((StatementKind::ViewChange, liar, view), &bytes)
         }
         3 => {
             let ahead = some_view(cluster, random, 1).0;
             let replicas = cluster.settings.replicas as u64;
             // The next view from there on whose primary it is.
             let view = View(ahead + (u64::from(liar.0) + replicas - ahead % replicas) % replicas);
-            if let Some(bytes) = new_view(cluster, liar, view, random) {
-                send_parts(cluster, liar, to, (StatementKind::NewView, liar, view), &bytes);
-            }
+            let bytes = new_view(cluster, liar, view, random);
+            bytes.map_or_else(Vec::new, |bytes| statement((StatementKind::NewView, liar, view), &bytes))
         }
         4 => {
             let seen = cluster.words.statements_seen();
-            if let Some(seen) = (!seen.is_empty()).then(|| seen[random.below(seen.len())].clone()) {
-                let label = if random.percent(50) { seen.view } else { some_view(cluster, random, 0) };
-                send_parts(cluster, liar, to, (seen.kind, seen.replica, label), &seen.bytes);
-            }
+            let Some(seen) = (!seen.is_empty()).then(|| seen[random.below(seen.len())]) else { return Vec::new() };
+            let label = if random.percent(50) { seen.view } else { some_view(cluster, random, 0) };
+            statement((seen.kind, seen.replica, label), &seen.bytes)
         }
         _ => {
             let (view, sequence) = (some_view(cluster, random, 0), some_number(cluster, random));
@@ -50,30 +50,34 @@ pub fn lie(cluster: &mut Cluster, liar: ReplicaId, random: &mut Random) {
                 1 => Vote::new(view, sequence, batch).append_commit(&mut body),
                 _ => CommitClaim::new(sequence, batch).append(&mut body),
             }
-            cluster.send_scripted(logothete_engine::numbers::Principal::Replica(liar), to, &body, &[]);
+            vec![Letter::between(liar, told, body)]
         }
     }
 }
 
 fn correct(cluster: &Cluster, random: &mut Random) -> (View, u64, u64) {
-    let hosts: Vec<_> = cluster.replicas.iter().filter(|host| host.is_correct()).collect();
+    let mut hosts: Vec<_> = cluster.replicas.iter().filter(|host| host.is_correct()).collect();
+    if hosts.is_empty() {
+        // All are down: then it is the last that they were.
+        hosts = cluster.replicas.iter().collect();
+    }
     let host = hosts[random.below(hosts.len())];
     (host.orderer.replica().view(), host.executed, host.stable)
 }
 
 /// A view near one in which a correct replica is, `least` above it at the least; now and then far away.
-fn some_view(cluster: &Cluster, random: &mut Random, least: u64) -> View {
+pub fn some_view(cluster: &Cluster, random: &mut Random, least: u64) -> View {
     let (view, ..) = correct(cluster, random);
     let further = [0, 0, 0, 1, 2, 5, 1 << 40][random.below(7)];
     View(view.0 + least + further)
 }
 
-fn some_number(cluster: &Cluster, random: &mut Random) -> SequenceNumber {
+pub fn some_number(cluster: &Cluster, random: &mut Random) -> SequenceNumber {
     let (_, executed, _) = correct(cluster, random);
     SequenceNumber((executed + random.below(6) as u64).saturating_sub(2).max(1))
 }
 
-fn some_batch(cluster: &Cluster, random: &mut Random) -> Digest {
+pub fn some_batch(cluster: &Cluster, random: &mut Random) -> Digest {
     let known = cluster.words.batches_known();
     match random.below(10) {
         0 => made_up("a batch that nobody proposed"),
@@ -82,7 +86,8 @@ fn some_batch(cluster: &Cluster, random: &mut Random) -> Digest {
     }
 }
 
-fn view_change(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random) -> Vec<u8> {
+/// A view change whose sets are made up of what exists.
+pub fn view_change(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random) -> Vec<u8> {
     let (_, _, stable) = correct(cluster, random);
     let state = |sequence: u64| match sequence {
         0 => Digest::default(),

@@ -249,6 +249,11 @@ impl Checks {
         }
     }
 
+    /// Whether a client accepted something that nobody has committed yet.
+    pub fn awaits_commits(&self) -> bool {
+        !self.accepted_early.is_empty()
+    }
+
     /// The end of a run: what clients accepted has committed, and one copy of the service explains all that they saw.
     pub fn on_end(&mut self) {
         for (operation, position) in std::mem::take(&mut self.accepted_early) {

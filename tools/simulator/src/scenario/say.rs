@@ -81,7 +81,7 @@ fn statement_parts(cluster: &mut Cluster, from: ReplicaId, text: &str) -> Result
 }
 
 /// The packets of a statement of a kind and a signer; its parts say that it is of the view `label`.
-fn parts(cluster: &Cluster, (kind, signer, label): (StatementKind, ReplicaId, View), bytes: &[u8]) -> Vec<Vec<u8>> {
+pub fn parts(cluster: &Cluster, (kind, signer, label): (StatementKind, ReplicaId, View), bytes: &[u8]) -> Vec<Vec<u8>> {
     let whole = digest(bytes);
     let pieces = bytes.chunks(cluster.settings.piece_bytes()).enumerate();
     let parts = pieces.map(|(index, piece)| {
@@ -99,19 +99,6 @@ fn parts(cluster: &Cluster, (kind, signer, label): (StatementKind, ReplicaId, Vi
         body
     });
     parts.collect()
-}
-
-/// Sends a statement in parts.
-pub fn send_parts(
-    cluster: &mut Cluster,
-    from: ReplicaId,
-    to: Audience,
-    label: (StatementKind, ReplicaId, View),
-    bytes: &[u8],
-) {
-    for body in parts(cluster, label, bytes) {
-        cluster.send_scripted(Principal::Replica(from), to, &body, &[]);
-    }
 }
 
 /// A replica's signature.

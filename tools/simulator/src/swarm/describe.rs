@@ -20,11 +20,9 @@ impl fmt::Display for Plan {
         let (window, depth, batch) = (cluster.window(), cluster.pipeline_depth, cluster.batch_requests_max);
         writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}")?;
         writeln!(f, "network   {}", Network(self))?;
-        if self.byzantine.is_empty() {
-            writeln!(f, "adversary has no replica")?;
-        } else {
-            let list: Vec<String> = self.byzantine.iter().map(u8::to_string).collect();
-            writeln!(f, "adversary has replica {}", list.join(", "))?;
+        match &self.adversary {
+            Some(adversary) => writeln!(f, "adversary {adversary}")?,
+            None => writeln!(f, "adversary has nobody")?,
         }
         for (id, clock) in self.clocks.iter().enumerate().filter(|(_, clock)| **clock != Default::default()) {
             let (rate, wall) = (clock.rate_ppm as f64 / 1e4, clock.wall_offset_ns as f64 / 1e6);

@@ -1,5 +1,6 @@
 //! Drawing a plan from a seed (RELIABILITY 3.2): sizes, configuration, network, clocks, loads, and what goes wrong when.
 
+use crate::adversary::plan::Level;
 use crate::swarm::fault::{Fault, FaultEvent, Hearing, Target};
 use crate::swarm::load::Load;
 use crate::swarm::mix::{Feature, Features, Mix};
@@ -25,20 +26,27 @@ pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Pl
     let mut faults = Faults { safety_ns, cluster, events: Vec::new() };
     faults.draw(&features);
     let replicas = cluster.replicas;
-    Plan {
+    let mut plan = Plan {
         seed,
         cluster,
         links: links(seed, &features),
         inbox_packets_max: features.draw(Feature::SmallInboxes).map_or(4096, |mut random| random.pick(&[16, 64, 256])),
         clocks: clocks(replicas, &features),
         loads: loads(seed, &cluster, operations, safety_ns),
-        byzantine: features.draw(Feature::Replicas).map_or(Vec::new(), |random| byzantine(&cluster, random)),
+        adversary: None,
         safety_ns,
         faults: faults.in_order(),
         core: time.pick(&[Core::Quorum, Core::Everybody]),
         liveness_requests: time.between(1, 4) as u32,
         canary: false,
+    };
+    let clients = features.draw(Feature::Clients).map_or(0, |mut random| random.between(1, 4) as usize);
+    match features.draw(Feature::Replicas).map(|mut random| Level::draw(&mut random)) {
+        Some(level) => plan.besiege(level, clients),
+        None if clients > 0 => plan.besiege(Level::Client, clients),
+        None => {}
     }
+    plan
 }
 
 fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
@@ -96,16 +104,6 @@ fn clocks(replicas: usize, features: &Features) -> Vec<ClockSettings> {
         }),
     };
     (0..replicas).map(|_| clock()).collect()
-}
-
-/// The faulty replicas: half of them are primaries of the first views.
-fn byzantine(cluster: &Settings, mut random: Random) -> Vec<u8> {
-    let most = random.between(1, (cluster.replicas as u64 - 1) / 3);
-    let mut among = || if random.percent(50) { random.below(2) } else { random.below(cluster.replicas) } as u8;
-    let mut all: Vec<u8> = (0..most).map(|_| among()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 fn loads(seed: u64, cluster: &Settings, operations: u32, safety_ns: u64) -> Vec<Load> {

@@ -43,7 +43,8 @@ impl Run<'_, '_> {
             .ok_or_else(|| self.failure("what clients asked for does not complete"))?;
         self.check_views(&core, begin_ns, begin_view)?;
         let settle_ns = self.timeline.now_ns() + SETTLE_NS;
-        self.until(settle_ns, |run| run.is_even(&core))?
+        let furthest = core.iter().map(|at| self.timeline.cluster.replicas[*at].executed).max();
+        self.until(settle_ns, |run| run.has_come(&core, furthest.expect("a core has members")))?
             .ok_or_else(|| self.failure("a correct replica stays behind"))?;
         if self.plan.core == Core::Everybody {
             let recovery_ns = self.timeline.now_ns() + RECOVERY_NS;
@@ -71,13 +72,13 @@ impl Run<'_, '_> {
         let remembers = |host: &ReplicaHost| !host.is_crashed() || host.disk.remembers();
         let is_fit = |at: &usize| {
             let host = &replicas[*at];
-            !self.plan.byzantine.contains(&(*at as u8)) && !host.recovers && remembers(host)
+            !self.plan.is_byzantine(*at) && !host.recovers && remembers(host)
         };
         let mut fit: Vec<usize> = (0..replicas.len()).filter(is_fit).collect();
         let quorum = self.plan.cluster.quorum().strong();
         assert!(fit.len() >= quorum, "the harness made more than f replicas faulty");
         if self.plan.core == Core::Everybody {
-            let correct = |at: &usize| !self.plan.byzantine.contains(&(*at as u8));
+            let correct = |at: &usize| !self.plan.is_byzantine(*at);
             return (0..replicas.len()).filter(correct).collect();
         }
         let mut random = Random::named(self.plan.seed, "core");
@@ -92,6 +93,7 @@ impl Run<'_, '_> {
         let (replicas, clients) = (self.timeline.cluster.replicas.len(), self.timeline.cluster.clients.len());
         let whole: Vec<usize> = core.iter().copied().chain(replicas..replicas + clients).collect();
         self.timeline.heal(&whole);
+        self.timeline.cluster.end_schedule();
         for &at in core {
             begin_again(&mut self.timeline, at)?;
             let host = &mut self.timeline.cluster.replicas[at];
@@ -131,10 +133,10 @@ impl Run<'_, '_> {
         }
     }
 
-    fn is_even(&self, core: &[usize]) -> bool {
-        let mut executed = core.iter().map(|at| self.timeline.cluster.replicas[*at].executed);
-        let first = executed.next();
-        executed.all(|other| Some(other) == first)
+    /// Whether the whole core has come to a number, and what clients accepted has committed. It may go on: the adversary's clients do.
+    fn has_come(&self, core: &[usize], number: u64) -> bool {
+        !self.timeline.cluster.checks.awaits_commits()
+            && core.iter().all(|at| self.timeline.cluster.replicas[*at].executed >= number)
     }
 
     /// Nobody is demoted who never spoilt a tag.

@@ -73,6 +73,7 @@ pub enum Feature {
     KeyRotation,
     SpoiltTags,
     Replicas,
+    Clients,
 }
 
 impl Feature {
@@ -99,7 +100,7 @@ impl Feature {
             | Self::ClockJumps
             | Self::WallClocks
             | Self::KeyRotation => Mix::Crash,
-            Self::SpoiltTags | Self::Replicas => Mix::Byzantine,
+            Self::SpoiltTags | Self::Replicas | Self::Clients => Mix::Byzantine,
         }
     }
 
@@ -108,6 +109,7 @@ impl Feature {
         match self {
             Self::PowerLoss | Self::RollingRestarts | Self::Outages => 20,
             Self::Replicas => 90,
+            Self::Clients => 50,
             _ => 70,
         }
     }

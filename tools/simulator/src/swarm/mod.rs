@@ -1,8 +1,7 @@
 //! Seeds in place of scripts: [`plan`] is a run as data, drawn from a seed ([`draw`], [`mix`]); [`run`] plays it, in a safety phase and a phase of
 //! [`liveness`]. A plan's parts are what clients ask for ([`load`]), what goes wrong when ([`fault`], [`strike`]), and whom the adversary has
-//! ([`byzantine`]).
+//! and what it does ([`crate::adversary`]).
 
-pub mod byzantine;
 mod describe;
 pub mod draw;
 pub mod fault;

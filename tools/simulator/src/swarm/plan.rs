@@ -1,12 +1,14 @@
 //! The parameters of one run as data: drawn from a seed, printed, edited, and played again. What a shrinker leaves out of a plan changes nothing else
 //! in it, because everything draws from a stream with a name of its own.
 
+use crate::adversary;
 use crate::swarm::draw;
 use crate::swarm::fault::{Fault, FaultEvent};
 use crate::swarm::load::Load;
 use crate::swarm::mix::Mix;
 use crate::world::hosts::Settings;
 use crate::world::links::LinkSettings;
+use crate::world::random::Random;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -39,8 +41,8 @@ pub struct Plan {
     pub clocks: Vec<ClockSettings>,
     /// What the clients ask for, one load a client.
     pub loads: Vec<Load>,
-    /// Replicas in the adversary's hands.
-    pub byzantine: Vec<u8>,
+    /// Whom the adversary has, and what it does. Its clients come after those that have loads.
+    pub adversary: Option<adversary::plan::Plan>,
     /// The safety phase lasts so long; then a core is healed, and everything asked for must complete.
     pub safety_ns: u64,
     /// What goes wrong in the safety phase, in the order of time. Each event keeps its number when others are left out.
@@ -59,13 +61,26 @@ impl Plan {
         draw::plan(seed, mix, operations, replicas)
     }
 
-    /// The clients that spoil tags.
+    /// Whether a replica is in the adversary's hands.
+    pub fn is_byzantine(&self, replica: usize) -> bool {
+        self.adversary.as_ref().is_some_and(|adversary| adversary.replicas.contains(&(replica as u8)))
+    }
+
+    /// Gives the adversary so many clients more, and lets it do what a level draws.
+    pub fn besiege(&mut self, level: adversary::plan::Level, clients: usize) {
+        self.cluster.clients = self.loads.len() + clients;
+        let mut random = Random::named(self.seed, "adversary");
+        self.adversary = Some(adversary::plan::Plan::draw(level, &mut random, &self.cluster, clients));
+    }
+
+    /// The clients that may spoil tags.
     pub fn spoilers(&self) -> BTreeSet<u16> {
         let spoilt = self.faults.iter().filter_map(|event| match event.fault {
             Fault::SpoilTags { client, .. } => Some(client),
             _ => None,
         });
-        spoilt.collect()
+        let owned = self.adversary.iter().flat_map(|adversary| &adversary.clients);
+        spoilt.chain(owned.copied()).collect()
     }
 
     /// As text: JSON.
@@ -99,7 +114,7 @@ mod tests {
     fn with_the_mix_none_nothing_goes_wrong() {
         for seed in 0..50 {
             let plan = Plan::draw(seed, Mix::None, 300, None);
-            assert_eq!((plan.faults.len(), plan.byzantine.len(), plan.links.loss_per_mille), (0, 0, 0));
+            assert_eq!((plan.faults.len(), plan.adversary, plan.links.loss_per_mille), (0, None, 0));
         }
     }
 }

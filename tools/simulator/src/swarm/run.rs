@@ -2,7 +2,6 @@
 
 use crate::marks::Marks;
 use crate::scenario::report::Detail;
-use crate::swarm::byzantine::Byzantine;
 use crate::swarm::load::Loading;
 use crate::swarm::plan::Plan;
 use crate::swarm::strike::Strikes;
@@ -76,7 +75,6 @@ pub struct Run<'a, 'b> {
     pub timeline: Timeline,
     pub strikes: Strikes,
     pub loads: Vec<Loading>,
-    pub byzantine: Vec<Byzantine>,
     steps_left: u64,
     tell: Option<&'a mut Tell<'b>>,
 }
@@ -93,11 +91,12 @@ impl<'a, 'b> Run<'a, 'b> {
             cluster.begin(Detail::Full);
         }
         let mut timeline = Timeline::new(cluster, plan.links, plan.inbox_packets_max, plan.seed);
-        let byzantine =
-            plan.byzantine.iter().map(|at| Byzantine::install(&mut timeline, usize::from(*at), plan.seed)).collect();
+        if let Some(adversary) = &plan.adversary {
+            timeline.cluster.admit(adversary);
+        }
         let loads = plan.loads.iter().enumerate();
         let loads = loads.map(|(client, load)| Loading::new(client, *load, plan.seed)).collect();
-        Self { plan, timeline, strikes: Strikes::default(), loads, byzantine, steps_left: steps_max, tell }
+        Self { plan, timeline, strikes: Strikes::default(), loads, steps_left: steps_max, tell }
     }
 
     fn safety(&mut self) -> Result<(), Stop> {
@@ -130,23 +129,14 @@ impl<'a, 'b> Run<'a, 'b> {
     /// # Errors
     /// What a checker found, or the bound of events was reached.
     pub fn advance(&mut self, until_ns: u64) -> Result<(), Stop> {
-        loop {
-            let move_ns = self.byzantine.iter().map(Byzantine::due_ns).min().unwrap_or(u64::MAX);
-            while self.timeline.step(until_ns.min(move_ns))? {
-                self.say();
-                self.steps_left -= 1;
-                if self.steps_left == 0 {
-                    return Err(Stop::CutShort);
-                }
-            }
-            let now_ns = self.timeline.now_ns();
-            for one in self.byzantine.iter_mut().filter(|one| one.due_ns() <= now_ns) {
-                one.act(&mut self.timeline);
-            }
-            if now_ns >= until_ns {
-                return Ok(());
+        while self.timeline.step(until_ns)? {
+            self.say();
+            self.steps_left -= 1;
+            if self.steps_left == 0 {
+                return Err(Stop::CutShort);
             }
         }
+        Ok(())
     }
 
     /// Hands on what happened.

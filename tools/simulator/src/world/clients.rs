@@ -1,6 +1,7 @@
 //! The clients' turns: what a driver does with replies, entries and what its applications ask for.
 
 use crate::adversary::faults::spoil;
+use crate::adversary::letter::Letter;
 use crate::scenario::report::Loss;
 use crate::scenario::words::{name_of, quote};
 use crate::world::cluster::Cluster;
@@ -20,6 +21,7 @@ pub const END: &[u8] = b"end";
 
 impl Cluster {
     pub(crate) fn turn_client(&mut self, at: usize, packets: &[Packet]) {
+        let honest: Vec<bool> = packets.iter().map(|packet| self.is_honest(packet.from)).collect();
         let host = &mut self.clients[at];
         if host.stopped {
             return;
@@ -27,7 +29,7 @@ impl Cluster {
         let (own, now) = (Principal::Client(host.id), host.clock.now(self.now_ns));
         let mut accepted: Vec<(Appended, u64, Digest)> = Vec::new();
         let mut read: Vec<(u64, u64)> = Vec::new();
-        for packet in packets {
+        for (packet, honest) in packets.iter().zip(honest) {
             let authentic = match host.seat.verify(packet.from, &packet.bytes) {
                 Ok(Incoming::Packet(authentic)) => authentic,
                 Ok(Incoming::Relayed(_)) => continue,
@@ -40,6 +42,9 @@ impl Cluster {
                 }
             };
             self.checks.on_arrived(own, (authentic.sender(), packet.from), authentic.body());
+            if honest {
+                self.ledger.on_authentic(authentic.sender(), packet.body());
+            }
             let outcome = host.client.on_packet(now, &authentic, |operations, results| {
                 let results_digest = digest(results);
                 let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
@@ -138,6 +143,10 @@ impl Cluster {
         for (audience, body) in messages {
             let host = &mut self.clients[at];
             let own = Principal::Client(host.id);
+            if self.adversary.owns(own) {
+                self.send_owned(Letter::new(own, audience, body));
+                continue;
+            }
             let mut datagram = host.seat.seal(audience, &body, 1);
             spoil(&mut datagram, audience, |receiver| host.spoils.contains(&receiver));
             self.words.learn(&body, own);

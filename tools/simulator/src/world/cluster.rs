@@ -3,7 +3,10 @@
 //! A *turn* is a duty cycle: an agent takes packets, then does what is due. A *round* is the time that a packet takes ([`HOP_NS`]): everything in
 //! flight arrives, and each receiver has one turn.
 
+use crate::adversary::agent::Adversary;
 use crate::adversary::faults::{Fault, Spoken, receivers, spoil, spoil_copy};
+use crate::adversary::ledger::Ledger;
+use crate::adversary::letter::Letter;
 use crate::checks::Checks;
 use crate::scenario::report::{Detail, Loss, Report};
 use crate::scenario::words::{Words, duration, list, name_of, ranges};
@@ -46,6 +49,8 @@ pub struct Cluster {
     pub words: Words,
     pub report: Report,
     pub checks: Checks,
+    pub adversary: Adversary,
+    pub(crate) ledger: Ledger,
     pub(crate) random: Random,
     pub(crate) now_ns: u64,
     /// When the script's time begins: the clients have opened their incarnations.
@@ -86,6 +91,8 @@ impl Cluster {
             words: Words::default(),
             report: Report::new(settings.replicas),
             checks: Checks::new(settings),
+            adversary: Adversary::default(),
+            ledger: Ledger::default(),
             random,
             now_ns: 0,
             origin_ns: 0,
@@ -241,7 +248,7 @@ impl Cluster {
     fn deadline_ns(&self) -> u64 {
         let replicas = self.replicas.iter().map(ReplicaHost::deadline_ns);
         let clients = self.clients.iter().map(ClientHost::deadline_ns);
-        replicas.chain(clients).min().expect("a cluster has replicas")
+        replicas.chain(clients).min().expect("a cluster has replicas").min(self.adversary.deadline_ns())
     }
 
     /// Gives a turn to everybody who is due.
@@ -252,6 +259,9 @@ impl Cluster {
         }
         for _ in 0..SPINS_MAX {
             let now_ns = self.now_ns;
+            if self.adversary.deadline_ns() <= now_ns {
+                self.turn_adversary();
+            }
             let replicas = self.replicas.iter().filter(|host| host.deadline_ns() <= now_ns);
             let clients = self.clients.iter().filter(|host| host.deadline_ns() <= now_ns);
             let due: Vec<_> = replicas
@@ -278,6 +288,7 @@ impl Cluster {
     pub(crate) fn turn(&mut self, agent: Principal, packets: &[Packet]) -> Result<(), String> {
         self.checks.set_time(self.now_ns);
         match agent {
+            Principal::Replica(id) if self.adversary.has_twins(id) => self.turn_twins(id, packets),
             Principal::Replica(id) => self.turn_replica(usize::from(id.0), packets),
             Principal::Client(id) => self.turn_client(usize::from(id.0), packets),
         }
@@ -331,9 +342,19 @@ impl Cluster {
         for (audience, body, message_count) in departed.packets {
             self.send_replica(at, Spoken { audience, body, message_count });
         }
-        for (to, mut datagram) in departed.relays {
+        self.send_relays(ReplicaId(at as u8), departed.relays);
+    }
+
+    /// Passes clients' packets on.
+    pub(crate) fn send_relays(&mut self, of: ReplicaId, relays: impl IntoIterator<Item = (ReplicaId, Vec<u8>)>) {
+        let (at, own) = (usize::from(of.0), Principal::Replica(of));
+        for (to, mut datagram) in relays {
             if self.replicas[at].fault.as_ref().is_some_and(Fault::spoils_copies) {
                 spoil_copy(&mut datagram, to);
+            }
+            if self.adversary.owns(own) {
+                let Some(relayed) = self.relay_owned(to, datagram) else { continue };
+                datagram = relayed;
             }
             let packet = Packet { from: own, to: Principal::Replica(to), bytes: datagram.into() };
             if self.replicas[at].fault.as_ref().is_none_or(Fault::relays) {
@@ -346,6 +367,10 @@ impl Cluster {
     }
 
     fn take_packet(&mut self, at: usize, packet: &Packet) {
+        let id = ReplicaId(at as u8);
+        if self.adversary.owns(Principal::Replica(id)) && !self.is_heard(id, packet) {
+            return;
+        }
         let host = &mut self.replicas[at];
         let (own, now) = (Principal::Replica(host.id), host.clock.now(self.now_ns));
         let correct = host.is_correct();
@@ -365,6 +390,8 @@ impl Cluster {
         };
         let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
+        self.prove_authentic(&incoming, packet.body());
+        let host = &self.replicas[at];
         if host.is_checked() {
             match &incoming {
                 Incoming::Packet(taken) => self.checks.on_arrived(own, (taken.sender(), packet.from), taken.body()),
@@ -489,6 +516,9 @@ impl Cluster {
     fn send_replica(&mut self, at: usize, spoken: Spoken) {
         let host = &mut self.replicas[at];
         let (id, own) = (host.id, Principal::Replica(host.id));
+        if self.adversary.owns(own) {
+            return self.send_owned(Letter::new(own, spoken.audience, spoken.body));
+        }
         let all = match &mut host.fault {
             Some(fault) => fault.speak(id, spoken),
             None => vec![spoken],
@@ -534,6 +564,7 @@ impl Cluster {
         remark: &str,
     ) {
         self.checks.on_launched(from, body);
+        self.ledger.on_sealed(from, body);
         let (words, receivers) = (&mut self.words, receivers(audience));
         self.report.send(from, &receivers, || words.body(body, from) + remark);
         let bytes: Rc<[u8]> = datagram.into();
@@ -541,6 +572,12 @@ impl Cluster {
     }
 
     fn launch(&mut self, from: Principal, receivers: &[Principal], bytes: &Rc<[u8]>) {
+        let punctual = self.delay_by_adversary(from, receivers, bytes);
+        self.put_in_flight(from, &punctual, bytes);
+    }
+
+    /// Gives a packet to the network.
+    pub(crate) fn put_in_flight(&mut self, from: Principal, receivers: &[Principal], bytes: &Rc<[u8]>) {
         let now_ns = self.now_ns;
         let lost: Vec<Principal> = match &mut self.links {
             Some(links) => links.send(from, receivers, bytes, now_ns),

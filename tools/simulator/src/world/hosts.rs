@@ -11,13 +11,14 @@ use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
 use logothete_engine::journal::Record as JournalRecord;
 use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
-use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
+use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::planted::{self, Bug};
 use logothete_engine::replica::bodies::PartShape;
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
 use logothete_engine::state::State;
+use logothete_engine::wire::agreement::batch_requests_fitting;
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
 use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
@@ -116,9 +117,18 @@ impl Settings {
     /// A store that is soon full, but has room for what has to fit.
     pub fn bodies_bytes_max(&self) -> usize {
         let (packet, longest) = self.request_bytes_max();
-        let log = if longest > packet { 2 * self.window() as usize * self.parts().body_bytes(longest) } else { 0 };
-        // A batch can name one request of any packet.
-        (2 * log).max(8 * self.window() as usize * packet).max(1 << 20)
+        let body = if longest > packet { self.parts().body_bytes(longest) } else { 0 };
+        let log = 2 * self.window() as usize * body;
+        // A batch can name one request of any packet; each client, the operator among them, can have one waiting and one arriving.
+        let waiting = 2 * body * (self.clients + 1);
+        (2 * log).max(2 * waiting).max(8 * self.window() as usize * packet).max(1 << 20)
+    }
+
+    /// The most requests of a batch: their names fit a packet.
+    fn batch_requests_fitting(&self) -> usize {
+        let others = Audience::Replicas(ReplicaSet::first(self.replicas - 1));
+        let fitting = batch_requests_fitting(packet::body_bytes_max(self.datagram_bytes_max, others));
+        self.batch_requests_max.min(fitting)
     }
 
     /// The width of the window, `L = 2K`.
@@ -211,7 +221,7 @@ impl ReplicaHost {
             recovers: false,
             seat,
             orderer,
-            outbox: Outbox::new(pool(), settings.datagram_bytes_max),
+            outbox: no_outbox(settings),
             record,
             fault: None,
             clock: LocalClock::default(),
@@ -237,7 +247,7 @@ impl ReplicaHost {
         self.recovers = !self.disk.remembers();
         let start = if self.recovers { Start::Forgot } else { Start::Resumed };
         (self.orderer, self.record) = orderer(self.id, settings, self.epoch, &self.disk, start);
-        self.outbox = Outbox::new(pool(), settings.datagram_bytes_max);
+        self.outbox = no_outbox(settings);
         self.fault = None;
         self.prepared.clear();
         self.committed.clear();
@@ -261,11 +271,18 @@ impl ReplicaHost {
         (self.executed, self.stable) = (replica.executed().0, replica.stable().0);
     }
 
+    /// New keys and a new epoch, as a process that begins has them; the rest of it goes on. Only a faulty one does that.
+    pub fn renew_seat(&mut self, settings: &Settings, random: &mut Random) {
+        self.seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
+        self.epoch = self.seat.epoch();
+        self.question = None;
+    }
+
     /// Keeps a question of the operator, which is put after each duty cycle: so the state is looked at as an operator would.
     pub fn keep_question(&mut self, operator: &mut Seat, of: ClientId) {
         let mut body = Vec::new();
         ReportQuery { nonce: NONCE.into() }.append(&mut body);
-        let to = Audience::Replicas(logothete_engine::numbers::ReplicaSet::only(self.id));
+        let to = Audience::Replicas(ReplicaSet::only(self.id));
         let datagram = operator.seal(to, &body, 1);
         let incoming = self.seat.verify(Principal::Client(of), &datagram).expect("the operator is known");
         self.question = Some((incoming.facts(), datagram.clone()));
@@ -297,6 +314,16 @@ impl ReplicaHost {
     }
 }
 
+/// An outbox with nothing in it.
+pub fn no_outbox(settings: &Settings) -> Outbox {
+    Outbox::new(pool(), settings.datagram_bytes_max)
+}
+
+/// A replica that starts for the first time.
+pub fn first_orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk) -> (Orderer, Record) {
+    orderer(id, settings, epoch, disk, Start::First)
+}
+
 /// A replica's state machine with its service, as production puts them together.
 fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: Start) -> (Orderer, Record) {
     let config = ReplicaConfig {
@@ -306,7 +333,7 @@ fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: S
         clients: settings.clients + 1,
         checkpoint_interval: settings.checkpoint_interval,
         pipeline_depth: settings.pipeline_depth,
-        batch_requests_max: settings.batch_requests_max,
+        batch_requests_max: settings.batch_requests_fitting(),
         request_bytes_max: settings.request_bytes_max().1,
         request_packet_bytes_max: settings.request_bytes_max().0,
         parts: settings.parts(),

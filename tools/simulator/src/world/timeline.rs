@@ -160,12 +160,19 @@ impl Timeline {
     pub fn step(&mut self, until_ns: u64) -> Result<bool, String> {
         let agent_ns = self.agents.iter().map(Agent::next_ns).min().expect("there are agents");
         let arrival_ns = self.links().next_ns();
-        let next_ns = agent_ns.min(arrival_ns).max(self.now_ns());
+        let adversary_ns = self.cluster.adversary.deadline_ns();
+        let next_ns = agent_ns.min(arrival_ns).min(adversary_ns).max(self.now_ns());
         if next_ns > until_ns {
             self.cluster.now_ns = self.now_ns().max(until_ns);
             return Ok(false);
         }
         self.cluster.now_ns = next_ns;
+        if adversary_ns <= next_ns {
+            self.cluster.turn_adversary();
+            let owned = self.cluster.adversary.owned.replicas.clone();
+            owned.into_iter().for_each(|id| self.look_at(Principal::Replica(id)));
+            return Ok(true);
+        }
         if arrival_ns <= next_ns {
             if let Some(packet) = self.links_mut().arrive(next_ns) {
                 self.take_in(packet);
