@@ -1,10 +1,9 @@
 //! One bug, one master seed: seeds are played until one fails, or the budget is used up.
 
+use crate::checks::panics::caught;
 use crate::swarm::chance;
 use crate::world::random::Random;
 use logothete_engine::planted::{Bug, plant};
-use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -72,24 +71,10 @@ pub fn hunt(bug: Option<Bug>, master: u64, budget: Budget) -> Hunted {
     Hunted { bug, catch, played, took: begun.elapsed() }
 }
 
-thread_local! {
-    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Plays one seed; a panic is a failure like another.
+/// Plays one seed, and prints what happens where that is wanted; a panic is a failure like another.
 ///
 /// # Errors
 /// What failed.
 pub fn play(seed: u64, tell: bool) -> Result<(), String> {
-    let played = panic::catch_unwind(AssertUnwindSafe(|| chance::play(seed, tell)));
-    played.unwrap_or_else(|_| Err(format!("C13: panic {}", PANIC.take())))
-}
-
-/// Has panics told by what they end, and not on the standard error.
-pub fn keep_panics() {
-    panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
-        let at = info.location().map_or_else(String::new, |at| format!("at {}:{}", at.file(), at.line()));
-        let text = info.payload_as_str().unwrap_or("");
-        PANIC.set(format!("{at}: {text}"));
-    }));
+    caught(&format!("seed {seed:#x}"), || chance::play(seed, tell))
 }
