@@ -192,7 +192,7 @@ impl Replica {
     pub(super) fn fetch_missing(&mut self, now: Now, output: &mut Output) {
         let replicas = self.config.quorum.replicas() as u32;
         let primary = u32::from(self.primary().0);
-        for (sequence, digest) in self.incomplete.iter().filter(|_| !planted::is(Bug::BodiesNotFetched)) {
+        for (sequence, digest) in &self.incomplete {
             let slot = self.log.slot_mut(*sequence).expect("what is incomplete is in the window");
             let batch = slot.batch_mut(digest).expect("what is incomplete is named");
             if batch.fetch_at_ns > now.monotonic_ns {
@@ -205,6 +205,9 @@ impl Replica {
             }
             batch.fetch_at_ns = now.monotonic_ns + (FETCH_RETRY_NS << (batch.fetch_tries / replicas).min(6));
             batch.fetch_tries += 1;
+            if planted::is(Bug::BodiesNotFetched) {
+                continue;
+            }
             if !batch.known {
                 let fetch = FetchBatch::new(*sequence, *digest);
                 output.send(Self::only(target), |bytes| fetch.append(bytes));

@@ -5,7 +5,7 @@
 
 use clap::Parser;
 use logothete_engine::planted::{Bug, plant};
-use logothete_simulator::matrix::hunt::{Budget, hunt, keep_panics, play};
+use logothete_simulator::matrix::hunt::{Budget, hunt, play};
 use logothete_simulator::matrix::table;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -54,7 +54,6 @@ fn main() -> ExitCode {
         .chain(Bug::ALL.iter().copied().map(Some))
         .filter(|bug| wanted(bug.map_or("control", Bug::id)))
         .collect();
-    keep_panics();
     if let Some(seed) = arguments.seed {
         plant(bugs.first().copied().flatten());
         return match play(seed, true) {

@@ -1,12 +1,12 @@
 //! One bug, one master seed: seeds are played until one fails, or the budget is used up.
 
+use crate::checks::panics::caught;
 use crate::swarm::mix::Mix;
 use crate::swarm::plan::Plan;
 use crate::swarm::run;
 use crate::world::random::Random;
 use logothete_engine::planted::{Bug, plant};
-use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -77,11 +77,7 @@ pub fn hunt(bug: Option<Bug>, master: u64, budget: Budget) -> Hunted {
     Hunted { bug, catch, played, took: begun.elapsed() }
 }
 
-thread_local! {
-    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Plays one seed; a panic is a failure like another.
+/// Plays one seed, and prints what happens where that is wanted; a panic is a failure like another.
 ///
 /// # Errors
 /// What failed.
@@ -89,17 +85,6 @@ pub fn play(seed: u64, tell: bool) -> Result<(), String> {
     let plan = Plan::draw(seed, Mix::All, OPERATIONS, None);
     let mut print = |line: &str| println!("{line}");
     let listener: Option<&mut run::Tell<'_>> = if tell { Some(&mut print) } else { None };
-    match panic::catch_unwind(AssertUnwindSafe(|| run::play(&plan, u64::MAX, listener))) {
-        Ok(outcome) => outcome.violation.map_or(Ok(()), |(failure, _)| Err(failure)),
-        Err(_) => Err(format!("C13: panic {}", PANIC.take())),
-    }
-}
-
-/// Has panics told by what they end, and not on the standard error.
-pub fn keep_panics() {
-    panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
-        let at = info.location().map_or_else(String::new, |at| format!("at {}:{}", at.file(), at.line()));
-        let text = info.payload_as_str().unwrap_or("");
-        PANIC.set(format!("{at}: {text}"));
-    }));
+    let run = || run::play(&plan, u64::MAX, listener).violation.map_or(Ok(()), |(failure, _)| Err(failure));
+    caught(&format!("seed {seed:#x}"), AssertUnwindSafe(run))
 }
