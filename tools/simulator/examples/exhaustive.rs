@@ -1,20 +1,34 @@
-//! Searches a bound: `exhaustive FAULTY NUMBERS VIEWS LIES TIMEOUTS TENTATIVE EVERYWHERE [BUG]`.
-use logothete_engine::numbers::ReplicaId;
-use logothete_simulator::exhaustive::{Bound, explore};
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    #[cfg(feature = "planted-bugs")]
-    if let Some(bug) = args.get(7) {
-        use logothete_engine::planted::{Bug, plant};
-        plant(Bug::ALL.iter().copied().find(|held| held.id() == bug));
+//! Searches a bound, whoever is faulty, or one replica only:
+//! `cargo run --release -p logothete-simulator --example exhaustive [faulty=0] [numbers=2] [views=3] [lies=1] [time_outs=3] [everywhere]`.
+
+use logothete_simulator::exhaustive::{Bound, explore, faulty};
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let (mut bound, mut only) = (Bound::STANDARD, None);
+    for argument in std::env::args().skip(1) {
+        let (name, value) = argument.split_once('=').unwrap_or((&argument, "1"));
+        let value: u8 = value.parse().unwrap_or_else(|_| panic!("`{argument}` has no number"));
+        match name {
+            "faulty" => only = Some(value),
+            "numbers" => bound.numbers = value.into(),
+            "views" => bound.views = value.into(),
+            "lies" => bound.lies = value,
+            "time_outs" => bound.time_outs = value,
+            "everywhere" => bound.completes_everywhere = true,
+            _ => panic!("`{argument}` is nothing that a bound has"),
+        }
     }
-    let args: Vec<u64> = args.iter().take(7).map(|arg| arg.parse().unwrap()).collect();
-    let bound = Bound { numbers: args[1], views: args[2], lies: args[3] as u8, time_outs: args[4] as u8, tentative: args[5] == 1, completes_everywhere: args[6] == 1 };
-    let start = std::time::Instant::now();
-    let (counts, finding) = explore(bound, ReplicaId(args[0] as u8));
-    println!("{args:?} {counts:?} {:?}", start.elapsed());
-    if let Some(finding) = finding {
-        println!("{}: {}", finding.goal.label(), finding.what);
-        finding.steps.iter().enumerate().for_each(|(at, step)| println!("{:3} {step}", at + 1));
+    println!("{bound:?}");
+    for id in faulty().filter(|id| only.is_none_or(|only| only == id.0)) {
+        let begin = Instant::now();
+        let (counts, finding) = explore(bound, id);
+        println!("replica {id} is faulty: {counts}; {:.1} s", begin.elapsed().as_secs_f64());
+        if let Some(finding) = finding {
+            println!("{finding}");
+            return ExitCode::FAILURE;
+        }
     }
+    ExitCode::SUCCESS
 }

@@ -86,7 +86,10 @@ impl Look<'_> {
         let moved = view.0 > 0 && !(0..CORRECT).any(reason);
         moved.then(|| {
             let who = self.moves.locals.owner(self.after.locals[self.mover]);
-            (Goal::Reasons, format!("{who} wants v{view}, and no correct replica has a reason to leave v{}", view.0 - 1))
+            (
+                Goal::Reasons,
+                format!("{who} wants v{view}, and no correct replica has a reason to leave v{}", view.0 - 1),
+            )
         })
     }
 
@@ -121,9 +124,13 @@ impl Look<'_> {
                 );
                 return Some((Goal::Certificates, text));
             }
-            let invented = selected.filter(|batch| *batch != null_batch() && !is_known(sequence, *batch, after.view, said));
+            let invented =
+                selected.filter(|batch| *batch != null_batch() && !is_known(sequence, *batch, after.view, said));
             if invented.is_some() {
-                let text = format!("{who} enters v{}, which selects at s{sequence} what no correct replica voted for", after.view);
+                let text = format!(
+                    "{who} enters v{}, which selects at s{sequence} what no correct replica voted for",
+                    after.view
+                );
                 return Some((Goal::Certificates, text));
             }
         }
@@ -149,24 +156,34 @@ impl Look<'_> {
                     matches!(&other.said, Said::Vote { round: r, view: v, sequence: s, batch: b }
                         if (r, v, s) == (round, view, sequence) && b != batch)
                 };
-                own.copied().find(|other| differs(other)).and_then(|_| {
-                    miss(format!("says two things in one round about s{sequence} in v{view}"))
-                })
+                own.copied()
+                    .find(|other| differs(other))
+                    .and_then(|_| miss(format!("says two things in one round about s{sequence} in v{view}")))
             }
             Said::Claim { sequence, batch } => {
                 let differs = |other: &&Letter| matches!(&other.said, Said::Claim { sequence: s, batch: b } if s == sequence && b != batch);
-                own.copied().find(|other| differs(other)).and_then(|_| miss(format!("claims two commits of s{sequence}")))
+                own.copied()
+                    .find(|other| differs(other))
+                    .and_then(|_| miss(format!("claims two commits of s{sequence}")))
             }
             Said::ViewChange { view, prepared, pre_prepared, .. } => own.copied().find_map(|other| match &other.said {
                 // Its commit says that the batch prepared; its vote, that it pre-prepared.
                 Said::Vote { round: Round::Commit, view: v, sequence, batch } if v < view => {
                     let held = prepared.iter().find(|(s, ..)| s == sequence);
                     let tells = held.is_some_and(|(_, w, b)| w > v || (w == v && b == batch));
-                    if tells { None } else { miss(format!("leaves for v{view} and hides that s{sequence} prepared in v{v}")) }
+                    if tells {
+                        None
+                    } else {
+                        miss(format!("leaves for v{view} and hides that s{sequence} prepared in v{v}"))
+                    }
                 }
                 Said::Vote { view: v, sequence, batch, .. } if v < view => {
                     let tells = pre_prepared.iter().any(|(s, w, b)| (s, b) == (sequence, batch) && w >= v);
-                    if tells { None } else { miss(format!("leaves for v{view} and hides a vote about s{sequence} in v{v}")) }
+                    if tells {
+                        None
+                    } else {
+                        miss(format!("leaves for v{view} and hides a vote about s{sequence} in v{v}"))
+                    }
                 }
                 _ => None,
             }),
@@ -183,7 +200,8 @@ impl Look<'_> {
             let owner = |at: usize| self.moves.locals.owner(self.after.locals[at]);
             for at in (0..CORRECT).filter(|at| *at != self.mover) {
                 if held(at)[number].is_some_and(|other| other != *batch) {
-                    let text = format!("{} and {} committed different batches at s{sequence}", owner(self.mover), owner(at));
+                    let text =
+                        format!("{} and {} committed different batches at s{sequence}", owner(self.mover), owner(at));
                     return Some((Goal::Agreement, text));
                 }
             }

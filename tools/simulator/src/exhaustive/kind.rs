@@ -104,7 +104,8 @@ impl<'a> Play<'a> {
 
     fn step(&mut self, id: ReplicaId, input: Input<'_>) {
         let mut sent = Vec::new();
-        let place = self.subjects.iter().position(|(owner, _)| *owner == id).expect("only correct replicas are written to");
+        let place =
+            self.subjects.iter().position(|(owner, _)| *owner == id).expect("only correct replicas are written to");
         self.subjects[place].1.step(input, self.moves.locals.bench(), &mut sent);
         for Sent { audience, body } in sent {
             match audience {
@@ -158,7 +159,9 @@ impl<'a> Play<'a> {
             }
             if passed_ns >= retransmit_ns {
                 retransmit_ns = passed_ns + RETRANSMIT_NS;
-                requests.iter().for_each(|(to, facts, datagram)| self.step(*to, Input::Packet(facts.incoming(datagram))));
+                requests
+                    .iter()
+                    .for_each(|(to, facts, datagram)| self.step(*to, Input::Packet(facts.incoming(datagram))));
             }
             // Clocks go on together: to what is due next, or to what arrives.
             let due_ns = self.subjects.iter().map(|(_, subject)| subject.due_in_ns()).min().expect("there are three");

@@ -12,18 +12,19 @@
 
 use crate::exhaustive::Bound;
 use crate::exhaustive::post::{LetterId, Post, REGISTER, Said};
-use crate::exhaustive::quorums::REPLICAS;
+use crate::exhaustive::quorums::{QUORUM, REPLICAS};
 use crate::exhaustive::subject::WALL_NS;
 use logothete_crypto::Digest;
-use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, SequenceNumber, View};
 use logothete_engine::authentication::Signatures;
+use logothete_engine::numbers::{
+    ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View,
+};
 use logothete_engine::wire::agreement::{
     Batch, BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare, batch_digest, null_batch,
 };
 use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::retransmission::{Standing, Status};
 use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange};
-use logothete_engine::numbers::ReplicaSet;
 use std::collections::{BTreeMap, HashMap};
 
 /// Signed statements are of the state in which all begin.
@@ -121,13 +122,8 @@ impl Liar {
             bodies.push(body);
         };
         for view in (0..self.views).map(View) {
-            let standing = Standing {
-                view,
-                active: true,
-                suspects: true,
-                recovers: false,
-                view_changes: ReplicaSet::EMPTY,
-            };
+            let standing =
+                Standing { view, active: true, suspects: true, recovers: false, view_changes: ReplicaSet::EMPTY };
             add(&|body| Status::new(standing, INITIAL, INITIAL, INITIAL).append(body));
         }
         for (at, pair) in self.proposals.iter().enumerate() {
@@ -222,11 +218,12 @@ impl Liar {
             .collect();
         let mut letters = Vec::new();
         for kept in 0..1usize << others.len() {
-            let of_others = || others.iter().enumerate().filter(move |(at, _)| kept >> at & 1 == 1).map(|(_, named)| *named);
+            let of_others =
+                || others.iter().enumerate().filter(move |(at, _)| kept >> at & 1 == 1).map(|(_, named)| *named);
             for own in own.iter().map(|own| Some(*own)).chain([None]) {
                 let mut named: Vec<Statement> = of_others().chain(own.map(|own| (self.id, own))).collect();
                 named.sort_unstable();
-                if named.len() < 3 {
+                if named.len() < QUORUM {
                     continue;
                 }
                 let named: Vec<Named> = named.into_iter().map(|(id, digest)| Named::new(id, digest)).collect();

@@ -150,9 +150,12 @@ impl Moves {
             let step = self.locals.step(at, Happening::Letter(*letter), &mut self.post);
             if step.shows {
                 keep(found, noted, Happening::Letter(*letter), step);
-            } else if step.to != at && noted.len() < NOTED_MAX && noted.last().is_none_or(|last| {
-                group.iter().position(|held| held == last).is_some_and(|held| held < place)
-            }) {
+            } else if step.to != at
+                && noted.len() < NOTED_MAX
+                && noted
+                    .last()
+                    .is_none_or(|last| group.iter().position(|held| held == last).is_some_and(|held| held < place))
+            {
                 noted.push(*letter);
                 self.try_groups(step.to, noted, group, with_time_out, found);
                 if with_time_out {

@@ -32,15 +32,40 @@ pub enum Round {
 /// What a letter says, as far as the exploration and its goals ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    Vote { round: Round, view: View, sequence: SequenceNumber, batch: Digest },
-    Claim { sequence: SequenceNumber, batch: Digest },
+    Vote {
+        round: Round,
+        view: View,
+        sequence: SequenceNumber,
+        batch: Digest,
+    },
+    Claim {
+        sequence: SequenceNumber,
+        batch: Digest,
+    },
     /// The sender suspects the primary of the view.
-    Suspicion { view: View },
-    ViewChange { view: View, statement: Digest, prepared: Sets, pre_prepared: Sets },
-    NewView { view: View, named: Vec<Digest>, selection: Vec<(SequenceNumber, Digest)> },
+    Suspicion {
+        view: View,
+    },
+    ViewChange {
+        view: View,
+        statement: Digest,
+        prepared: Sets,
+        pre_prepared: Sets,
+    },
+    NewView {
+        view: View,
+        named: Vec<Digest>,
+        selection: Vec<(SequenceNumber, Digest)>,
+    },
     /// A batch's content, or the wish for it.
     Content,
-    Reply { client: ClientId, sequence: SequenceNumber, result: Digest, mode: Mode, view: View },
+    Reply {
+        client: ClientId,
+        sequence: SequenceNumber,
+        result: Digest,
+        mode: Mode,
+        view: View,
+    },
 }
 
 /// Entries of set P or Q.
@@ -184,7 +209,14 @@ impl Post {
     }
 
     /// The letters of a message to an audience, but for those to `absent`, who needs none.
-    pub fn send(&mut self, from: ReplicaId, audience: Audience, body: &[u8], absent: ReplicaId, out: &mut Vec<LetterId>) {
+    pub fn send(
+        &mut self,
+        from: ReplicaId,
+        audience: Audience,
+        body: &[u8],
+        absent: ReplicaId,
+        out: &mut Vec<LetterId>,
+    ) {
         match audience {
             Audience::Client(id) => out.extend(self.write(from, Principal::Client(id), body, false)),
             Audience::Replicas(set) => {

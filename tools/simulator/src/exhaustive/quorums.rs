@@ -6,6 +6,9 @@ pub const REPLICAS: usize = 4;
 /// Correct ones.
 pub const CORRECT: usize = 3;
 
+/// A quorum, `2f+1`.
+pub const QUORUM: usize = 3;
+
 /// Of any certificate of `2f+1` so many are correct.
 pub const CORRECT_OF_QUORUM: usize = 2;
 
@@ -19,4 +22,4 @@ pub const CORRECT_FINAL: usize = 1;
 pub const ACCEPTED_FINAL: usize = 2;
 
 /// So many that are alike, tentative ones among them: `2f+1`.
-pub const ACCEPTED_TENTATIVE: usize = 3;
+pub const ACCEPTED_TENTATIVE: usize = QUORUM;

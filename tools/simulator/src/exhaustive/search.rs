@@ -15,7 +15,7 @@ use logothete_crypto::Digest;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::operation::OperationsWriter;
 use logothete_engine::wire::request::{self, RequestName};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// A state that was reached, and how.
 struct Node {
@@ -29,8 +29,8 @@ struct Node {
     choice: u32,
 }
 
-/// A state as it is recognised: the replicas, of what they sent what may still be taken, and what of the bound is used up.
-type Key = ([u32; CORRECT], [SetId; CORRECT], u8, u8);
+/// A state as it is recognised: the replicas, and of what they sent what may still be taken.
+type Key = ([u32; CORRECT], [SetId; CORRECT]);
 
 /// One search.
 pub struct Search {
@@ -38,7 +38,8 @@ pub struct Search {
     moves: Moves,
     kind: Kind,
     nodes: Vec<Node>,
-    seen: HashSet<Key>,
+    /// With how little of the bound used up, lies and time-outs, each state was reached.
+    seen: HashMap<Key, Vec<(u8, u8)>>,
     counts: Counts,
 }
 
@@ -77,7 +78,8 @@ impl Search {
             let place = correct.iter().position(|held| *held == id).expect("it is one of them");
             global.sent[place] = moves.sets.with(global.sent[place], &letters);
         }
-        let (nodes, seen) = (vec![Node { global, lies: 0, time_outs: 0, parent: 0, mover: 0, choice: 0 }], HashSet::new());
+        let (nodes, seen) =
+            (vec![Node { global, lies: 0, time_outs: 0, parent: 0, mover: 0, choice: 0 }], HashMap::new());
         let search = Self { bound, moves, kind: Kind::new(packets), nodes, seen, counts: Counts::default() };
         search.assert_first_batches();
         search
@@ -99,10 +101,8 @@ impl Search {
         let mut at = 0;
         let mut finding = None;
         let first = self.nodes[0].global;
-        let first = self.key(&first, (0, 0));
-        self.seen.insert(first);
+        self.is_new(&first, (0, 0));
         while at < self.nodes.len() && finding.is_none() {
-            if at % 50000 == 0 { eprintln!("{at} {} {:?}", self.nodes.len(), self.moves.locals.counts()); }
             finding = self.expand(at as u32);
             at += 1;
         }
@@ -134,9 +134,8 @@ impl Search {
                     self.nodes.push(node);
                     return Some(self.finding(miss));
                 }
-                let key = self.key(&after, (lies, time_outs));
                 leads_on |= after != global;
-                if self.seen.insert(key) {
+                if self.is_new(&after, (lies, time_outs)) {
                     self.nodes.push(node);
                 }
             }
@@ -165,7 +164,9 @@ impl Search {
         let owner = self.moves.locals.owner(global.locals[mover]);
         let standing = self.moves.locals.standing(global.locals[mover]);
         let (view, active) = (standing.view, standing.active);
-        let takes = |letter: &Letter| letter.said.life().is_none_or(|(of, also)| of > view || (of == view && (also || !active)));
+        let takes = |letter: &Letter| {
+            letter.said.life().is_none_or(|(of, also)| of > view || (of == view && (also || !active)))
+        };
         let mut letters: Vec<LetterId> = Vec::new();
         for place in 0..CORRECT {
             let set = self.moves.sets.get(global.sent[place]);
@@ -180,8 +181,20 @@ impl Search {
         self.moves.of(global.locals[mover], letters)
     }
 
+    /// Whether a state was not reached before, at least not with so much of the bound left.
+    fn is_new(&mut self, global: &Global, used: (u8, u8)) -> bool {
+        let key = self.key(global);
+        let held = self.seen.entry(key).or_default();
+        let new = !held.iter().any(|(lies, time_outs)| *lies <= used.0 && *time_outs <= used.1);
+        if new {
+            held.retain(|(lies, time_outs)| *lies < used.0 || *time_outs < used.1);
+            held.push(used);
+        }
+        new
+    }
+
     /// A state as it is recognised.
-    fn key(&mut self, global: &Global, (lies, time_outs): (u8, u8)) -> Key {
+    fn key(&mut self, global: &Global) -> Key {
         let standings = global.locals.map(|at| (self.moves.locals.owner(at), at));
         let mut sent = [NOTHING; CORRECT];
         for place in 0..CORRECT {
@@ -194,14 +207,15 @@ impl Search {
                 if let Said::Claim { sequence, .. } = letter.said {
                     return standing.committed.get(sequence.0 as usize - 1).is_none_or(|batch| batch.is_none());
                 }
-                letter.said.life().is_none_or(|(of, also)| {
-                    of > standing.view || (of == standing.view && (also || !standing.active))
-                })
+                letter
+                    .said
+                    .life()
+                    .is_none_or(|(of, also)| of > standing.view || (of == standing.view && (also || !standing.active)))
             };
             let letters: Vec<LetterId> = set.iter().copied().filter(lives).collect();
             sent[place] = self.moves.sets.of(letters);
         }
-        (global.locals, sent, lies, time_outs)
+        (global.locals, sent)
     }
 
     fn finding(&mut self, miss: Miss) -> Finding {

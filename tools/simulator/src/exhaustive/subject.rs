@@ -65,7 +65,7 @@ impl Bench {
 }
 
 /// A replica and its host.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Subject {
     replica: Replica,
     /// The service's state after each number: what was executed up to there, in one digest.
@@ -183,7 +183,10 @@ impl Subject {
                 Action::Event(Event::NewViewWrong { view, .. }) => self.blame(*view),
                 // Everybody has every request from its client.
                 Action::Relay { .. } | Action::Event(_) => {}
-                Action::Persist { .. } | Action::Checkpoint { .. } | Action::FetchState { .. } | Action::Query { .. } => {
+                Action::Persist { .. }
+                | Action::Checkpoint { .. }
+                | Action::FetchState { .. }
+                | Action::Query { .. } => {
                     unreachable!("a bound has no journal, no checkpoint and no query: {action:?}")
                 }
             }
