@@ -15,7 +15,6 @@ use super::split;
 use super::unreplicated::Unreplicated;
 use crate::authentication::Signatures;
 use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
-use crate::journal::Record;
 use crate::journal::birth::{DataDirectory, Opened};
 use crate::limits::LARGE_BYTES_IN_FLIGHT;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet};
@@ -110,7 +109,10 @@ pub fn run_replica(
             core.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot, &mut os_entropy))
         }
         Opened::Lost => core.with_directory(directory),
-        Opened::Resumed => resume(core, directory, &memory, cluster.datagram_bytes_max, &opened)?,
+        Opened::Resumed => {
+            let mut outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
+            core.resumed(Clock::start().now(), directory, &memory, &mut outbox)?
+        }
     };
     core.make_ready();
     let mut on_event = move |happened: Event| {
@@ -121,35 +123,6 @@ pub fn run_replica(
         event(happened);
     };
     run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
-}
-
-/// Puts a replica where it was when its former process ended.
-fn resume(
-    core: Orderer,
-    directory: DataDirectory,
-    config: &MemoryConfig,
-    datagram_bytes_max: usize,
-    opened: &super::opening::Opened,
-) -> Result<Orderer, ProcessError> {
-    let now = Clock::start().now();
-    let mut outbox = Outbox::new(opened.pool.clone(), datagram_bytes_max);
-    let begin = |checkpoint| {
-        let mut core = core;
-        let outcome = match checkpoint {
-            Some((sequence, digest, state)) => core.recall_checkpoint(sequence, digest, &state),
-            None => Ok(()),
-        };
-        (core, outcome)
-    };
-    let mut visit = |(core, outcome): &mut (Orderer, Result<(), MemoryError>), record: Record<'_>| {
-        if outcome.is_ok() {
-            core.recall(now, &record, &mut outbox);
-        }
-    };
-    let (memory, (mut core, outcome)) = Memory::open(directory, config, begin, &mut visit)?;
-    outcome?;
-    core.on_recalled(now, memory);
-    Ok(core)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.
