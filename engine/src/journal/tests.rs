@@ -479,6 +479,20 @@ fn segments_are_bounded_and_used_again() {
     assert_eq!(late, JournalError::BeginsLate { first: recovered.first, needed: Mark(1) });
 }
 
+/// `protocol.md JR-6`: what a checkpoint needs was durable when it was begun, so the journal is an older one.
+#[test]
+fn a_journal_that_ends_before_what_is_needed_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(StorageChoice::Auto);
+    let mut journal = create(directory.path(), &config);
+    append(&mut journal, 100);
+    let last = journal.close().unwrap();
+    let open = |needed| Journal::open(directory.path(), &config, needed, &mut |_, _| {});
+    let needed = last.next().next();
+    assert_eq!(open(needed).unwrap_err(), JournalError::EndsEarly { last, needed });
+    assert_eq!(open(last.next()).unwrap().1.last, last);
+}
+
 /// `protocol.md JR-5`
 #[test]
 fn a_foreign_journal_is_refused_by_name() {

@@ -54,7 +54,9 @@ impl Cluster {
         }
         host.disk.set_time(self.now_ns);
         host.disk.crash();
-        Ok(())
+        // What was on its way may be durable, though the process never knew.
+        self.checks.on_durable(host.id, &host.disk);
+        self.checks.verdict()
     }
 
     fn begin_replica(&mut self, at: usize, damaged: Option<&Damaged>) -> Result<(), String> {

@@ -9,7 +9,7 @@ use crate::world::random::Random;
 use std::path::{Path, PathBuf};
 
 /// How often a place is drawn until damage there changes something.
-const TRIES_MAX: usize = 32;
+const TRIES_MAX: usize = 256;
 
 /// What was damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -240,7 +240,7 @@ impl Image {
     /// that are there as a whole.
     pub(super) fn crash(&mut self, loss: Loss, random: &mut Random) -> Vec<Written> {
         let written = std::mem::take(&mut self.written);
-        let kept = self.keep(written, loss, random);
+        let mut kept = self.keep(written, loss, random);
         let changed = std::mem::take(&mut self.changed);
         // A file system keeps the order of its names.
         for change in &changed[..loss.names_kept(changed.len(), random)] {
@@ -249,6 +249,7 @@ impl Image {
         self.names.clone_from(&self.names_kept);
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         self.files.retain(|file, _| named.contains(file));
+        kept.retain(|written| named.contains(&written.file));
         self.files.values_mut().for_each(|file| file.seen = file.kept.clone());
         kept
     }

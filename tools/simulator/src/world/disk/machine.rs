@@ -26,7 +26,7 @@ pub(super) const WRITER: &str = "logothete-disk";
 const FAILS_OF_TEN_THOUSAND: usize = 3;
 
 /// The steps of one worker.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Course {
     /// Each with when it is done, once it has begun.
     pub(super) steps: VecDeque<(Step, Option<u64>)>,
@@ -37,8 +37,8 @@ pub(super) struct Course {
 }
 
 /// A time in which a disk is not as it should be, and begins to be so again and again.
-#[derive(Debug)]
-struct Spell {
+#[derive(Clone, Debug)]
+pub(super) struct Spell {
     from_ns: u64,
     until_ns: u64,
     /// The shortest and the longest.
@@ -66,7 +66,7 @@ impl Spell {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Machine {
     pub(super) now_ns: u64,
     /// Nothing becomes durable while a script wants it so.
@@ -78,8 +78,8 @@ pub(super) struct Machine {
     pub(super) courses: BTreeMap<&'static str, Course>,
     /// The worker whose turn it is; otherwise the process itself asks.
     pub(super) asking: Option<&'static str>,
-    stalls: Spell,
-    no_room: Spell,
+    pub(super) stalls: Spell,
+    pub(super) no_room: Spell,
     /// Steps done so far, and after how many of them the power fails.
     pub(super) steps: u64,
     pub(super) cut_after: u64,

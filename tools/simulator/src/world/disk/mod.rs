@@ -70,6 +70,13 @@ impl Disk {
         self.machine().faults = faults;
     }
 
+    /// Another disk that is in the same state, and whose chances are other ones: for trying what may happen to it.
+    pub fn copy(&self, seed: u64) -> Self {
+        let machine = Machine { random: Random::new(seed), ..self.machine().clone() };
+        let entropy = self.entropy.lock().expect("one thread").clone();
+        Self { shared: Shared(Arc::new(Mutex::new(machine))), entropy: Arc::new(Mutex::new(entropy)) }
+    }
+
     fn machine(&self) -> MutexGuard<'_, Machine> {
         self.shared.machine()
     }

@@ -21,7 +21,7 @@ pub(super) struct Group {
 }
 
 /// The records of the present journal, and where they are.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Records {
     /// All of them, those that were let go of among them.
     pub(super) all: Vec<Vec<u8>>,
