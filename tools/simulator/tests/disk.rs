@@ -112,8 +112,13 @@ fn another_replicas_journal_is_refused() {
 }
 
 fn cluster(seed: u64) -> Cluster {
-    let settings =
-        Settings { journal: true, checkpoint_interval: 2, tentative: seed % 3 == 0, seed, ..Settings::default() };
+    let settings = Settings {
+        journal: true,
+        checkpoint_interval: 2,
+        tentative: seed.is_multiple_of(3),
+        seed,
+        ..Settings::default()
+    };
     let mut cluster = Cluster::new(settings);
     cluster.open_clients().unwrap();
     cluster
