@@ -55,7 +55,7 @@ impl Cluster {
         host.disk.set_time(self.now_ns);
         host.disk.crash();
         // What was on its way may be durable, though the process never knew.
-        self.checks.on_durable(host.id, &host.disk);
+        self.checks.on_ended(host.id, &host.disk);
         self.checks.verdict()
     }
 
