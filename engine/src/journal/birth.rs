@@ -14,10 +14,10 @@
 use super::identity::{self, Identity};
 use super::{JournalError, Mark, inspection};
 use logothete_transport::HostError;
-use logothete_transport::storage::{remove_durably, sync_directory};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use logothete_transport::storage::{Access, FileSystem, Lock, read_file, remove_durably, sync_directory};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the birth marker's file says to those who find it.
 pub const BIRTH_TEXT: &str = "This replica has never sent a packet. Its first start removes this file.\n\
@@ -68,9 +68,9 @@ pub enum DataDirectoryError {
 /// A data directory, locked until this is dropped.
 #[derive(Debug)]
 pub struct DataDirectory {
+    file_system: Arc<dyn FileSystem>,
     path: PathBuf,
-    /// The kernel unlocks it when the process ends, in whatever way.
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 impl DataDirectory {
@@ -85,16 +85,21 @@ impl DataDirectory {
     /// # Errors
     ///
     /// [`DataDirectoryError`].
-    pub fn open(path: &Path, keeps_journal: bool) -> Result<(Self, Opened), DataDirectoryError> {
-        let directory = Self { path: path.to_owned(), _lock: lock(path)? };
+    pub fn open(
+        file_system: Arc<dyn FileSystem>,
+        path: &Path,
+        keeps_journal: bool,
+    ) -> Result<(Self, Opened), DataDirectoryError> {
+        let lock = lock(&*file_system, path)?;
+        let directory = Self { file_system: Arc::clone(&file_system), path: path.to_owned(), _lock: lock };
         let marker = Self::birth_marker(path);
-        let born = marker.try_exists().map_err(|error| refused("stat", &error, &marker))?;
+        let born = file_system.exists(&marker).map_err(|error| refused("stat", &error, &marker))?;
         let journal = directory.journal();
-        let remembers = Identity::exists(&journal)?;
+        let remembers = Identity::exists(&*file_system, &journal)?;
         let opened = match (born, remembers) {
             (true, true) => {
                 // The first start ended before it removed the marker, so no packet left: unless the marker is a copy.
-                let (_, contents) = inspection::journal(&journal, &mut |_, _| {})?;
+                let (_, contents) = inspection::journal(&*file_system, &journal, &mut |_, _| {})?;
                 if contents.last != Mark(0) {
                     return Err(DataDirectoryError::BornTwice { path: marker, records: contents.last.0 });
                 }
@@ -119,7 +124,7 @@ impl DataDirectory {
     ///
     /// When the host refuses: then no packet may leave.
     pub fn begin(&self) -> Result<(), HostError> {
-        remove_durably(&Self::birth_marker(&self.path))
+        remove_durably(&*self.file_system, &Self::birth_marker(&self.path))
     }
 
     /// Makes the journal durably one that nobody relies on: a new one can be created in its place. For a replica that is
@@ -130,10 +135,11 @@ impl DataDirectory {
     /// When the host refuses.
     pub fn disown_journal(&self) -> Result<(), HostError> {
         let journal = self.journal();
-        if !journal.is_dir() {
-            return Ok(());
+        match self.file_system.exists(&journal) {
+            Ok(true) => remove_durably(&*self.file_system, &identity::path(&journal)),
+            Ok(false) => Ok(()),
+            Err(error) => Err(refused("stat", &error, &journal)),
         }
-        remove_durably(&identity::path(&journal))
     }
 
     /// Where the journal is.
@@ -147,28 +153,26 @@ impl DataDirectory {
     }
 }
 
-fn lock(directory: &Path) -> Result<File, DataDirectoryError> {
+fn lock(file_system: &dyn FileSystem, directory: &Path) -> Result<Box<dyn Lock>, DataDirectoryError> {
     let path = directory.join("lock");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = file.map_err(|error| refused("open", &error, &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
+    let lock = match file_system.lock(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
             // Only words for a person.
-            let _ = file.take(64).read_to_string(&mut holder);
-            let holder = match holder.trim() {
+            let holder = read_file(file_system, &path).unwrap_or_default();
+            let holder = match String::from_utf8_lossy(&holder).trim() {
                 "" => String::from("another process"),
                 pid => format!("process {pid}"),
             };
             return Err(DataDirectoryError::InUse { path: directory.to_owned(), holder });
         }
-        Err(TryLockError::Error(error)) => return Err(refused("flock", &error, &path).into()),
-    }
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Err(error) => return Err(refused("flock", &error, &path).into()),
+    };
+    let pid = format!("{}\n", std::process::id());
+    let written = file_system.open(&path, Access::Replace).and_then(|file| file.write_all_at(pid.as_bytes(), 0));
     written.map_err(|error| refused("write", &error, &path))?;
-    sync_directory(directory)?;
-    Ok(file)
+    sync_directory(file_system, directory)?;
+    Ok(lock)
 }
 
 fn refused(call: &'static str, error: &std::io::Error, path: &Path) -> HostError {
@@ -181,6 +185,7 @@ mod tests {
     use super::*;
     use crate::numbers::{ReplicaId, View};
     use logothete_crypto::Digest;
+    use logothete_transport::storage::HostFileSystem;
 
     fn config() -> JournalConfig {
         JournalConfig {
@@ -199,7 +204,7 @@ mod tests {
     }
 
     fn open(path: &Path, keeps_journal: bool) -> (DataDirectory, Opened) {
-        DataDirectory::open(path, keeps_journal).unwrap()
+        DataDirectory::open(HostFileSystem::shared(), path, keeps_journal).unwrap()
     }
 
     /// `protocol.md JR-7`
@@ -253,7 +258,7 @@ mod tests {
         journal.close().unwrap();
         drop(directory);
         mark_birth(folder.path());
-        let error = DataDirectory::open(folder.path(), true).unwrap_err();
+        let error = DataDirectory::open(HostFileSystem::shared(), folder.path(), true).unwrap_err();
         assert!(matches!(error, DataDirectoryError::BornTwice { records: 1, .. }), "{error}");
     }
 
@@ -261,11 +266,11 @@ mod tests {
     fn two_processes_cannot_have_one_directory() {
         let folder = tempfile::tempdir().unwrap();
         let (directory, _) = open(folder.path(), true);
-        let error = DataDirectory::open(folder.path(), true).unwrap_err();
+        let error = DataDirectory::open(HostFileSystem::shared(), folder.path(), true).unwrap_err();
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(directory);
         open(folder.path(), true);
-        let missing = DataDirectory::open(&folder.path().join("none"), true).unwrap_err();
+        let missing = DataDirectory::open(HostFileSystem::shared(), &folder.path().join("none"), true).unwrap_err();
         assert!(matches!(missing, DataDirectoryError::Host(_)));
     }
 }

@@ -56,6 +56,14 @@ pub enum JournalError {
         /// The first that is needed.
         needed: Mark,
     },
+    /// The journal ends before the first record that is needed: it is older than what was written after it (`protocol.md JR-6`).
+    #[error("the journal ends with record {last}, and a checkpoint needs records from {needed} on; {RECOVER}")]
+    EndsEarly {
+        /// The last record there is.
+        last: Mark,
+        /// The first that is needed.
+        needed: Mark,
+    },
     /// There is no room for the next segment.
     #[error("the journal cannot be closed: {0}")]
     Full(FullReason),

@@ -4,6 +4,7 @@
 //! for being used again; `making.journal` is not complete and is removed at the next start.
 
 use logothete_transport::HostError;
+use logothete_transport::storage::FileSystem;
 use std::path::Path;
 
 /// A segment that is not complete.
@@ -27,12 +28,10 @@ pub(super) fn spare_name(number: u64) -> String {
 }
 
 /// Lists a journal's directory. Other files are none of its business.
-pub(super) fn list(directory: &Path) -> Result<Listing, HostError> {
+pub(super) fn list(file_system: &dyn FileSystem, directory: &Path) -> Result<Listing, HostError> {
     let refused = |error| HostError::from_io("readdir", &error, directory.display().to_string());
     let mut listing = Listing::default();
-    for entry in std::fs::read_dir(directory).map_err(refused)? {
-        let name = entry.map_err(refused)?.file_name();
-        let name = name.to_string_lossy();
+    for name in file_system.names(directory).map_err(refused)? {
         if let Some(number) = number_in(&name, "segment-") {
             listing.segments.push(number);
         } else if let Some(number) = number_in(&name, "spare-") {
@@ -52,6 +51,7 @@ fn number_in(name: &str, prefix: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use logothete_transport::storage::HostFileSystem;
 
     #[test]
     fn names_are_found_again() {
@@ -60,7 +60,7 @@ mod tests {
         for name in names {
             std::fs::write(directory.path().join(name), b"").unwrap();
         }
-        let listing = list(directory.path()).unwrap();
+        let listing = list(&HostFileSystem, directory.path()).unwrap();
         assert_eq!((listing.segments, listing.spares), (vec![3, 255], vec![1]));
     }
 }

@@ -7,8 +7,7 @@ use super::{JournalConfig, JournalMode};
 use crate::numbers::ReplicaId;
 use logothete_crypto::Digest;
 use logothete_transport::HostError;
-use logothete_transport::storage::write_durably;
-use std::fs;
+use logothete_transport::storage::{FileSystem, read_file, write_durably};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use zerocopy::little_endian::{U32, U64};
@@ -62,15 +61,16 @@ pub(super) fn path(directory: &Path) -> PathBuf {
 
 impl Identity {
     /// Whether a directory holds a journal.
-    pub(super) fn exists(directory: &Path) -> Result<bool, JournalError> {
+    pub(super) fn exists(file_system: &dyn FileSystem, directory: &Path) -> Result<bool, JournalError> {
         let path = path(directory);
-        path.try_exists().map_err(|error| HostError::from_io("stat", &error, path.display().to_string()).into())
+        let refused = |error| HostError::from_io("stat", &error, path.display().to_string()).into();
+        file_system.exists(&path).map_err(refused)
     }
 
     /// Reads the file.
-    pub(super) fn read(directory: &Path) -> Result<Self, JournalError> {
+    pub(super) fn read(file_system: &dyn FileSystem, directory: &Path) -> Result<Self, JournalError> {
         let path = path(directory);
-        let bytes = match fs::read(&path) {
+        let bytes = match read_file(file_system, &path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(JournalError::Absent { path: directory.to_owned() });
@@ -101,7 +101,7 @@ impl Identity {
     }
 
     /// Writes the file durably.
-    pub(super) fn write(&self, directory: &Path) -> Result<(), HostError> {
+    pub(super) fn write(&self, file_system: &dyn FileSystem, directory: &Path) -> Result<(), HostError> {
         let mut layout = Layout {
             magic: MAGIC,
             version: VERSION.into(),
@@ -117,7 +117,7 @@ impl Identity {
             checksum: Checksum::default(),
         };
         layout.checksum = layout.computed();
-        write_durably(&path(directory), layout.as_bytes())
+        write_durably(file_system, &path(directory), layout.as_bytes())
     }
 
     /// Refuses a journal that is not this replica's (`protocol.md JR-5`).

@@ -8,6 +8,7 @@ use super::segment::SegmentHeader;
 use super::{JournalError, JournalMode, Mark};
 use crate::numbers::ReplicaId;
 use logothete_transport::HostError;
+use logothete_transport::storage::{FileSystem, read_file};
 use std::path::{Path, PathBuf};
 
 /// Reads a journal's directory, and shows each record with its mark to `visit`.
@@ -16,11 +17,12 @@ use std::path::{Path, PathBuf};
 ///
 /// When it is no journal, damaged, or of another version. What `visit` saw before a damage is what stands there.
 pub fn journal(
+    file_system: &dyn FileSystem,
     directory: &Path,
     visit: &mut dyn FnMut(Mark, Record<'_>),
 ) -> Result<(Identity, Contents), JournalError> {
-    let identity = Identity::read(directory)?;
-    let contents = recovery::read(&mut Files::new(directory)?, &identity, visit)?;
+    let identity = Identity::read(file_system, directory)?;
+    let contents = recovery::read(&mut Files::new(file_system, directory)?, &identity, visit)?;
     Ok((identity, contents))
 }
 
@@ -30,8 +32,13 @@ pub fn journal(
 /// # Errors
 ///
 /// When its header or what follows it is damaged, or of another version.
-pub fn segment(path: &Path, visit: &mut dyn FnMut(Mark, Record<'_>)) -> Result<(Identity, Contents), JournalError> {
-    let bytes = std::fs::read(path).map_err(|error| HostError::from_io("open", &error, path.display().to_string()))?;
+pub fn segment(
+    file_system: &dyn FileSystem,
+    path: &Path,
+    visit: &mut dyn FnMut(Mark, Record<'_>),
+) -> Result<(Identity, Contents), JournalError> {
+    let refused = |error| HostError::from_io("open", &error, path.display().to_string());
+    let bytes = read_file(file_system, path).map_err(refused)?;
     let Ok(header) = SegmentHeader::read(&bytes) else {
         let reason = "its header is not valid: it was never written to, or is damaged";
         return Err(JournalError::Corrupt { segment: 0, offset: 0, reason });

@@ -5,7 +5,7 @@
 //! - `identity`: whose journal it is.
 //! - `foreign`: files that are another's, or of another version.
 //! - `writer`: [`Journal`]: records collect in a buffer while one group of them is written.
-//! - `supply`: the thread that makes, and recycles, segments.
+//! - `supply`: the worker that makes, and recycles, segments.
 //! - `recovery`: reading a journal; a torn end is told from damage here.
 //! - [`checkpoint_store`]: the last checkpoints as pages in files, written in the background.
 //! - [`birth`]: the data directory: first start, resumption, or loss of memory.
@@ -41,7 +41,7 @@ pub use writer::{Journal, JournalState, Recovered};
 
 use crate::numbers::ReplicaId;
 use logothete_crypto::Digest;
-use logothete_transport::storage::{BLOCK_BYTES, Faults, StorageChoice};
+use logothete_transport::storage::{BLOCK_BYTES, Faults, FileSystem, HostFileSystem, StorageChoice};
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,6 +99,8 @@ pub struct JournalConfig {
     pub context: Digest,
     /// Whose journal.
     pub replica: ReplicaId,
+    /// Where its files are.
+    pub file_system: Arc<dyn FileSystem>,
     /// How it reaches the disk.
     pub storage: StorageChoice,
     /// Faults that a test arranges.
@@ -124,6 +126,7 @@ impl JournalConfig {
             group_bytes_max: Self::GROUP_BYTES_MAX,
             context,
             replica,
+            file_system: HostFileSystem::shared(),
             storage: StorageChoice::Auto,
             faults: None,
         }

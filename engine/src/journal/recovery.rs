@@ -16,7 +16,7 @@ use super::segment::{Checksum, GROUPS_OFFSET, Group, GroupKind, HeaderFault, Seg
 use super::segment::{is_begun, read_group};
 use super::{Mark, files};
 use logothete_transport::HostError;
-use logothete_transport::storage::{AlignedBuffer, BLOCK_BYTES, SegmentFile};
+use logothete_transport::storage::{AlignedBuffer, BLOCK_BYTES, FileSystem, SegmentFile};
 use std::path::{Path, PathBuf};
 
 /// Where a journal's segments come from: files, or a test's memory.
@@ -31,14 +31,15 @@ pub(super) trait Source {
 
 /// The segments of a directory.
 pub(super) struct Files<'a> {
+    file_system: &'a dyn FileSystem,
     directory: &'a Path,
     numbers: Vec<u64>,
     buffer: Option<AlignedBuffer>,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(directory: &'a Path) -> Result<Self, HostError> {
-        Ok(Self { directory, numbers: files::list(directory)?.segments, buffer: None })
+    pub(super) fn new(file_system: &'a dyn FileSystem, directory: &'a Path) -> Result<Self, HostError> {
+        Ok(Self { file_system, directory, numbers: files::list(file_system, directory)?.segments, buffer: None })
     }
 }
 
@@ -48,7 +49,7 @@ impl Source for Files<'_> {
     }
 
     fn read(&mut self, number: u64) -> Result<&[u8], JournalError> {
-        let file = SegmentFile::open_to_read(&self.path(number))?;
+        let file = SegmentFile::open_to_read(self.file_system, &self.path(number))?;
         let bytes = file.bytes() as usize;
         if self.buffer.as_ref().is_none_or(|buffer| buffer.len() != bytes) {
             self.buffer = Some(AlignedBuffer::new(bytes));

@@ -1,15 +1,14 @@
-//! The supply of segments: a thread that makes the next one before it is needed, and takes back those that are not
+//! The supply of segments: a worker that makes the next one before it is needed, and takes back those that are not
 //! needed any more. Making one writes it whole, and renaming waits for the directory: neither may stop the ordering. Lack of room shows here, where
 //! nothing that was promised is at stake (`protocol.md JR-8`).
 
 use super::error::FullReason;
 use super::files;
 use logothete_transport::HostError;
-use logothete_transport::storage::{EventFd, Faults, SegmentFile, remove_durably, rename_durably};
+use logothete_transport::storage::{Background, EventFd, Faults, FileSystem, SegmentFile, Worker};
+use logothete_transport::storage::{remove_durably, rename_durably};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How many files that are not needed are kept for being used again; more are removed.
@@ -44,16 +43,15 @@ enum Order {
     Recycle(u64),
 }
 
-/// This thread's end.
+/// The journal's end.
 pub(super) struct Supply {
-    orders: Option<SyncSender<Order>>,
-    prepared: Receiver<Prepared>,
+    maker: Background<Maker>,
     shortage: Arc<Mutex<Option<Shortage>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread works with.
+/// What the worker works with.
 pub(super) struct Stock {
+    pub(super) file_system: Arc<dyn FileSystem>,
     pub(super) directory: PathBuf,
     pub(super) segment_bytes: u64,
     pub(super) segments_max: usize,
@@ -65,45 +63,34 @@ pub(super) struct Stock {
 }
 
 impl Supply {
-    pub(super) fn new(stock: Stock, waker: EventFd) -> Result<Self, HostError> {
-        let (orders, taken) = sync_channel(ORDERS_MAX);
-        // The next one is ordered only when the last one was taken.
-        let (done, prepared) = sync_channel(1);
+    pub(super) fn new(stock: Stock, waker: Option<EventFd>) -> Result<Self, HostError> {
         let shortage = Arc::new(Mutex::new(None));
-        let mut worker = Worker { stock, done, shortage: Arc::clone(&shortage), waker, wanted: None };
-        let thread = std::thread::Builder::new().name("logothete-sgmt".into()).spawn(move || worker.run(&taken));
-        let thread = thread.map_err(|error| HostError::from_io("clone", &error, "a thread that makes segments"))?;
-        Ok(Self { orders: Some(orders), prepared, shortage, thread: Some(thread) })
+        let name = "logothete-sgmt";
+        let pace = stock.file_system.pace(name);
+        let maker = Maker { stock, shortage: Arc::clone(&shortage), wanted: None };
+        Ok(Self { maker: Background::start(name, ORDERS_MAX, maker, waker, pace)?, shortage })
     }
 
     /// Orders the segment of this number. One at a time.
-    pub(super) fn prepare(&self, number: u64) {
-        let orders = self.orders.as_ref().expect("it is closed by drop only");
-        orders.send(Order::Prepare(number)).expect("the thread ends only when this end is dropped");
+    pub(super) fn prepare(&mut self, number: u64) {
+        self.maker.send(Order::Prepare(number));
     }
 
     /// Gives a segment back; false when that has to wait.
-    pub(super) fn recycle(&self, number: u64) -> bool {
-        let orders = self.orders.as_ref().expect("it is closed by drop only");
-        match orders.try_send(Order::Recycle(number)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => false,
-            Err(TrySendError::Disconnected(_)) => panic!("the thread that makes segments has died"),
-        }
+    pub(super) fn recycle(&mut self, number: u64) -> bool {
+        self.maker.try_send(Order::Recycle(number))
     }
 
     /// The segment that was ordered, if it is ready.
-    pub(super) fn take(&self) -> Option<Prepared> {
-        self.prepared.try_recv().ok()
+    pub(super) fn take(&mut self) -> Option<Prepared> {
+        self.maker.poll()
     }
 
     /// Waits until the segment that was ordered is ready, or known to be lacking.
-    pub(super) fn wait(&self) -> Result<Prepared, Shortage> {
+    pub(super) fn wait(&mut self) -> Result<Prepared, Shortage> {
         loop {
-            match self.prepared.recv_timeout(RETRY) {
-                Ok(prepared) => return Ok(prepared),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => panic!("the thread that makes segments has died"),
+            if let Some(prepared) = self.maker.wait_for(RETRY) {
+                return Ok(prepared);
             }
             if let Some(shortage) = self.shortage() {
                 return Err(shortage);
@@ -117,77 +104,73 @@ impl Supply {
     }
 }
 
-impl Drop for Supply {
-    fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of it was reported where it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Worker {
+/// Makes one segment at a time.
+struct Maker {
     stock: Stock,
-    done: SyncSender<Prepared>,
     shortage: Arc<Mutex<Option<Shortage>>>,
-    waker: EventFd,
     wanted: Option<u64>,
 }
 
-impl Worker {
-    fn run(&mut self, orders: &Receiver<Order>) {
-        loop {
-            let order = match self.wanted {
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(_) => orders.recv_timeout(RETRY),
-            };
-            match order {
-                Ok(Order::Prepare(number)) => self.wanted = Some(number),
-                Ok(Order::Recycle(number)) => {
-                    if let Err(error) = self.recycle(number) {
-                        self.say(Some(Shortage::Failed(error)));
-                    }
+impl Worker for Maker {
+    type Job = Order;
+    type Outcome = Prepared;
+
+    fn work(&mut self, order: Order) -> Option<Prepared> {
+        match order {
+            Order::Prepare(number) => self.wanted = Some(number),
+            Order::Recycle(number) => {
+                if let Err(error) = self.recycle(number) {
+                    self.say(Some(Shortage::Failed(error)));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.supply();
         }
+        self.supply()
     }
 
-    fn supply(&mut self) {
-        let Some(number) = self.wanted else { return };
+    fn tries_again_after(&self) -> Option<Duration> {
+        self.wanted.map(|_| RETRY)
+    }
+
+    fn try_again(&mut self) -> Option<Prepared> {
+        self.supply()
+    }
+}
+
+impl Maker {
+    fn supply(&mut self) -> Option<Prepared> {
+        let number = self.wanted?;
         match self.prepare(number) {
             Ok(file) => {
                 self.wanted = None;
                 self.say(None);
-                let _ = self.done.send(Prepared { number, file: Arc::new(file) });
+                Some(Prepared { number, file: Arc::new(file) })
             }
             Err(shortage) => {
                 if matches!(shortage, Shortage::Failed(_)) {
                     self.wanted = None;
                 }
                 self.say(Some(shortage));
+                None
             }
         }
-        self.waker.signal();
     }
 
     fn prepare(&mut self, number: u64) -> Result<SegmentFile, Shortage> {
+        let file_system = Arc::clone(&self.stock.file_system);
         let target = self.stock.directory.join(files::segment_name(number));
         let from = match self.spare()? {
             Some(spare) => spare,
             None if self.stock.segments >= self.stock.segments_max => return Err(Shortage::Full(FullReason::Bound)),
             None => {
                 let making = self.stock.directory.join(files::MAKING);
-                remove_durably(&making).map_err(short)?;
-                SegmentFile::create(&making, self.stock.segment_bytes, self.stock.faults.as_deref()).map_err(short)?;
+                remove_durably(&*file_system, &making).map_err(short)?;
+                let (bytes, faults) = (self.stock.segment_bytes, self.stock.faults.as_deref());
+                SegmentFile::create(&*file_system, &making, bytes, faults).map_err(short)?;
                 making
             }
         };
-        rename_durably(&from, &target).map_err(short)?;
-        let file = SegmentFile::open(&target).map_err(short)?;
+        rename_durably(&*file_system, &from, &target).map_err(short)?;
+        let file = SegmentFile::open(&*file_system, &target).map_err(short)?;
         self.stock.segments += 1;
         Ok(file)
     }
@@ -196,10 +179,12 @@ impl Worker {
     fn spare(&mut self) -> Result<Option<PathBuf>, Shortage> {
         while let Some(number) = self.stock.spares.pop() {
             let path = self.stock.directory.join(files::spare_name(number));
-            if SegmentFile::open(&path).is_ok_and(|file| file.bytes() == self.stock.segment_bytes) {
+            if SegmentFile::open(&*self.stock.file_system, &path)
+                .is_ok_and(|file| file.bytes() == self.stock.segment_bytes)
+            {
                 return Ok(Some(path));
             }
-            remove_durably(&path).map_err(short)?;
+            remove_durably(&*self.stock.file_system, &path).map_err(short)?;
         }
         Ok(None)
     }
@@ -208,9 +193,9 @@ impl Worker {
         let path = self.stock.directory.join(files::segment_name(number));
         self.stock.segments -= 1;
         if self.stock.spares.len() >= SPARES_MAX {
-            return remove_durably(&path);
+            return remove_durably(&*self.stock.file_system, &path);
         }
-        rename_durably(&path, &self.stock.directory.join(files::spare_name(number)))?;
+        rename_durably(&*self.stock.file_system, &path, &self.stock.directory.join(files::spare_name(number)))?;
         self.stock.spares.push(number);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::recovery::{self, Source};
 use super::*;
 use crate::numbers::{SequenceNumber, View};
-use logothete_transport::storage::{GroupWriter, WriteFault};
+use logothete_transport::storage::{GroupWriter, HostFileSystem, WriteFault};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,10 @@ struct Image {
 
 impl Image {
     fn of(directory: &Path) -> Self {
-        let numbers = files::list(directory).unwrap().segments;
+        let numbers = files::list(&HostFileSystem, directory).unwrap().segments;
         let read = |number| std::fs::read(directory.join(files::segment_name(number))).unwrap();
         let files = numbers.iter().map(|&number| (number, read(number))).collect();
-        Self { identity: Identity::read(directory).unwrap(), files, numbers }
+        Self { identity: Identity::read(&HostFileSystem, directory).unwrap(), files, numbers }
     }
 
     fn without(&self, number: u64) -> Self {
@@ -137,7 +137,7 @@ fn history(records: &[(usize, bool)], tail: &[usize], trimmed: bool) -> History 
     journal.await_supply();
     drop(journal);
     let before = Image::of(directory.path());
-    let open = Journal::open(directory.path(), &config(StorageChoice::Auto), Mark(u64::MAX), &mut |_, _| {});
+    let open = Journal::open(directory.path(), &config(StorageChoice::Auto), acknowledged.next(), &mut |_, _| {});
     let (mut journal, _) = open.unwrap();
     assert!(tail.iter().map(|bytes| bytes + 8).sum::<usize>() <= journal.room());
     for &bytes in tail {
@@ -287,7 +287,7 @@ fn what_was_durable_is_there_again() {
     for storage in [StorageChoice::IoUring, StorageChoice::Threaded] {
         let directory = tempfile::tempdir().unwrap();
         let config = config(storage);
-        if GroupWriter::new(storage, None).is_err() {
+        if GroupWriter::new(&HostFileSystem, storage, None).is_err() {
             // A host may forbid io_uring.
             assert_eq!(storage, StorageChoice::IoUring);
             continue;
@@ -477,6 +477,20 @@ fn segments_are_bounded_and_used_again() {
     // What was trimmed is not needed; had it been, this would say so.
     let late = Journal::open(directory.path(), &config, Mark(1), &mut |_, _| {}).unwrap_err();
     assert_eq!(late, JournalError::BeginsLate { first: recovered.first, needed: Mark(1) });
+}
+
+/// `protocol.md JR-6`: what a checkpoint needs was durable when it was begun, so the journal is an older one.
+#[test]
+fn a_journal_that_ends_before_what_is_needed_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(StorageChoice::Auto);
+    let mut journal = create(directory.path(), &config);
+    append(&mut journal, 100);
+    let last = journal.close().unwrap();
+    let open = |needed| Journal::open(directory.path(), &config, needed, &mut |_, _| {});
+    let needed = last.next().next();
+    assert_eq!(open(needed).unwrap_err(), JournalError::EndsEarly { last, needed });
+    assert_eq!(open(last.next()).unwrap().1.last, last);
 }
 
 /// `protocol.md JR-5`

@@ -18,10 +18,9 @@ use super::segment::{group_extent, seal_group};
 use super::supply::{Prepared, Shortage, Stock, Supply};
 use super::{JournalConfig, JournalMode, Mark, files};
 use logothete_transport::HostError;
-use logothete_transport::storage::{AlignedBuffer, GroupWriter, SegmentFile, StorageBackend, Written};
+use logothete_transport::storage::{AlignedBuffer, FileSystem, GroupWriter, SegmentFile, StorageBackend, Written};
 use logothete_transport::storage::{remove_durably, sync_directory};
 use std::collections::VecDeque;
-use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,33 +102,35 @@ impl Journal {
         entropy: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Self, JournalError> {
         config.check();
+        let file_system: &dyn FileSystem = &*config.file_system;
         let refused = |call, error: &std::io::Error| HostError::from_io(call, error, directory.display().to_string());
-        fs::create_dir_all(directory).map_err(|error| refused("mkdir", &error))?;
-        if Identity::exists(directory)? {
+        file_system.make_directory(directory).map_err(|error| refused("mkdir", &error))?;
+        if Identity::exists(file_system, directory)? {
             return Err(JournalError::Exists { path: directory.to_owned() });
         }
         if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
+            sync_directory(file_system, parent)?;
         }
         // Without an identity nothing was promised from here.
-        let left = files::list(directory)?;
+        let left = files::list(file_system, directory)?;
         let names = left.segments.iter().map(|number| files::segment_name(*number));
         let names = names.chain(left.spares.iter().map(|number| files::spare_name(*number)));
         for name in names.chain([files::MAKING.to_owned()]) {
-            remove_durably(&directory.join(name))?;
+            remove_durably(file_system, &directory.join(name))?;
         }
         let mut salt = Salt([0; 16]);
         entropy(&mut salt.0);
         let JournalConfig { context, replica, mode, segment_bytes, .. } = *config;
         let identity = Identity { context, replica, mode, segment_bytes, salt };
         let path = directory.join(files::segment_name(1));
-        let file = Arc::new(SegmentFile::create(&path, config.segment_bytes, config.faults.as_deref())?);
-        identity.write(directory)?;
+        let file = Arc::new(SegmentFile::create(file_system, &path, config.segment_bytes, config.faults.as_deref())?);
+        identity.write(file_system, directory)?;
         let current = Current { number: 1, file, offset: 0 };
         Self::start(directory, config, identity, current, None, &[], Mark(0), Checksum::default())
     }
 
-    /// Opens a journal, and shows each of its records with its mark to `visit`. Records from `needed` on must be there.
+    /// Opens a journal, and shows each of its records with its mark to `visit`. Records from `needed` on must be there; all before it
+    /// were when it became known that they are not.
     /// Its segments keep the size with which the journal was made.
     ///
     /// # Errors
@@ -146,18 +147,22 @@ impl Journal {
         visit: &mut dyn FnMut(Mark, Record<'_>),
     ) -> Result<(Self, Recovered), JournalError> {
         config.check();
-        let mut identity = Identity::read(directory)?;
+        let file_system: &dyn FileSystem = &*config.file_system;
+        let mut identity = Identity::read(file_system, directory)?;
         identity.check(directory, config)?;
-        remove_durably(&directory.join(files::MAKING))?;
-        let contents = recovery::read(&mut Files::new(directory)?, &identity, visit)?;
+        remove_durably(file_system, &directory.join(files::MAKING))?;
+        let contents = recovery::read(&mut Files::new(file_system, directory)?, &identity, visit)?;
         if contents.first > needed.max(Mark(1)) {
             return Err(JournalError::BeginsLate { first: contents.first, needed });
         }
         let complete = identity.mode == JournalMode::Sync || contents.closed;
+        if complete && needed > contents.last.next() {
+            return Err(JournalError::EndsEarly { last: contents.last, needed });
+        }
         // A journal that has gaps stays marked as such; see `Identity::mode`.
         if complete && identity.mode != config.mode {
             identity.mode = config.mode;
-            identity.write(directory)?;
+            identity.write(file_system, directory)?;
         }
         let Contents { first, last, torn, .. } = contents;
         let journal = Self::resume(directory, config, identity, &contents)?;
@@ -170,7 +175,9 @@ impl Journal {
         identity: Identity,
         contents: &Contents,
     ) -> Result<Self, JournalError> {
-        let open = |number| SegmentFile::open(&directory.join(files::segment_name(number))).map(Arc::new);
+        let open = |number| {
+            SegmentFile::open(&*config.file_system, &directory.join(files::segment_name(number))).map(Arc::new)
+        };
         let (used, older) = contents.segments.split_last().expect("a journal that was read has a segment");
         let file = open(used.number)?;
         // What was read may not be on the disk yet: from now on it is relied on.
@@ -202,16 +209,18 @@ impl Journal {
         last: Mark,
         chain: Checksum,
     ) -> Result<Self, JournalError> {
-        let writer = GroupWriter::new(config.storage, config.faults.clone())?;
+        let file_system = &config.file_system;
+        let writer = GroupWriter::new(&**file_system, config.storage, config.faults.clone())?;
         let stock = Stock {
+            file_system: Arc::clone(file_system),
             directory: directory.to_owned(),
             segment_bytes: identity.segment_bytes,
             segments_max: config.segments_max,
-            spares: files::list(directory)?.spares,
+            spares: files::list(&**file_system, directory)?.spares,
             segments: older.len() + 1 + usize::from(next.is_some()),
             faults: config.faults.clone(),
         };
-        let supply = Supply::new(stock, writer.share_waker()?)?;
+        let mut supply = Supply::new(stock, writer.share_waker()?)?;
         if next.is_none() {
             supply.prepare(current.number + 1);
         }
@@ -306,7 +315,7 @@ impl Journal {
     /// Becomes readable when [`poll`](Self::poll) has something to do; for `Endpoint::register_waker`. In
     /// [`JournalMode::Async`] as well: the next group is started then.
     pub fn waker(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.writer.waker())
+        self.writer.waker()
     }
 
     /// Segments of which all records are below a mark may be used again. Their records may be gone from now on, so what

@@ -3,13 +3,15 @@
 use super::memory::Memory;
 use crate::cluster::{Cluster, Journal as Keeping};
 use crate::journal::birth::{DataDirectory, DataDirectoryError};
-use crate::journal::checkpoint_store::{BeginError, CheckpointConfig, CheckpointError, CheckpointStore};
+use crate::journal::checkpoint_store::{
+    BeginError, CheckpointConfig, CheckpointError, CheckpointStore, OpenedCheckpoints,
+};
 use crate::journal::{AppendError, Journal, JournalConfig, JournalError, JournalMode, JournalState, Mark, Record};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::replica::engine_pages::EnginePagesError;
 use crate::service::RestoreError;
 use crate::state::{Snapshot, State};
-use logothete_crypto::{Digest, os_entropy};
+use logothete_crypto::Digest;
 use logothete_transport::HostError;
 use std::path::PathBuf;
 
@@ -153,55 +155,82 @@ pub enum MemoryError {
     },
 }
 
+/// How a memory is kept.
+#[derive(Clone, Debug)]
+pub struct MemoryConfig {
+    /// The journal.
+    pub journal: JournalConfig,
+    /// The checkpoints.
+    pub checkpoints: CheckpointConfig,
+    /// A checkpoint is written when so many bytes of records came after the last one.
+    pub checkpoint_every_bytes: u64,
+}
+
+impl MemoryConfig {
+    /// As a cluster's configuration says, for a replica whose state has so many pages.
+    pub fn new(cluster: &Cluster, id: ReplicaId, pages: u64) -> Self {
+        let mode = match cluster.journal {
+            Keeping::Async => JournalMode::Async,
+            _ => JournalMode::Sync,
+        };
+        Self {
+            journal: JournalConfig::new(mode, cluster.digest(), id),
+            checkpoints: CheckpointConfig { context: cluster.digest(), replica: id, pages },
+            checkpoint_every_bytes: CHECKPOINT_EVERY_BYTES,
+        }
+    }
+
+    fn store(&self, directory: &DataDirectory) -> Result<OpenedCheckpoints, CheckpointError> {
+        CheckpointStore::open(&self.journal.file_system, &directory.checkpoints(), &self.checkpoints)
+    }
+}
+
 /// How a replica that recovers is to make its memory when it has.
 #[derive(Debug)]
 pub struct MemoryPlan {
     directory: DataDirectory,
-    journal: JournalConfig,
-    checkpoints: CheckpointConfig,
+    config: MemoryConfig,
 }
 
 impl MemoryPlan {
     /// In a data directory.
-    pub fn new(directory: DataDirectory, cluster: &Cluster, id: ReplicaId, pages: u64) -> Self {
-        Self { directory, journal: journal_config(cluster, id), checkpoints: checkpoint_config(cluster, id, pages) }
+    pub fn new(directory: DataDirectory, config: MemoryConfig) -> Self {
+        Self { directory, config }
     }
 
     /// Makes it, with a checkpoint from which it begins. Waits for the disk: the replica has nothing to say meanwhile.
     ///
     /// # Errors
     /// The host refuses.
-    pub fn make(self, sequence: SequenceNumber, snapshot: Snapshot) -> Result<Memory, MemoryError> {
-        let mut store = CheckpointStore::open(&self.directory.checkpoints(), &self.checkpoints)?.store;
+    pub fn make(
+        self,
+        sequence: SequenceNumber,
+        snapshot: Snapshot,
+        entropy: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Memory, MemoryError> {
+        let Self { directory, config } = self;
+        let mut store = config.store(&directory)?.store;
         store.begin(sequence, snapshot, Mark(1).0.to_le_bytes().to_vec())?;
         store.wait()?;
-        let journal = Journal::create(&self.directory.journal(), &self.journal, &mut os_entropy)?;
-        Ok(kept(self.directory, journal, store, Mark(0), Mark(1)))
+        let journal = Journal::create(&directory.journal(), &config.journal, entropy)?;
+        Ok(kept(directory, &config, journal, store, Mark(0), Mark(1)))
     }
 }
 
-fn journal_config(cluster: &Cluster, id: ReplicaId) -> JournalConfig {
-    let mode = match cluster.journal {
-        Keeping::Async => JournalMode::Async,
-        _ => JournalMode::Sync,
-    };
-    JournalConfig::new(mode, cluster.digest(), id)
-}
-
-fn checkpoint_config(cluster: &Cluster, id: ReplicaId, pages: u64) -> CheckpointConfig {
-    CheckpointConfig { context: cluster.digest(), replica: id, pages }
-}
-
 impl Memory {
-    /// The memory of a replica that has nothing to remember yet; its state has so many pages.
+    /// The memory of a replica that has nothing to remember yet.
     ///
     /// # Errors
     /// The host refuses, or there is a journal already.
-    pub fn create(directory: DataDirectory, cluster: &Cluster, id: ReplicaId, pages: u64) -> Result<Self, MemoryError> {
-        let journal = Journal::create(&directory.journal(), &journal_config(cluster, id), &mut os_entropy)?;
-        let store = CheckpointStore::open(&directory.checkpoints(), &checkpoint_config(cluster, id, pages))?.store;
+    pub fn create(
+        directory: DataDirectory,
+        config: &MemoryConfig,
+        entropy: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Self, MemoryError> {
+        let journal = Journal::create(&directory.journal(), &config.journal, entropy)?;
+        let store = config.store(&directory)?.store;
         directory.begin()?;
-        Ok(kept(directory, journal, store, Mark(0), Mark(1)))
+        Ok(kept(directory, config, journal, store, Mark(0), Mark(1)))
     }
 
     /// Opens the memory of a former life. `begin` is called with its checkpoint, then `visit` with each record that came after; both before
@@ -211,13 +240,11 @@ impl Memory {
     /// The memory is damaged, incomplete, or another's: what `begin` and `visit` were given is then worth nothing.
     pub fn open<T>(
         directory: DataDirectory,
-        cluster: &Cluster,
-        id: ReplicaId,
-        pages: u64,
+        config: &MemoryConfig,
         begin: impl FnOnce(Option<(SequenceNumber, Digest, State)>) -> T,
         visit: &mut dyn FnMut(&mut T, Record<'_>),
     ) -> Result<(Self, T), MemoryError> {
-        let opened = CheckpointStore::open(&directory.checkpoints(), &checkpoint_config(cluster, id, pages))?;
+        let opened = config.store(&directory)?;
         let mut store = opened.store;
         let (mut checkpoint, mut needed) = (None, Mark(1));
         if let Some(stored) = opened.stored.first() {
@@ -228,20 +255,28 @@ impl Memory {
             checkpoint = Some((stored.sequence, digest, state));
         }
         let mut target = begin(checkpoint);
-        let config = journal_config(cluster, id);
-        let (journal, recovered) = Journal::open(&directory.journal(), &config, needed, &mut |mark, record| {
+        let mut take = |mark, record: Record<'_>| {
             if mark >= needed {
                 visit(&mut target, record);
             }
-        })?;
+        };
+        let (journal, recovered) = Journal::open(&directory.journal(), &config.journal, needed, &mut take)?;
         if !recovered.complete {
             return Err(MemoryError::Incomplete);
         }
         let base = journal.appended();
-        Ok((kept(directory, journal, store, base, needed), target))
+        Ok((kept(directory, config, journal, store, base, needed), target))
     }
 }
 
-fn kept(directory: DataDirectory, journal: Journal, store: CheckpointStore, base: Mark, needed: Mark) -> Memory {
-    Memory::new(Box::new(Files { _directory: directory, journal, store }), base, needed, CHECKPOINT_EVERY_BYTES)
+fn kept(
+    directory: DataDirectory,
+    config: &MemoryConfig,
+    journal: Journal,
+    store: CheckpointStore,
+    base: Mark,
+    needed: Mark,
+) -> Memory {
+    let files = Files { _directory: directory, journal, store };
+    Memory::new(Box::new(files), base, needed, config.checkpoint_every_bytes)
 }

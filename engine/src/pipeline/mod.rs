@@ -37,7 +37,7 @@ pub use clock::Clock;
 pub use counters::{NetworkCounters, OrdererCounters, counters_path};
 pub use evidence_log::evidence_path;
 pub use idle::{Idler, Pause};
-pub use keeper::{Keeper, MemoryError, MemoryPlan};
+pub use keeper::{Keeper, MemoryConfig, MemoryError, MemoryPlan};
 pub use memory::Memory;
 pub use network::{AnnouncementCounts, Network, NetworkConfig, RotationPolicy};
 pub use opening::{Opened, ProcessError, StartReport, open_network};

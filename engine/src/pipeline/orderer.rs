@@ -3,7 +3,7 @@
 
 use super::checkpoints::{Checkpoints, PAGES_HASHED_MAX};
 use super::counters::OrdererCounters;
-use super::keeper::MemoryError;
+use super::keeper::{MemoryConfig, MemoryError};
 use super::memory::Memory;
 use super::outbox::Outbox;
 use super::reader::Reader;
@@ -117,11 +117,43 @@ impl Orderer {
         Self { plan: Some(Box::new(plan)), ..self }
     }
 
+    /// Put where it was when its former process ended, with what that left in its data directory.
+    ///
+    /// # Errors
+    /// The memory is damaged, incomplete, or another's.
+    pub fn resumed(
+        self,
+        now: Now,
+        directory: DataDirectory,
+        config: &MemoryConfig,
+        outbox: &mut Outbox,
+    ) -> Result<Self, MemoryError> {
+        let begin = |checkpoint| {
+            let mut own = self;
+            let outcome = match checkpoint {
+                Some((sequence, digest, state)) => own.recall_checkpoint(sequence, digest, &state),
+                None => Ok(()),
+            };
+            (own, outcome)
+        };
+        let mut visit = |(own, outcome): &mut (Self, Result<(), MemoryError>), record: Record<'_>| {
+            if outcome.is_ok() {
+                own.recall(now, &record, outbox);
+            }
+        };
+        let (mut memory, (mut own, outcome)) = Memory::open(directory, config, begin, &mut visit)?;
+        outcome?;
+        memory.count_recalled(own.recalled_bytes);
+        own.memory = Some(memory);
+        own.replica.on_recalled(now, &mut own.output);
+        Ok(own)
+    }
+
     /// Goes back to a durable checkpoint of a former life.
     ///
     /// # Errors
     /// The pages are not this version's.
-    pub fn recall_checkpoint(
+    fn recall_checkpoint(
         &mut self,
         sequence: SequenceNumber,
         digest: Digest,
@@ -137,7 +169,7 @@ impl Orderer {
     }
 
     /// Takes a record of a former life. Nobody is told anything.
-    pub fn recall(&mut self, now: Now, record: &Record<'_>, outbox: &mut Outbox) {
+    fn recall(&mut self, now: Now, record: &Record<'_>, outbox: &mut Outbox) {
         self.recalled_bytes += record.encoded_bytes() as u64;
         self.replica.recall(now, record, &mut self.output);
         loop {
@@ -151,13 +183,6 @@ impl Orderer {
             self.checkpoints.note_agreed(sequence, digest);
         }
         self.checkpoints.release(self.replica.stable(), now.monotonic_ns);
-    }
-
-    /// All records were taken: the replica goes on, with this memory.
-    pub fn on_recalled(&mut self, now: Now, mut memory: Memory) {
-        memory.count_recalled(self.recalled_bytes);
-        self.memory = Some(memory);
-        self.replica.on_recalled(now, &mut self.output);
     }
 
     /// The replica.

@@ -5,7 +5,7 @@ use super::clock::Clock;
 use super::counters::{EvidenceCounters, NetworkCounters, OrdererCounters};
 use super::evidence_log::EvidenceLog;
 use super::idle::{Idler, Pause};
-use super::keeper::{MemoryError, MemoryPlan};
+use super::keeper::{MemoryConfig, MemoryError, MemoryPlan};
 use super::memory::Memory;
 use super::network::Network;
 use super::opening::{ProcessError, StartReport, open_network};
@@ -15,7 +15,6 @@ use super::split;
 use super::unreplicated::Unreplicated;
 use crate::authentication::Signatures;
 use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
-use crate::journal::Record;
 use crate::journal::birth::{DataDirectory, Opened};
 use crate::limits::LARGE_BYTES_IN_FLIGHT;
 use crate::numbers::{Principal, ReplicaId, ReplicaSet};
@@ -25,7 +24,8 @@ use crate::wire::agreement::batch_requests_fitting;
 use crate::wire::parts::reply_piece_bytes;
 use crate::wire::view_change::statement_piece_bytes;
 use crate::wire::{Audience, packet};
-use logothete_crypto::Identity;
+use logothete_crypto::{Identity, os_entropy};
+use logothete_transport::storage::HostFileSystem;
 use logothete_transport::{HostError, cores};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +51,8 @@ pub fn run_replica(
         MemoryError::Host(HostError::from_io("mkdir", &error, local.data_directory.display().to_string()))
     })?;
     let keeps = cluster.journal != Journal::Off;
-    let (directory, found) = DataDirectory::open(&local.data_directory, keeps).map_err(MemoryError::from)?;
+    let (directory, found) =
+        DataDirectory::open(HostFileSystem::shared(), &local.data_directory, keeps).map_err(MemoryError::from)?;
     let found = match found {
         Opened::Resumed if rejoin => {
             directory.disown_journal()?;
@@ -96,19 +97,22 @@ pub fn run_replica(
     };
     let (replies, datagrams) = (cluster.reply_bytes_max(), cluster.datagram_bytes_max);
     let core = Orderer::new(config, signatures, service(cluster), replies, datagrams, gauges);
-    let pages = core.state_pages();
+    let memory = MemoryConfig::new(cluster, id, core.state_pages());
     let core = match found {
-        Opened::FirstStart if keeps => core.with_memory(Memory::create(directory, cluster, id, pages)?),
+        Opened::FirstStart if keeps => core.with_memory(Memory::create(directory, &memory, &mut os_entropy)?),
         Opened::FirstStart => {
             directory.begin()?;
             core.with_directory(directory)
         }
         Opened::Lost if keeps => {
-            let plan = MemoryPlan::new(directory, cluster, id, pages);
-            core.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot))
+            let plan = MemoryPlan::new(directory, memory);
+            core.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot, &mut os_entropy))
         }
         Opened::Lost => core.with_directory(directory),
-        Opened::Resumed => resume(core, directory, cluster, id, pages, &opened)?,
+        Opened::Resumed => {
+            let mut outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
+            core.resumed(Clock::start().now(), directory, &memory, &mut outbox)?
+        }
     };
     core.make_ready();
     let mut on_event = move |happened: Event| {
@@ -119,36 +123,6 @@ pub fn run_replica(
         event(happened);
     };
     run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
-}
-
-/// Puts a replica where it was when its former process ended.
-fn resume(
-    core: Orderer,
-    directory: DataDirectory,
-    cluster: &Cluster,
-    id: ReplicaId,
-    pages: u64,
-    opened: &super::opening::Opened,
-) -> Result<Orderer, ProcessError> {
-    let now = Clock::start().now();
-    let mut outbox = Outbox::new(opened.pool.clone(), cluster.datagram_bytes_max);
-    let begin = |checkpoint| {
-        let mut core = core;
-        let outcome = match checkpoint {
-            Some((sequence, digest, state)) => core.recall_checkpoint(sequence, digest, &state),
-            None => Ok(()),
-        };
-        (core, outcome)
-    };
-    let mut visit = |(core, outcome): &mut (Orderer, Result<(), MemoryError>), record: Record<'_>| {
-        if outcome.is_ok() {
-            core.recall(now, &record, &mut outbox);
-        }
-    };
-    let (memory, (mut core, outcome)) = Memory::open(directory, cluster, id, pages, begin, &mut visit)?;
-    outcome?;
-    core.on_recalled(now, memory);
-    Ok(core)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.

@@ -7,6 +7,7 @@ use logothete_engine::numbers::{ClientId, ReplicaId, SequenceNumber, View};
 use logothete_engine::state::State;
 use logothete_engine::wire::agreement::Vote;
 use logothete_engine::wire::packet::{Audience, ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
+use logothete_transport::storage::HostFileSystem;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -50,7 +51,7 @@ fn data_directory() -> (TempDir, PathBuf, PathBuf) {
     journal.close().unwrap();
 
     let config = CheckpointConfig { context, replica: ReplicaId(2), pages: 64 };
-    let mut store = CheckpointStore::open(&checkpoints, &config).unwrap().store;
+    let mut store = CheckpointStore::open(&HostFileSystem::shared(), &checkpoints, &config).unwrap().store;
     let mut state = State::new(64);
     state.page_mut(5).fill(1);
     store.begin(SequenceNumber(128), state.snapshot(), vec![1, 2, 3]).unwrap();

@@ -1,5 +1,7 @@
 //! Files whose writes are promises: a write that completed without an error is on the disk.
 //!
+//! - `file_system`: [`FileSystem`], the calls of the kernel that are needed here: the host's, or a simulation's.
+//! - `pace`: [`Background`], work that waits for the disk, on a thread or in simulated time.
 //! - `buffer`: memory at the alignment that direct writes need.
 //! - `segment`: [`SegmentFile`], a file of a fixed size whose blocks all exist before the first write, so that writing
 //!   to it changes no metadata and cannot run out of space.
@@ -18,7 +20,9 @@ mod buffer;
 mod durable;
 mod event;
 mod faults;
+mod file_system;
 mod job;
+mod pace;
 mod segment;
 mod threaded;
 mod uring;
@@ -28,6 +32,8 @@ pub use buffer::{AlignedBuffer, BLOCK_BYTES};
 pub use durable::{remove_durably, rename_durably, sync_directory, write_durably};
 pub use event::EventFd;
 pub use faults::{Faults, WriteFault};
+pub use file_system::{Access, FileSystem, HostFileSystem, Lock, OpenFile, read_file};
 pub use job::Written;
+pub use pace::{Background, Pace, Worker};
 pub use segment::SegmentFile;
 pub use writer::{GroupWriter, StorageBackend, StorageChoice};

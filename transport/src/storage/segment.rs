@@ -3,12 +3,10 @@
 use super::buffer::{AlignedBuffer, BLOCK_BYTES};
 use super::durable::{parent, refused, sync_directory};
 use super::faults::Faults;
+use super::file_system::{Access, FileSystem, OpenFile};
 use crate::HostError;
-use rustix::fs::FallocateFlags;
-use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 /// Bytes written at a time while a file is filled: large enough that the disk's latency does not count.
@@ -20,10 +18,9 @@ const FILL_BYTES: usize = 1 << 20;
 /// its first write, which a durable write then has to wait for. So the whole file is written once when it is made.
 #[derive(Debug)]
 pub struct SegmentFile {
-    file: File,
+    file: Box<dyn OpenFile>,
     path: PathBuf,
     bytes: u64,
-    direct: bool,
 }
 
 impl SegmentFile {
@@ -37,17 +34,22 @@ impl SegmentFile {
     /// # Panics
     ///
     /// When `bytes` is not a positive number of blocks.
-    pub fn create(path: &Path, bytes: u64, faults: Option<&Faults>) -> Result<SegmentFile, HostError> {
+    pub fn create(
+        file_system: &dyn FileSystem,
+        path: &Path,
+        bytes: u64,
+        faults: Option<&Faults>,
+    ) -> Result<SegmentFile, HostError> {
         assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES as u64), "a file of {bytes} bytes is not whole blocks");
-        let (file, direct) = open(path, Access::Create)?;
-        let segment = SegmentFile { file, path: path.to_owned(), bytes, direct };
+        let file = file_system.open_direct(path, Access::Create).map_err(|error| refused("open", &error, path))?;
+        let segment = SegmentFile { file, path: path.to_owned(), bytes };
         let made = match faults.and_then(Faults::creation) {
             Some(errno) => Err(HostError::new("fallocate", errno, path.display().to_string())),
             None => segment.fill(),
         };
-        if let Err(error) = made.and_then(|()| sync_directory(parent(path))) {
+        if let Err(error) = made.and_then(|()| sync_directory(file_system, parent(path))) {
             // The space that it took may be what is lacking. A file that stays is found at the next start.
-            let _ = fs::remove_file(path);
+            let _ = file_system.remove(path);
             return Err(error);
         }
         Ok(segment)
@@ -58,8 +60,8 @@ impl SegmentFile {
     /// # Errors
     ///
     /// When it cannot be opened, or its size is not a positive number of blocks.
-    pub fn open(path: &Path) -> Result<SegmentFile, HostError> {
-        Self::open_for(path, Access::Write)
+    pub fn open(file_system: &dyn FileSystem, path: &Path) -> Result<SegmentFile, HostError> {
+        Self::open_for(file_system, path, Access::Write)
     }
 
     /// Opens a file that was made before, to read it only.
@@ -67,19 +69,19 @@ impl SegmentFile {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_to_read(path: &Path) -> Result<SegmentFile, HostError> {
-        Self::open_for(path, Access::Read)
+    pub fn open_to_read(file_system: &dyn FileSystem, path: &Path) -> Result<SegmentFile, HostError> {
+        Self::open_for(file_system, path, Access::Read)
     }
 
-    fn open_for(path: &Path, access: Access) -> Result<SegmentFile, HostError> {
-        let (file, direct) = open(path, access)?;
-        let bytes = file.metadata().map_err(|error| refused("fstat", &error, path))?.len();
+    fn open_for(file_system: &dyn FileSystem, path: &Path, access: Access) -> Result<SegmentFile, HostError> {
+        let file = file_system.open_direct(path, access).map_err(|error| refused("open", &error, path))?;
+        let bytes = file.bytes().map_err(|error| refused("fstat", &error, path))?;
         if bytes == 0 || !bytes.is_multiple_of(BLOCK_BYTES as u64) {
             let what = format!("{} of {bytes} bytes", path.display());
             let mend = "the file was cut or written to by something else: restore it, or recover from the others";
             return Err(HostError::new("open", libc::EINVAL, what).with_mend(mend));
         }
-        Ok(SegmentFile { file, path: path.to_owned(), bytes, direct })
+        Ok(SegmentFile { file, path: path.to_owned(), bytes })
     }
 
     /// Reads whole blocks from `offset` on: as many as `into` has.
@@ -91,7 +93,16 @@ impl SegmentFile {
     ///
     /// When the disk fails, or the file ends before.
     pub fn read(&self, offset: u64, into: &mut AlignedBuffer) -> Result<(), HostError> {
-        self.file.read_exact_at(into, offset).map_err(|error| refused("pread", &error, &self.path))
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.file.read_at(&mut into[filled..], offset + filled as u64) {
+                Ok(0) => return Err(refused("pread", &ErrorKind::UnexpectedEof.into(), &self.path)),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(refused("pread", &error, &self.path)),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until everything written is on the disk.
@@ -115,19 +126,19 @@ impl SegmentFile {
 
     /// Whether reads and writes go past the page cache.
     pub fn is_direct(&self) -> bool {
-        self.direct
+        self.file.is_direct()
     }
 
     /// The device to which nothing can be written, for tests.
     #[cfg(test)]
     pub(super) fn full() -> SegmentFile {
         let path = PathBuf::from("/dev/full");
-        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        SegmentFile { file, path, bytes: BLOCK_BYTES as u64, direct: false }
+        let file = super::file_system::HostFileSystem.open(&path, Access::Write).unwrap();
+        SegmentFile { file, path, bytes: BLOCK_BYTES as u64 }
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
-        self.file.as_raw_fd()
+        self.file.descriptor().expect("io_uring writes to files of the host")
     }
 
     /// Writes and waits until it is on the disk.
@@ -141,13 +152,7 @@ impl SegmentFile {
     }
 
     fn fill(&self) -> Result<(), HostError> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.bytes) {
-            // A file system without the call gets its blocks from the writes below.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
-            Err(errno) => {
-                return Err(HostError::new("fallocate", errno.raw_os_error(), self.path.display().to_string()));
-            }
-        }
+        self.file.allocate(self.bytes).map_err(|error| refused("fallocate", &error, &self.path))?;
         let zeros = AlignedBuffer::new(FILL_BYTES.min(self.bytes as usize));
         let mut offset = 0;
         while offset < self.bytes {
@@ -159,46 +164,24 @@ impl SegmentFile {
     }
 }
 
-/// What a file is opened for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Create,
-    Write,
-    Read,
-}
-
-/// Opens past the page cache, or through it where the file system refuses.
-fn open(path: &Path, access: Access) -> Result<(File, bool), HostError> {
-    let create = access == Access::Create;
-    let mut options = OpenOptions::new();
-    options.read(true).write(access != Access::Read).create_new(create);
-    match options.clone().custom_flags(libc::O_DIRECT).open(path) {
-        Ok(file) => Ok((file, true)),
-        Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            // Whether the refused call made the file before it looked at the flag is the file system's choice.
-            let again = options.create_new(false).create(create).open(path);
-            again.map(|file| (file, false)).map_err(|error| refused("open", &error, path))
-        }
-        Err(error) => Err(refused("open", &error, path)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::file_system::HostFileSystem;
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_new_file_is_zeros_and_reads_back_what_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("segment");
         let bytes = 3 * FILL_BYTES as u64 / 2;
-        let segment = SegmentFile::create(&path, bytes, None).unwrap();
+        let segment = SegmentFile::create(&HostFileSystem, &path, bytes, None).unwrap();
         assert_eq!((segment.bytes(), fs::metadata(&path).unwrap().len()), (bytes, bytes));
         let mut block = AlignedBuffer::new(BLOCK_BYTES);
         block.fill(7);
         segment.write_durably(bytes - BLOCK_BYTES as u64, &block).unwrap();
         drop(segment);
-        let segment = SegmentFile::open(&path).unwrap();
+        let segment = SegmentFile::open(&HostFileSystem, &path).unwrap();
         let mut read = AlignedBuffer::new(2 * BLOCK_BYTES);
         segment.read(bytes - 2 * BLOCK_BYTES as u64, &mut read).unwrap();
         assert!(read[..BLOCK_BYTES].iter().all(|byte| *byte == 0));
@@ -212,12 +195,12 @@ mod tests {
         let path = directory.path().join("segment");
         let faults = Faults::default();
         faults.fail_creation(Some(libc::ENOSPC));
-        let error = SegmentFile::create(&path, 8192, Some(&faults)).unwrap_err();
+        let error = SegmentFile::create(&HostFileSystem, &path, 8192, Some(&faults)).unwrap_err();
         assert_eq!(error.errno, libc::ENOSPC);
         assert!(!path.exists());
         faults.fail_creation(None);
-        SegmentFile::create(&path, 8192, Some(&faults)).unwrap();
-        assert_eq!(SegmentFile::create(&path, 8192, None).unwrap_err().errno, libc::EEXIST);
+        SegmentFile::create(&HostFileSystem, &path, 8192, Some(&faults)).unwrap();
+        assert_eq!(SegmentFile::create(&HostFileSystem, &path, 8192, None).unwrap_err().errno, libc::EEXIST);
         assert!(path.exists());
     }
 
@@ -227,7 +210,7 @@ mod tests {
         let path = directory.path().join("segment");
         for bytes in [0, 1, 4097] {
             fs::write(&path, vec![0; bytes]).unwrap();
-            assert_eq!(SegmentFile::open(&path).unwrap_err().errno, libc::EINVAL, "{bytes}");
+            assert_eq!(SegmentFile::open(&HostFileSystem, &path).unwrap_err().errno, libc::EINVAL, "{bytes}");
         }
     }
 }

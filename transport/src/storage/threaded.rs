@@ -1,74 +1,58 @@
-//! The back-end without io_uring: a thread writes and synchronises.
+//! The back-end without io_uring: a worker writes and synchronises.
 
 use super::event::EventFd;
+use super::file_system::FileSystem;
 use super::job::{Job, Written};
+use super::pace::{Background, Worker};
 use crate::HostError;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::JoinHandle;
 
 /// See the module's documentation.
 pub(super) struct Threaded {
-    /// Closed by drop, which ends the thread.
-    jobs: Option<SyncSender<Job>>,
-    written: Receiver<Written>,
-    event: EventFd,
-    thread: Option<JoinHandle<()>>,
+    background: Background<Durably>,
+    /// None in simulated time: there is nothing to sleep on.
+    event: Option<EventFd>,
+}
+
+struct Durably;
+
+impl Worker for Durably {
+    type Job = Job;
+    type Outcome = Written;
+
+    fn work(&mut self, Job { file, offset, buffer, range }: Job) -> Option<Written> {
+        let outcome = file.write_durably(offset, &buffer[range]);
+        Some(Written { buffer, outcome })
+    }
 }
 
 impl Threaded {
-    pub(super) fn new() -> Result<Threaded, HostError> {
-        let event = EventFd::new()?;
-        let signal = event.share()?;
+    pub(super) fn new(file_system: &dyn FileSystem) -> Result<Threaded, HostError> {
+        let name = "logothete-disk";
+        let pace = file_system.pace(name);
+        let event = if pace.is_none() { Some(EventFd::new()?) } else { None };
+        let signal = event.as_ref().map(EventFd::share).transpose()?;
         // One job is under way at most, so neither end ever waits for room.
-        let (jobs, taken) = sync_channel::<Job>(1);
-        let (done, written) = sync_channel(1);
-        let work = move || {
-            for Job { file, offset, buffer, range } in taken {
-                let outcome = file.write_durably(offset, &buffer[range]);
-                if done.send(Written { buffer, outcome }).is_err() {
-                    return;
-                }
-                signal.signal();
-            }
-        };
-        let thread = std::thread::Builder::new().name("logothete-disk".into()).spawn(work);
-        let thread = thread.map_err(|error| HostError::from_io("clone", &error, "a thread that writes to the disk"))?;
-        Ok(Threaded { jobs: Some(jobs), written, event, thread: Some(thread) })
+        Ok(Threaded { background: Background::start(name, 1, Durably, signal, pace)?, event })
     }
 
     pub(super) fn start(&mut self, job: Job) {
-        let jobs = self.jobs.as_ref().expect("it is closed by drop only");
-        jobs.send(job).expect("the thread ends only when this end is dropped");
+        self.background.send(job);
     }
 
     pub(super) fn poll(&mut self) -> Option<Written> {
-        match self.written.try_recv() {
-            Ok(written) => Some(written),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => panic!("the thread that writes to the disk has died"),
-        }
+        self.background.poll()
     }
 
     pub(super) fn wait(&mut self) -> Written {
-        self.written.recv().expect("the thread ends only when this end is dropped")
+        self.background.wait()
     }
 
-    pub(super) fn waker(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+    pub(super) fn waker(&self) -> Option<BorrowedFd<'_>> {
+        self.event.as_ref().map(AsFd::as_fd)
     }
 
-    pub(super) fn share_waker(&self) -> Result<EventFd, HostError> {
-        self.event.share()
-    }
-}
-
-impl Drop for Threaded {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of it was reported where it happened.
-            let _ = thread.join();
-        }
+    pub(super) fn share_waker(&self) -> Result<Option<EventFd>, HostError> {
+        self.event.as_ref().map(EventFd::share).transpose()
     }
 }

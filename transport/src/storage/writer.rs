@@ -3,6 +3,7 @@
 use super::buffer::{AlignedBuffer, BLOCK_BYTES};
 use super::event::EventFd;
 use super::faults::Faults;
+use super::file_system::FileSystem;
 use super::job::{Job, Written};
 use super::segment::SegmentFile;
 use super::threaded::Threaded;
@@ -65,19 +66,25 @@ pub struct GroupWriter {
 }
 
 impl GroupWriter {
-    /// Sets up a back-end.
+    /// Sets up a back-end. io_uring knows files of the host only: where the file system is a simulation, [`StorageChoice::Threaded`]
+    /// is what there is.
     ///
     /// # Errors
     ///
     /// When the host refuses the one that is wanted, or any.
-    pub fn new(choice: StorageChoice, faults: Option<Arc<Faults>>) -> Result<GroupWriter, HostError> {
+    pub fn new(
+        file_system: &dyn FileSystem,
+        choice: StorageChoice,
+        faults: Option<Arc<Faults>>,
+    ) -> Result<GroupWriter, HostError> {
+        let threaded = || Threaded::new(file_system).map(Backend::Threaded);
         let backend = match choice {
             StorageChoice::IoUring => Backend::IoUring(Box::new(Uring::new()?)),
-            StorageChoice::Threaded => Backend::Threaded(Threaded::new()?),
-            StorageChoice::Auto if cores::usable().len() <= CORES_SHARED_MAX => Backend::Threaded(Threaded::new()?),
+            StorageChoice::Threaded => threaded()?,
+            StorageChoice::Auto if cores::usable().len() <= CORES_SHARED_MAX => threaded()?,
             StorageChoice::Auto => match Uring::new() {
                 Ok(uring) => Backend::IoUring(Box::new(uring)),
-                Err(_) => Backend::Threaded(Threaded::new()?),
+                Err(_) => threaded()?,
             },
         };
         Ok(GroupWriter { backend, in_flight: false, refused: None, failed: None, faults })
@@ -149,10 +156,10 @@ impl GroupWriter {
         Some(self.over(written))
     }
 
-    /// Becomes readable when a write completes; whoever waits on it empties it.
-    pub fn waker(&self) -> BorrowedFd<'_> {
+    /// Becomes readable when a write completes; whoever waits on it empties it. None in simulated time.
+    pub fn waker(&self) -> Option<BorrowedFd<'_>> {
         match &self.backend {
-            Backend::IoUring(uring) => uring.waker(),
+            Backend::IoUring(uring) => Some(uring.waker()),
             Backend::Threaded(threaded) => threaded.waker(),
         }
     }
@@ -162,9 +169,9 @@ impl GroupWriter {
     /// # Errors
     ///
     /// When the process has no descriptor left.
-    pub fn share_waker(&self) -> Result<EventFd, HostError> {
+    pub fn share_waker(&self) -> Result<Option<EventFd>, HostError> {
         match &self.backend {
-            Backend::IoUring(uring) => uring.share_waker(),
+            Backend::IoUring(uring) => uring.share_waker().map(Some),
             Backend::Threaded(threaded) => threaded.share_waker(),
         }
     }
@@ -181,6 +188,7 @@ impl GroupWriter {
 #[cfg(test)]
 mod tests {
     use super::super::faults::WriteFault;
+    use super::super::file_system::HostFileSystem;
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -188,13 +196,16 @@ mod tests {
 
     /// A writer, where this host offers the back-end.
     fn writer(choice: StorageChoice, faults: Option<Arc<Faults>>) -> Option<GroupWriter> {
-        let made = GroupWriter::new(choice, faults);
+        let made = GroupWriter::new(&HostFileSystem, choice, faults);
         assert!(made.is_ok() || choice == StorageChoice::IoUring, "a thread is always to be had");
         made.ok()
     }
 
     fn segment(directory: &tempfile::TempDir) -> Arc<SegmentFile> {
-        Arc::new(SegmentFile::create(&directory.path().join("segment"), 16 * BLOCK_BYTES as u64, None).unwrap())
+        Arc::new(
+            SegmentFile::create(&HostFileSystem, &directory.path().join("segment"), 16 * BLOCK_BYTES as u64, None)
+                .unwrap(),
+        )
     }
 
     fn read(file: &SegmentFile) -> AlignedBuffer {
@@ -216,7 +227,7 @@ mod tests {
                 writer.submit(&file, (block * BLOCK_BYTES) as u64, buffer, BLOCK_BYTES..2 * BLOCK_BYTES);
                 // A bound, not an expectation: the event must come.
                 let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
-                let waker = writer.waker();
+                let waker = writer.waker().expect("a host wakes");
                 let ready = poll(&mut [PollFd::new(&waker, PollFlags::IN)], Some(&patience)).unwrap_or(1);
                 assert_eq!(ready, 1, "{choice:?}");
                 let written = writer.wait().unwrap();

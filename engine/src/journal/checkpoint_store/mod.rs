@@ -13,7 +13,7 @@
 //! last one is there still: until the next but one is begun.
 //!
 //! - `table`: the layout of a table.
-//! - `worker`: the thread that writes.
+//! - `worker`: what writes them, beside the orderer.
 
 mod table;
 #[cfg(test)]
@@ -22,18 +22,15 @@ mod worker;
 
 pub use table::StoredCheckpoint;
 
-use self::worker::{Files, Job, Worker};
+use self::worker::{Files, Job, Scribe};
 use super::foreign::{ForeignFile, check_owner};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::state::{Snapshot, State};
 use logothete_crypto::Digest;
 use logothete_transport::HostError;
-use logothete_transport::storage::{EventFd, sync_directory};
-use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use logothete_transport::storage::{Background, FileSystem, sync_directory};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 /// Whose checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,14 +101,13 @@ pub struct InspectedCheckpoints {
 /// Durable checkpoints of one replica.
 #[derive(Debug)]
 pub struct CheckpointStore {
+    file_system: Arc<dyn FileSystem>,
     config: CheckpointConfig,
     directory: PathBuf,
-    jobs: Option<SyncSender<Job>>,
-    outcomes: Receiver<Result<SequenceNumber, HostError>>,
     /// Present until the first checkpoint is begun, so that loading can still say what it builds on.
-    idle: Option<Worker>,
-    thread: Option<JoinHandle<()>>,
-    event: EventFd,
+    idle: Option<Scribe>,
+    /// Present from then on.
+    working: Option<Background<Scribe>>,
     writing: bool,
     durable: Option<SequenceNumber>,
     failed: Option<HostError>,
@@ -123,13 +119,17 @@ impl CheckpointStore {
     /// # Errors
     ///
     /// When the host refuses, or the checkpoints are another replica's or version's. Damage is no error here.
-    pub fn open(directory: &Path, config: &CheckpointConfig) -> Result<OpenedCheckpoints, CheckpointError> {
+    pub fn open(
+        file_system: &Arc<dyn FileSystem>,
+        directory: &Path,
+        config: &CheckpointConfig,
+    ) -> Result<OpenedCheckpoints, CheckpointError> {
         let refused = |call, error: &std::io::Error| HostError::from_io(call, error, directory.display().to_string());
-        fs::create_dir_all(directory).map_err(|error| refused("mkdir", &error))?;
+        file_system.make_directory(directory).map_err(|error| refused("mkdir", &error))?;
         let (mut stored, mut damaged) = (Vec::new(), Vec::new());
         for index in 0..2 {
             let path = directory.join(table::name(index));
-            match StoredCheckpoint::read(&path) {
+            match StoredCheckpoint::read(&**file_system, &path) {
                 Ok(Some(found)) => {
                     check(&path, &found, config)?;
                     stored.push(found);
@@ -142,23 +142,19 @@ impl CheckpointStore {
             }
         }
         stored.sort_by_key(|found| std::cmp::Reverse(found.generation()));
-        let files = Files::open(directory)?;
+        let files = Files::open(&**file_system, directory)?;
         if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
+            sync_directory(&**file_system, parent)?;
         }
-        sync_directory(directory)?;
-        let event = EventFd::new()?;
+        sync_directory(&**file_system, directory)?;
         // Where nothing is loaded, the newest is not built on, but not written over either.
-        let worker = Worker::new(*config, directory, files, stored.first(), None);
-        let (_, outcomes) = sync_channel(1);
+        let scribe = Scribe::new(Arc::clone(file_system), *config, directory, files, stored.first(), None);
         let store = Self {
+            file_system: Arc::clone(file_system),
             config: *config,
             directory: directory.to_owned(),
-            jobs: None,
-            outcomes,
-            idle: Some(worker),
-            thread: None,
-            event,
+            idle: Some(scribe),
+            working: None,
             writing: false,
             durable: None,
             failed: None,
@@ -172,13 +168,13 @@ impl CheckpointStore {
     /// # Errors
     ///
     /// When the host refuses, or a table is of another version.
-    pub fn inspect(directory: &Path) -> Result<InspectedCheckpoints, CheckpointError> {
+    pub fn inspect(file_system: &dyn FileSystem, directory: &Path) -> Result<InspectedCheckpoints, CheckpointError> {
         let mut inspected = InspectedCheckpoints { stored: Vec::new(), damaged: Vec::new() };
         for index in 0..2 {
             let path = directory.join(table::name(index));
-            match StoredCheckpoint::read(&path) {
+            match StoredCheckpoint::read(file_system, &path) {
                 Ok(Some(stored)) => {
-                    let files = Files::open_to_read(directory)?;
+                    let files = Files::open_to_read(file_system, directory)?;
                     let state = files.load(&stored, stored.config.pages)?;
                     inspected.stored.push((stored, state.snapshot().digest()));
                 }
@@ -204,15 +200,16 @@ impl CheckpointStore {
     ///
     /// When a checkpoint was begun already.
     pub fn load(&mut self, stored: &StoredCheckpoint) -> Result<State, CheckpointError> {
-        let worker = self.idle.as_mut().expect("checkpoints are loaded before one is begun");
-        let state = worker.files().load(stored, self.config.pages)?;
+        let scribe = self.idle.as_mut().expect("checkpoints are loaded before one is begun");
+        let state = scribe.files().load(stored, self.config.pages)?;
         let snapshot = state.snapshot();
         let found = snapshot.digest();
         if found != stored.digest {
             return Err(CheckpointError::Damaged { sequence: stored.sequence, found, expected: stored.digest });
         }
-        let files = Files::open(&self.directory)?;
-        *worker = Worker::new(self.config, &self.directory, files, Some(stored), Some(snapshot));
+        let (file_system, base) = (Arc::clone(&self.file_system), Some(snapshot));
+        let files = Files::open(&*file_system, &self.directory)?;
+        *scribe = Scribe::new(file_system, self.config, &self.directory, files, Some(stored), base);
         self.durable = Some(stored.sequence);
         Ok(state)
     }
@@ -234,11 +231,12 @@ impl CheckpointStore {
         if self.writing {
             return Err(BeginError::Busy);
         }
-        if let Some(worker) = self.idle.take() {
-            self.start(worker).map_err(BeginError::Failed)?;
+        if let Some(scribe) = self.idle.take() {
+            let name = "logothete-chkp";
+            let started = Background::start(name, 1, scribe, None, self.file_system.pace(name));
+            self.working = Some(started.map_err(BeginError::Failed)?);
         }
-        let jobs = self.jobs.as_ref().expect("it was started");
-        jobs.send(Job { sequence, snapshot, blob }).expect("the thread ends only when this end is dropped");
+        self.working.as_mut().expect("it was started").send(Job { sequence, snapshot, blob });
         self.writing = true;
         Ok(())
     }
@@ -250,13 +248,9 @@ impl CheckpointStore {
     ///
     /// What the host refused.
     pub fn poll(&mut self) -> Result<Option<SequenceNumber>, HostError> {
-        match self.outcomes.try_recv() {
-            Ok(outcome) => self.over(outcome).map(Some),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) if self.writing => {
-                panic!("the thread that writes checkpoints has died");
-            }
-            Err(TryRecvError::Disconnected) => Ok(None),
+        match self.working.as_mut().and_then(Background::poll) {
+            Some(outcome) => self.over(outcome).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -269,7 +263,7 @@ impl CheckpointStore {
         if !self.writing {
             return Ok(None);
         }
-        let outcome = self.outcomes.recv().expect("the thread ends only when this end is dropped");
+        let outcome = self.working.as_mut().expect("it was started").wait();
         self.over(outcome).map(Some)
     }
 
@@ -283,11 +277,6 @@ impl CheckpointStore {
         self.durable
     }
 
-    /// Becomes readable when [`poll`](Self::poll) has something to say; whoever waits on it empties it.
-    pub fn waker(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
-    }
-
     fn over(&mut self, outcome: Result<SequenceNumber, HostError>) -> Result<SequenceNumber, HostError> {
         self.writing = false;
         match &outcome {
@@ -297,34 +286,6 @@ impl CheckpointStore {
             Err(error) => self.failed = Some(error.clone()),
         }
         outcome
-    }
-
-    fn start(&mut self, mut worker: Worker) -> Result<(), HostError> {
-        let signal = self.event.share()?;
-        let (jobs, taken) = sync_channel::<Job>(1);
-        let (done, outcomes) = sync_channel(1);
-        let work = move || {
-            for job in taken {
-                if done.send(worker.write(job)).is_err() {
-                    return;
-                }
-                signal.signal();
-            }
-        };
-        let thread = std::thread::Builder::new().name("logothete-chkp".into()).spawn(work);
-        let thread = thread.map_err(|error| HostError::from_io("clone", &error, "a thread for checkpoints"))?;
-        (self.jobs, self.outcomes, self.thread) = (Some(jobs), outcomes, Some(thread));
-        Ok(())
-    }
-}
-
-impl Drop for CheckpointStore {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of it was reported where it happened.
-            let _ = thread.join();
-        }
     }
 }
 

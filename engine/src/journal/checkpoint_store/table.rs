@@ -17,7 +17,7 @@ use super::{CheckpointConfig, CheckpointError};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use logothete_crypto::{Digest, DigestWriter};
 use logothete_transport::HostError;
-use std::fs;
+use logothete_transport::storage::{FileSystem, read_file};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use zerocopy::little_endian::{U32, U64};
@@ -157,8 +157,8 @@ impl StoredCheckpoint {
     }
 
     /// Reads a table; none is no error.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, TableFault> {
-        match fs::read(path) {
+    pub(super) fn read(file_system: &dyn FileSystem, path: &Path) -> Result<Option<Self>, TableFault> {
+        match read_file(file_system, path) {
             Ok(bytes) => Self::decode(&bytes).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(TableFault::Host(HostError::from_io("open", &error, path.display().to_string()))),

@@ -1,12 +1,14 @@
 use super::*;
 use crate::state::PAGE_BYTES;
+use logothete_transport::storage::HostFileSystem;
 use proptest::prelude::*;
+use std::fs;
 
 const PAGES: u64 = 1 << 12;
 const CONFIG: CheckpointConfig = CheckpointConfig { context: Digest([7; 32]), replica: ReplicaId(1), pages: PAGES };
 
 fn open(directory: &Path) -> OpenedCheckpoints {
-    CheckpointStore::open(directory, &CONFIG).unwrap()
+    CheckpointStore::open(&HostFileSystem::shared(), directory, &CONFIG).unwrap()
 }
 
 fn write(store: &mut CheckpointStore, sequence: u64, state: &State) {
@@ -193,7 +195,7 @@ fn damage_is_noticed_and_the_older_one_still_loads() {
         }
     };
     restore(&whole, flipped("pages-b", 3 * PAGE_BYTES + 5));
-    let looked = CheckpointStore::inspect(directory.path()).unwrap();
+    let looked = CheckpointStore::inspect(&HostFileSystem, directory.path()).unwrap();
     let whole_ones: Vec<bool> = looked.stored.iter().map(|(stored, found)| stored.digest == *found).collect();
     assert_eq!(whole_ones, [false, true]);
     let mut opened = open(directory.path());
@@ -221,7 +223,8 @@ fn a_foreign_checkpoint_is_refused_by_name() {
         (CheckpointConfig { context: Digest([8; 32]), ..CONFIG }, "cluster configuration"),
         (CheckpointConfig { pages: 2 * PAGES, ..CONFIG }, "state capacity 4096"),
     ] {
-        let error = CheckpointStore::open(directory.path(), &config).unwrap_err().to_string();
+        let error =
+            CheckpointStore::open(&HostFileSystem::shared(), directory.path(), &config).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
 }

@@ -5,10 +5,9 @@ use super::{CheckpointConfig, CheckpointError};
 use crate::numbers::SequenceNumber;
 use crate::state::{PAGE_BYTES, Snapshot, State};
 use logothete_transport::HostError;
-use logothete_transport::storage::write_durably;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use logothete_transport::storage::{self, Access, FileSystem, OpenFile, write_durably};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Neighbouring pages that are written or read in one call.
 const RUN_BYTES_MAX: usize = 64 * PAGE_BYTES;
@@ -27,26 +26,25 @@ pub(super) struct Job {
 /// The two files of pages.
 #[derive(Debug)]
 pub(super) struct Files {
-    a: (File, PathBuf),
-    b: (File, PathBuf),
+    a: (Box<dyn OpenFile>, PathBuf),
+    b: (Box<dyn OpenFile>, PathBuf),
 }
 
 impl Files {
     /// Opens them, and makes them where there are none.
-    pub(super) fn open(directory: &Path) -> Result<Self, HostError> {
-        Self::open_with(directory, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+    pub(super) fn open(file_system: &dyn FileSystem, directory: &Path) -> Result<Self, HostError> {
+        Self::open_for(file_system, directory, Access::WriteOrCreate)
     }
 
     /// Opens them to read them only.
-    pub(super) fn open_to_read(directory: &Path) -> Result<Self, HostError> {
-        Self::open_with(directory, OpenOptions::new().read(true))
+    pub(super) fn open_to_read(file_system: &dyn FileSystem, directory: &Path) -> Result<Self, HostError> {
+        Self::open_for(file_system, directory, Access::Read)
     }
 
-    fn open_with(directory: &Path, options: &OpenOptions) -> Result<Self, HostError> {
+    fn open_for(file_system: &dyn FileSystem, directory: &Path, access: Access) -> Result<Self, HostError> {
         let open = |name| {
             let path = directory.join(name);
-            let file = options.open(&path);
-            match file {
+            match file_system.open(&path, access) {
                 Ok(file) => Ok((file, path)),
                 Err(error) => Err(HostError::from_io("open", &error, path.display().to_string())),
             }
@@ -54,7 +52,7 @@ impl Files {
         Ok(Self { a: open("pages-a")?, b: open("pages-b")? })
     }
 
-    fn of(&self, place: Place) -> &(File, PathBuf) {
+    fn of(&self, place: Place) -> &(Box<dyn OpenFile>, PathBuf) {
         match place {
             Place::A => &self.a,
             Place::B => &self.b,
@@ -116,9 +114,10 @@ impl Files {
     }
 }
 
-/// What the thread works with.
+/// Writes one checkpoint at a time.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Scribe {
+    file_system: Arc<dyn FileSystem>,
     config: CheckpointConfig,
     directory: PathBuf,
     files: Files,
@@ -129,8 +128,9 @@ pub(super) struct Worker {
     base: Option<Snapshot>,
 }
 
-impl Worker {
+impl Scribe {
     pub(super) fn new(
+        file_system: Arc<dyn FileSystem>,
         config: CheckpointConfig,
         directory: &Path,
         files: Files,
@@ -138,7 +138,7 @@ impl Worker {
         base: Option<Snapshot>,
     ) -> Self {
         let (kept, generation) = kept.map_or((Map::default(), 0), |kept| (kept.map.clone(), kept.generation));
-        Self { config, directory: directory.to_owned(), files, kept, generation, base }
+        Self { file_system, config, directory: directory.to_owned(), files, kept, generation, base }
     }
 
     pub(super) fn files(&self) -> &Files {
@@ -146,7 +146,7 @@ impl Worker {
     }
 
     /// Writes a checkpoint; when this returns its number it is durable.
-    pub(super) fn write(&mut self, job: Job) -> Result<SequenceNumber, HostError> {
+    fn write(&mut self, job: Job) -> Result<SequenceNumber, HostError> {
         let digest = job.snapshot.digest();
         let map = self.write_pages(&job.snapshot)?;
         // The pages first: a table never names a page that is not on the disk.
@@ -159,7 +159,7 @@ impl Worker {
             generation: self.generation + 1,
             map,
         };
-        write_durably(&self.directory.join(table::name(stored.generation)), &stored.encode())?;
+        write_durably(&*self.file_system, &self.directory.join(table::name(stored.generation)), &stored.encode())?;
         self.kept = stored.map;
         self.generation = stored.generation;
         self.base = Some(job.snapshot);
@@ -191,6 +191,15 @@ impl Worker {
             }
         });
         outcome.and_then(|()| run.write()).map(|()| map)
+    }
+}
+
+impl storage::Worker for Scribe {
+    type Job = Job;
+    type Outcome = Result<SequenceNumber, HostError>;
+
+    fn work(&mut self, job: Job) -> Option<Self::Outcome> {
+        Some(self.write(job))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::output::print_line;
 use logothete_engine::journal::checkpoint_store::CheckpointStore;
+use logothete_transport::storage::HostFileSystem;
 use std::path::Path;
 
 /// Prints what is in a directory of checkpoints.
@@ -11,7 +12,7 @@ use std::path::Path;
 ///
 /// When the newest checkpoint does not verify, or a table is damaged.
 pub fn directory(path: &Path) -> Result<(), Failure> {
-    let inspected = CheckpointStore::inspect(path)
+    let inspected = CheckpointStore::inspect(&HostFileSystem, path)
         .map_err(|error| Failure::Failed(format!("{} does not verify: {error}", path.display())))?;
     for (stored, found) in &inspected.stored {
         let config = &stored.config;

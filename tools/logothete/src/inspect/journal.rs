@@ -4,6 +4,7 @@ use super::counted;
 use crate::failure::Failure;
 use crate::output::print_line;
 use logothete_engine::journal::{Contents, Identity, JournalError, JournalMode, Mark, Record, inspection};
+use logothete_transport::storage::HostFileSystem;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -14,8 +15,9 @@ use std::path::Path;
 /// When it does not verify.
 pub fn directory(path: &Path, list: bool) -> Result<(), Failure> {
     let mut records = Records::new(list);
-    let (identity, contents) = inspection::journal(path, &mut |mark, record| records.see(mark, &record))
-        .map_err(|error| does_not_verify(path, &error))?;
+    let (identity, contents) =
+        inspection::journal(&HostFileSystem, path, &mut |mark, record| records.see(mark, &record))
+            .map_err(|error| does_not_verify(path, &error))?;
     let mode = match identity.mode {
         JournalMode::Sync => "sync",
         JournalMode::Async => "async",
@@ -37,8 +39,9 @@ pub fn directory(path: &Path, list: bool) -> Result<(), Failure> {
 /// When it does not verify.
 pub fn segment(path: &Path, list: bool) -> Result<(), Failure> {
     let mut records = Records::new(list);
-    let (identity, contents) = inspection::segment(path, &mut |mark, record| records.see(mark, &record))
-        .map_err(|error| does_not_verify(path, &error))?;
+    let (identity, contents) =
+        inspection::segment(&HostFileSystem, path, &mut |mark, record| records.see(mark, &record))
+            .map_err(|error| does_not_verify(path, &error))?;
     print_line(&format!("journal segment {}: {}", path.display(), words(&identity)))?;
     print_contents(&contents)?;
     records.print()?;

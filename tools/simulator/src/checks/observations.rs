@@ -241,17 +241,25 @@ impl Checks {
 
     /// A correct replica's disk, as it is when its turn ends.
     pub fn on_durable(&mut self, of: ReplicaId, disk: &Disk) {
+        self.read_disk(of, disk, false);
+    }
+
+    /// A correct replica's disk, as it is when its process has ended. The next process says what it finds there, whether or not this one did.
+    pub fn on_ended(&mut self, of: ReplicaId, disk: &Disk) {
+        self.read_disk(of, disk, true);
+    }
+
+    fn read_disk(&mut self, of: ReplicaId, disk: &Disk, ended: bool) {
         for bytes in disk.durable_from(self.durability.records(of)) {
             let (record, _) = Record::decode(&bytes).expect("what was written is read");
             self.durability.on_record(of, &record);
             self.monotonicity.on_record(of, &record);
             match record {
-                // Its own vote counts for itself when it is durable, whether or not it has left.
                 Record::Prepare { view, sequence, digest } => {
-                    self.certificates.on_vote(of, Vote::new(Round::Prepare, view.0, sequence.0, digest));
+                    self.on_vote_durable(of, Vote::new(Round::Prepare, view.0, sequence.0, digest), ended);
                 }
                 Record::Commit { view, sequence, digest } => {
-                    self.certificates.on_vote(of, Vote::new(Round::Commit, view.0, sequence.0, digest));
+                    self.on_vote_durable(of, Vote::new(Round::Commit, view.0, sequence.0, digest), ended);
                 }
                 Record::Committed { sequence, digest } => {
                     self.received.on_decided(of, sequence.0, digest, &mut self.violations);
@@ -259,6 +267,15 @@ impl Checks {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// A replica's own vote counts for itself when it is durable, whether or not it has left.
+    fn on_vote_durable(&mut self, of: ReplicaId, vote: Vote, ended: bool) {
+        self.certificates.on_vote(of, vote);
+        self.received.on_vote(of, of, vote);
+        if ended {
+            self.on_vote(of, vote);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::world::network::{Fate, Filter, Network, Packet};
 use crate::world::random::Random;
 use crate::world::seat::Seat;
 use logothete_engine::authentication::Incoming;
+use logothete_engine::journal::Trouble;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
 use logothete_engine::replica::{Event, Evidence, Reject, RejectCounters};
@@ -296,7 +297,9 @@ impl Cluster {
     }
 
     fn turn_replica(&mut self, at: usize, packets: &[Packet]) {
-        if self.replicas[at].is_crashed() {
+        let host = &mut self.replicas[at];
+        host.disk.set_time(self.now_ns);
+        if host.is_crashed() || host.is_cut_off() {
             return;
         }
         for packet in packets {
@@ -304,7 +307,6 @@ impl Cluster {
         }
         let host = &mut self.replicas[at];
         let (own, now) = (Principal::Replica(host.id), host.clock.now(self.now_ns));
-        host.disk.set_time(self.now_ns);
         host.turns += 1;
         let asked = host.turns.is_multiple_of(self.settings.question_turns);
         if let Some((facts, datagram)) = host.question.as_ref().filter(|_| asked) {
@@ -313,6 +315,9 @@ impl Cluster {
         host.orderer.on_duty_end(now, &ReplicaFacts::default(), &mut host.outbox);
         let mut departed = Departed::default();
         host.outbox.drain_into(&mut departed);
+        if host.is_cut_off() {
+            return;
+        }
         if let Some(fault) = &mut host.fault {
             fault.learn_copies(&departed.relays);
         }
@@ -482,7 +487,10 @@ impl Cluster {
                     let who: Vec<Principal> = who.iter().map(Principal::Replica).collect();
                     outcomes.push(format!("says that too many have forgotten: {}", list(&who)));
                 }
-                Event::MemoryTrouble(_) => unreachable!("the disks of a scenario do not fail"),
+                Event::MemoryTrouble(trouble) => {
+                    host.failed |= matches!(trouble, Trouble::Failed | Trouble::Unmade);
+                    outcomes.push(format!("has trouble with its disk: {trouble:?}"));
+                }
                 Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
                 Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {
                     let kind = kind.word();

@@ -5,19 +5,20 @@ use crate::adversary::faults::{Behaviour, Fault};
 use crate::world::clock::LocalClock;
 use crate::world::disk::Disk;
 use crate::world::random::Random;
-use crate::world::seat::{CLUSTER, Register, Seat};
+use crate::world::seat::{CLUSTER, CONTEXT, Register, Seat};
 use crate::world::witness::{Record, Witness};
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
-use logothete_engine::journal::Record as JournalRecord;
+use logothete_engine::journal::JournalError;
+use logothete_engine::journal::birth::Opened;
 use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet};
-use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
+use logothete_engine::pipeline::{Core, Departures, Memory, MemoryError, MemoryPlan};
+use logothete_engine::pipeline::{Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::planted::{self, Bug};
 use logothete_engine::replica::bodies::PartShape;
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
-use logothete_engine::state::State;
 use logothete_engine::wire::agreement::batch_requests_fitting;
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
 use logothete_engine::wire::parts::reply_piece_bytes;
@@ -109,6 +110,11 @@ impl Settings {
         PartShape::of(self.datagram_bytes_max, self.replicas)
     }
 
+    /// The longest record of a journal: a client's packet, a batch, or what a replica signs of a view.
+    pub fn record_bytes_max(&self) -> usize {
+        self.request_bytes_max().1 + 4096
+    }
+
     /// The room for results in one packet.
     pub fn reply_bytes_max(&self) -> usize {
         packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0))) - REPLY_OVERHEAD_BYTES
@@ -146,11 +152,11 @@ fn pool() -> Pool {
 }
 
 /// How a replica's process begins.
-enum Start {
+enum Start<'a> {
     /// For the first time.
     First,
     /// With what is durable.
-    Resumed,
+    Resumed(Now, &'a mut Outbox),
     /// With nothing.
     Forgot,
 }
@@ -205,15 +211,18 @@ pub struct ReplicaHost {
     /// The last number executed, and the last stable one, when it was last looked at.
     pub executed: u64,
     pub stable: u64,
+    /// Its disk failed: it promises nothing any more.
+    pub failed: bool,
     pub question: Option<(PacketFacts, Vec<u8>)>,
     pub turns: u64,
 }
 
 impl ReplicaHost {
     pub fn new(id: ReplicaId, settings: &Settings, random: &mut Random) -> Self {
-        let (disk, seat) = (Disk::default(), Seat::new(Principal::Replica(id), settings.register(), random));
+        let disk = Disk::new(settings.seed ^ (0xd15c_0000 + u64::from(id.0)));
+        let seat = Seat::new(Principal::Replica(id), settings.register(), random);
         let epoch = seat.epoch();
-        let (orderer, record) = orderer(id, settings, epoch, &disk, Start::First);
+        let (orderer, record) = orderer(id, settings, epoch, &disk, Start::First).expect("a new disk does not fail");
         Self {
             id,
             disk,
@@ -229,46 +238,44 @@ impl ReplicaHost {
             committed: BTreeSet::new(),
             executed: 0,
             stable: 0,
+            failed: false,
             question: None,
             turns: 0,
         }
     }
 
-    /// The process is killed, and another begins with what is durable: new keys, a new epoch.
-    pub fn restart(&mut self, settings: &Settings, virtual_ns: u64, random: &mut Random) {
-        self.disk.set_time(virtual_ns);
-        self.disk.crash();
+    /// Another process begins with what is durable: new keys, a new epoch. What its memory is refused for, it says; then the operator has it
+    /// recover from the others.
+    pub fn restart(&mut self, settings: &Settings, virtual_ns: u64, random: &mut Random) -> Option<String> {
         let seat = Seat::new(Principal::Replica(self.id), settings.register(), random);
         let former = std::mem::replace(&mut self.seat, seat);
         if planted::is(Bug::KeysSurviveRestart) {
             self.seat.keep_keys_of(former);
         }
         self.epoch = self.seat.epoch();
-        self.recovers = !self.disk.remembers();
-        let start = if self.recovers { Start::Forgot } else { Start::Resumed };
-        (self.orderer, self.record) = orderer(self.id, settings, self.epoch, &self.disk, start);
         self.outbox = no_outbox(settings);
-        self.fault = None;
+        (self.fault, self.failed) = (None, false);
         self.prepared.clear();
         self.committed.clear();
         self.question = None;
-        if !self.recovers {
-            let now = self.clock.now(virtual_ns);
-            let (checkpoint, records) = self.disk.read();
-            if let Some((sequence, snapshot)) = checkpoint {
-                let mut state = State::new(self.orderer.state_pages());
-                state.restore(&snapshot);
-                let recalled = self.orderer.recall_checkpoint(sequence, snapshot.digest(), &state);
-                recalled.expect("the pages are this replica's own");
+        let now = self.clock.now(virtual_ns);
+        let resumed = match self.disk.remembers() {
+            true => orderer(self.id, settings, self.epoch, &self.disk, Start::Resumed(now, &mut self.outbox)),
+            false => Err(MemoryError::Lost { path: "/data".into() }),
+        };
+        let refusal = resumed.as_ref().err().filter(|_| self.disk.remembers()).map(MemoryError::to_string);
+        self.recovers = resumed.is_err();
+        (self.orderer, self.record) = resumed.unwrap_or_else(|error| {
+            // Another's disk is not relied on, nor written to.
+            match error {
+                MemoryError::Journal(JournalError::Foreign(_)) => self.disk.replace(),
+                _ => self.disk.forget(),
             }
-            for bytes in &records {
-                let (record, _) = JournalRecord::decode(bytes).expect("what was written is read");
-                self.orderer.recall(now, &record, &mut self.outbox);
-            }
-            self.orderer.on_recalled(now, self.disk.open());
-        }
+            orderer(self.id, settings, self.epoch, &self.disk, Start::Forgot).expect("nothing is read yet")
+        });
         let replica = self.orderer.replica();
         (self.executed, self.stable) = (replica.executed().0, replica.stable().0);
+        refusal
     }
 
     /// New keys and a new epoch, as a process that begins has them; the rest of it goes on. Only a faulty one does that.
@@ -303,6 +310,14 @@ impl ReplicaHost {
         !self.is_crashed() && self.disk.is_busy()
     }
 
+    /// Whether the power failed: then it is down, and what it did since is worth nothing.
+    pub fn is_cut_off(&mut self) -> bool {
+        if self.disk.is_cut() && !self.is_crashed() {
+            self.fault = Some(Fault::new(Behaviour::Crashed));
+        }
+        self.disk.is_cut()
+    }
+
     /// Whether it does nothing any more.
     pub fn is_crashed(&self) -> bool {
         self.fault.as_ref().is_some_and(|fault| fault.behaviour == Behaviour::Crashed)
@@ -325,7 +340,13 @@ pub fn first_orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk
 }
 
 /// A replica's state machine with its service, as production puts them together.
-fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: Start) -> (Orderer, Record) {
+fn orderer(
+    id: ReplicaId,
+    settings: &Settings,
+    epoch: u64,
+    disk: &Disk,
+    start: Start<'_>,
+) -> Result<(Orderer, Record), MemoryError> {
     let config = ReplicaConfig {
         cluster_id: CLUSTER,
         id,
@@ -364,15 +385,24 @@ fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: S
         settings.datagram_bytes_max,
         OrdererCounters::private(),
     );
+    if !settings.journal {
+        return Ok((orderer, record));
+    }
+    let (directory, found) = disk.open()?;
+    let memory = disk.config(id, CONTEXT, orderer.state_pages(), settings.record_bytes_max());
+    let mut entropy = disk.entropy();
     let orderer = match start {
-        Start::First if settings.journal => orderer.with_memory(disk.create(None)),
-        Start::Forgot if settings.journal => {
-            let disk = disk.clone();
-            orderer.with_plan(move |sequence, snapshot| Ok(disk.create(Some((sequence, snapshot)))))
+        Start::First => orderer.with_memory(Memory::create(directory, &memory, &mut entropy)?),
+        Start::Resumed(now, outbox) => orderer.resumed(now, directory, &memory, outbox)?,
+        Start::Forgot => {
+            if found == Opened::Resumed {
+                directory.disown_journal()?;
+            }
+            let plan = MemoryPlan::new(directory, memory);
+            orderer.with_plan(move |sequence, snapshot| plan.make(sequence, snapshot, &mut entropy))
         }
-        Start::First | Start::Resumed | Start::Forgot => orderer,
     };
-    (orderer, record)
+    Ok((orderer, record))
 }
 
 /// What an application asked of a client, until there is room to submit it.

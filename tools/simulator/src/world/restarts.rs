@@ -1,20 +1,68 @@
 //! Replicas' processes that end and begin again, and their keys that are replaced.
 
+use crate::adversary::faults::{Behaviour, Fault};
 use crate::world::cluster::Cluster;
+use crate::world::disk::Damaged;
+use crate::world::disk::faults::DiskFault;
 use logothete_engine::numbers::Principal;
 
 impl Cluster {
     /// A replica's process is killed, and another begins with what is durable; or with nothing, where the disk is `lost`, or there was no journal.
     pub fn restart_replica(&mut self, at: usize, lost: bool) -> Result<(), String> {
-        let (earlier, rest) = self.replicas.split_at_mut(at);
-        let (host, later) = rest.split_first_mut().ok_or("there is no such replica")?;
+        self.end_replica(at)?;
+        if lost {
+            self.replicas[at].disk.replace();
+        }
+        self.begin_replica(at, None)
+    }
+
+    /// A replica's process is killed, its disk is damaged, and another begins with what is left. Returns what was damaged; `None` where there is
+    /// nothing of the kind.
+    ///
+    /// # Errors
+    /// The damage was not noticed, and could have been.
+    pub fn restart_damaged(&mut self, at: usize, kind: DiskFault) -> Result<Option<Damaged>, String> {
+        self.end_replica(at)?;
+        let damaged = self.replicas[at].disk.damage(kind);
+        self.begin_replica(at, damaged.as_ref())?;
+        Ok(damaged)
+    }
+
+    /// Whoever promises nothing any more because its disk failed is started again.
+    pub fn restart_failed(&mut self) -> Result<(), String> {
+        for at in 0..self.replicas.len() {
+            if self.replicas[at].failed && self.replicas[at].is_correct() {
+                self.restart_replica(at, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a replica may lose what it promised: fewer than `f` others are wrong, or have forgotten and not recovered.
+    pub fn bears_loss_of(&self, at: usize) -> bool {
+        let wrong = self.replicas.iter().enumerate().filter(|(other, host)| {
+            let forgot = host.recovers || (!host.disk.remembers() && self.settings.journal);
+            *other != at && (!host.is_correct() || forgot)
+        });
+        wrong.count() < self.settings.quorum().faults()
+    }
+
+    fn end_replica(&mut self, at: usize) -> Result<(), String> {
+        let host = self.replicas.get_mut(at).ok_or("there is no such replica")?;
         if !host.is_checked() && !host.is_crashed() {
             return Err(format!("{} is faulty in other ways", host.id));
         }
-        if lost {
-            host.disk.replace();
-        }
-        host.restart(&self.settings, self.now_ns, &mut self.random);
+        host.disk.set_time(self.now_ns);
+        host.disk.crash();
+        // What was on its way may be durable, though the process never knew.
+        self.checks.on_ended(host.id, &host.disk);
+        self.checks.verdict()
+    }
+
+    fn begin_replica(&mut self, at: usize, damaged: Option<&Damaged>) -> Result<(), String> {
+        let (earlier, rest) = self.replicas.split_at_mut(at);
+        let (host, later) = rest.split_first_mut().expect("its process ended just now");
+        let refused = host.restart(&self.settings, self.now_ns, &mut self.random);
         let peers = earlier.iter_mut().chain(later).map(|other| &mut other.seat);
         let clients = self.clients.iter_mut().map(|client| &mut client.seat);
         peers.chain(clients).for_each(|seat| host.seat.introduce(seat));
@@ -22,15 +70,18 @@ impl Cluster {
         host.keep_question(&mut self.operator, self.settings.operator());
         let recalled = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let (id, executed, recovers) = (host.id, host.executed, host.recovers);
-        let checkpoint = if recovers { None } else { host.disk.read().0 };
-        let checkpoint = checkpoint.map_or(0, |(sequence, _)| sequence.0);
+        let checkpoint = if recovers { 0 } else { host.disk.checkpoint() };
         let standing = (host.orderer.replica().view().0, executed);
         self.checks.on_restarted(id, recovers, standing, checkpoint, &recalled);
-        let text = match recovers {
-            true => "begins again, and remembers nothing".to_owned(),
-            false => format!("begins again, executed s{executed}, stable s{}", host.stable),
+        let text = match (refused, recovers) {
+            (Some(reason), _) => format!("does not begin: {reason}; begins with --rejoin, and remembers nothing"),
+            (None, true) => "begins again, and remembers nothing".to_owned(),
+            (None, false) => format!("begins again, executed s{executed}, stable s{}", host.stable),
         };
         self.report.outcome(Principal::Replica(id), || text);
+        if !recovers {
+            self.compare_read(at, damaged)?;
+        }
         self.run_due()
     }
 
@@ -52,5 +103,24 @@ impl Cluster {
         self.replicas.iter_mut().for_each(|host| host.seat.retire(own));
         self.clients.iter_mut().for_each(|host| host.seat.retire(own));
         self.report.step(own, || "knows its former keys no more".to_owned());
+    }
+
+    /// A replica that says that it remembers has read all that its disk holds, and nothing else. Only damage to the very end takes something from it
+    /// that it cannot know of (`protocol.md JR-3`): then it is one of the faulty.
+    fn compare_read(&mut self, at: usize, damaged: Option<&Damaged>) -> Result<(), String> {
+        let host = &mut self.replicas[at];
+        let id = host.id;
+        let unread = host.disk.unread().map_err(|error| format!("{id}: {error}"))?;
+        match damaged {
+            Some(damaged) if damaged.kind == DiskFault::End => {
+                self.report.outcome(Principal::Replica(id), || format!("knows nothing of {unread} records it had"));
+                host.fault = Some(Fault::new(Behaviour::Scripted));
+                host.disk.forget_unread(unread);
+                Ok(())
+            }
+            Some(damaged) if damaged.kind != DiskFault::Checkpoint => Err(format!("{id} did not notice {damaged:?}")),
+            _ if unread > 0 => Err(format!("{id} took its last {unread} records, which are durable, for a torn end")),
+            _ => Ok(()),
+        }
     }
 }

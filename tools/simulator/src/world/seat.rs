@@ -11,7 +11,7 @@ use logothete_engine::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
 pub const CLUSTER: u64 = 0x5ce7_a210;
 
 /// The digest of its configuration.
-const CONTEXT: Digest = Digest([7; 32]);
+pub const CONTEXT: Digest = Digest([7; 32]);
 
 /// Everybody who has keys.
 #[derive(Clone, Copy, Debug)]
