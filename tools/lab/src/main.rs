@@ -84,7 +84,7 @@ struct RunArguments {
     /// Tell on standard error what happens
     #[arg(long)]
     verbose: bool,
-    /// Where this process, started by another of this program, may write
+    /// The process of this program that started this one
     #[arg(long, value_name = "PID", hide = true)]
     child_of: Option<u32>,
 }
@@ -149,7 +149,7 @@ fn run_scenarios(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     };
     die_with_parent(parent).map_err(Failure::Failed)?;
     let stop = stop_flag()?;
-    network::own_mounts()?;
+    sandbox::files_in_memory()?;
     let mut out = Outputs::open(arguments.json.as_deref())?;
     let mut failed = false;
     for scenario in &chosen {

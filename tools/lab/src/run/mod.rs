@@ -172,7 +172,8 @@ impl<'a> Run<'a> {
     /// The judged clients' goodput was so much and must have been this part of what it is without a fault, as measured
     /// before or after, whichever was less.
     pub fn claim_goodput(&mut self, what: &'static str, rate_per_s: f64, least: f64) {
-        self.tell(|| format!("{what}: {rate_per_s:.0} operations/s"));
+        let view = self.view().ok();
+        self.tell(|| format!("{what}: {rate_per_s:.0} operations/s, in view {view:?}"));
         self.report.claims.push(Claim { what, rate_per_s, least });
     }
 
@@ -221,7 +222,8 @@ impl<'a> Run<'a> {
         while begin.elapsed() < most {
             let answers = self.cluster.ask()?;
             if self.cluster.is_back(id, &answers) {
-                self.tell(|| format!("replica {id} is back after {:.3?}", begin.elapsed()));
+                let view = answers[id].as_ref().map(|own| own.view);
+                self.tell(|| format!("replica {id} is back after {:.3?}, in view {view:?}", begin.elapsed()));
                 return Ok(());
             }
             self.pass(ASK_INTERVAL)?;

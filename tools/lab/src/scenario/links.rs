@@ -42,7 +42,7 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 22,
         when: When::All,
         setup: standard,
-        conduct: |run| loss(run, 20, 0.02, None),
+        conduct: |run| loss(run, 20, 0.005, None),
     },
     Scenario {
         id: "RP-03",
