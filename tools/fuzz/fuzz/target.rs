@@ -1,7 +1,7 @@
 //! One program for all targets: `LOGOTHETE_FUZZ_TARGET` names the one that libFuzzer feeds.
 #![no_main]
 
-use libfuzzer_sys::{fuzz_target, Corpus};
+use libfuzzer_sys::{Corpus, fuzz_target};
 use logothete_fuzz::{Target, mutation::INPUT_BYTES_MAX, target};
 use std::sync::OnceLock;
 
