@@ -159,7 +159,7 @@ impl Scene {
                 let below = self.view.saturating_sub(choices.below(3) as u64);
                 Vote::new(
                     View(choices.near(below)),
-                    SequenceNumber(choices.near(base + 1 + step as u64)),
+                    SequenceNumber(choices.near(base.wrapping_add(1 + step as u64))),
                     self.digest(choices),
                 )
             })
