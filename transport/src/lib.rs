@@ -19,10 +19,10 @@
 //! - [`cores`]: which cores this process may use, and pinning threads to them.
 //! - [`error`]: what an operating system refused, and what to do about it.
 //!
-//! The rings' memory orderings are checked by exploring every interleaving of small cases:
+//! The memory orderings of rings, sleep flags and pools are checked by exploring every interleaving of small cases:
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg loom" cargo test -p logothete-transport --release ring
+//! RUSTFLAGS="--cfg loom" cargo test -p logothete-transport --release loom_tests
 //! ```
 
 pub mod cores;

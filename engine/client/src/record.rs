@@ -243,8 +243,10 @@ impl<'a> Response<'a> {
         let number = header.number.get();
         match header.kind.get() {
             KIND_RESULT => Ok(Response::Result { number, status: Status::decode(header.status.get())?, bytes }),
-            KIND_ANSWER if header.status.get() == 0 => Ok(Response::Answer { number, bytes }),
-            KIND_ANSWER => Err(RecordError { reason: "reserved bytes are not zero" }),
+            KIND_ANSWER | KIND_BOUNDS if header.status.get() != 0 => {
+                Err(RecordError { reason: "reserved bytes are not zero" })
+            }
+            KIND_ANSWER => Ok(Response::Answer { number, bytes }),
             KIND_BOUNDS => {
                 let body = BoundsBody::read_from_bytes(bytes)
                     .map_err(|_| RecordError { reason: "bounds of a wrong length" })?;
@@ -326,14 +328,17 @@ impl<'a> Notice<'a> {
         let (header, bytes) =
             EntryHeader::read_from_prefix(record).map_err(|_| RecordError { reason: "shorter than its header" })?;
         let position = header.position.get();
+        let bare = header.timestamp_ns.get() == 0 && header.session.get() == 0 && bytes.is_empty();
         match (header.kind.get(), header.reason.get()) {
-            (KIND_ENTRY, _) => Ok(Notice::Entry {
+            (KIND_ENTRY, 0) => Ok(Notice::Entry {
                 position,
                 timestamp_ns: header.timestamp_ns.get(),
                 session: header.session.get(),
                 bytes,
             }),
-            (KIND_TRIMMED, _) => Ok(Notice::Trimmed { oldest: position }),
+            (KIND_TRIMMED, 0) if bare => Ok(Notice::Trimmed { oldest: position }),
+            (KIND_ENTRY | KIND_TRIMMED, _) => Err(RecordError { reason: "reserved bytes are not zero" }),
+            (KIND_FAULT, _) if !bare || position != 0 => Err(RecordError { reason: "reserved bytes are not zero" }),
             (KIND_FAULT, 1) => Ok(Notice::Fault { reason: FaultReason::Unsupported }),
             (KIND_FAULT, 2) => Ok(Notice::Fault { reason: FaultReason::Unavailable }),
             (KIND_FAULT, _) => Err(RecordError { reason: "a fault of unknown reason" }),

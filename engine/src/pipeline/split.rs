@@ -18,7 +18,7 @@ use crate::replica::Event;
 use crate::wire::Audience;
 use logothete_transport::cores;
 use logothete_transport::pool::{Frame, Pool};
-use logothete_transport::ring::{self, Consumer, Producer};
+use logothete_transport::ring::{self, Consumer, Producer, SleepFlag, WAKE_ON_RECORDS};
 use std::io::{PipeWriter, Write, pipe};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,7 +57,8 @@ struct Arrival {
 /// What one thread tells the other beside the rings.
 #[derive(Debug, Default)]
 struct Shared {
-    network_sleeps: AtomicBool,
+    /// A [`SleepFlag`] of the network's thread.
+    network_sleeps: AtomicU64,
     failed: AtomicBool,
     datagrams_sent: AtomicU64,
     datagrams_received: AtomicU64,
@@ -175,13 +176,12 @@ fn run_network(
             counters.worked(now.monotonic_ns, clock.now().monotonic_ns);
             idler.worked();
         } else if let Pause::Sleep(timeout) = idler.pause(now.monotonic_ns, network.deadline_ns()) {
-            // SYNC: pairs with the swap in `OrderingThread::ring_the_bell`: either it sees the flag, or this sees the record.
-            shared.network_sleeps.store(true, Ordering::SeqCst);
-            std::sync::atomic::fence(Ordering::SeqCst);
+            // SYNC: pairs with `OrderingThread::ring_the_bell`: either it sees the flag, or this sees the record.
+            SleepFlag::new(&shared.network_sleeps).announce(WAKE_ON_RECORDS);
             if departing.is_empty() == Ok(true) {
                 network.wait(timeout)?;
             }
-            shared.network_sleeps.store(false, Ordering::SeqCst);
+            SleepFlag::new(&shared.network_sleeps).clear();
         }
     }
     Ok(())
@@ -251,9 +251,8 @@ impl<C: Core> OrderingThread<'_, C> {
 
     /// Wakes the network's thread if it sleeps.
     fn ring_the_bell(&mut self) {
-        // SYNC: pairs with the store in `run_network`.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.shared.network_sleeps.swap(false, Ordering::SeqCst) {
+        // SYNC: pairs with the announcement in `run_network`.
+        if SleepFlag::new(&self.shared.network_sleeps).take(WAKE_ON_RECORDS) {
             // A full pipe rings already.
             let _ = self.bell.write(&[0]);
         }

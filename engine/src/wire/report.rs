@@ -58,6 +58,11 @@ pub struct ReportReply {
 }
 
 impl ReportReply {
+    pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
+        let report: &Self = framing::fixed(layout)?;
+        if report.reserved == [0; 5] { Ok(report) } else { Err(Malformed::Field) }
+    }
+
     /// Notes that a client's requests must be signed.
     pub fn set_demoted(&mut self, client: ClientId) {
         let at = usize::from(client.0);

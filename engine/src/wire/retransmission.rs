@@ -1,6 +1,6 @@
 //! What repairs a lossy network: status messages, and fetches of request bodies (`protocol.md RT-1`).
 
-use super::framing::{self, Kind};
+use super::framing::{self, Kind, Malformed};
 use crate::limits;
 use crate::numbers::{ReplicaSet, SequenceNumber, View};
 use logothete_crypto::Digest;
@@ -72,6 +72,12 @@ pub struct Status {
 }
 
 impl Status {
+    pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
+        let status: &Self = framing::fixed(layout)?;
+        let known = FLAG_ACTIVE | FLAG_SUSPECTS | FLAG_RECOVERS;
+        if status.flags & !known == 0 && status.reserved == [0; 5] { Ok(status) } else { Err(Malformed::Field) }
+    }
+
     /// A status that lacks nothing up to `highest`, the highest number that the sender has heard of, and everything above it.
     pub fn new(standing: Standing, stable: SequenceNumber, executed: SequenceNumber, highest: SequenceNumber) -> Self {
         let none = WindowBits::default();

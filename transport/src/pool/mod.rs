@@ -14,23 +14,31 @@
 //! data in front of its bytes, and these land there, so that the bytes start at the same aligned place with every
 //! back-end.
 
+mod free_list;
 mod memory;
 
 pub(crate) use memory::Memory;
 pub use memory::Pages;
 
 use crate::HostError;
+use free_list::{FreeList, SLOTS_MAX};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes in front of every frame that belong to the transport.
 pub(crate) const HEADROOM_BYTES: usize = 128;
 const SLOT_ALIGNMENT: usize = 64;
-/// End of the free list.
-const NONE: u32 = u32::MAX;
+
+/// The atomics of the free list: the real ones, or loom's when interleavings are explored.
+mod sync {
+    #[cfg(all(test, loom))]
+    pub(super) use loom::sync::atomic;
+    #[cfg(not(all(test, loom)))]
+    pub(super) use std::sync::atomic;
+}
 
 /// What a pool is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,20 +70,10 @@ struct Shared {
     memory: Memory,
     slot_bytes: usize,
     frame_bytes: usize,
-    /// Top of the free list in the lower half; in the upper half a count of changes, so that a top that was taken and
-    /// given back in between is not mistaken for an untouched one.
-    free: AtomicU64,
-    /// A slot's successor in the free list; while the slot is taken, [`HELD`] or [`PARKED`].
-    next: Box<[AtomicU32]>,
+    free: FreeList,
     exhausted: AtomicU64,
 }
 
-/// State of a taken slot: a `Frame` owns it.
-const HELD: u32 = u32::MAX - 1;
-/// State of a taken slot: a descriptor from [`Frame::into_raw`] owns it.
-const PARKED: u32 = u32::MAX - 2;
-/// More frames than any host's memory holds at a useful size; keeps indices clear of the states above.
-const FRAMES_MAX: usize = 1 << 30;
 /// Lengths travel in 32 bits of a descriptor.
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
@@ -87,19 +85,17 @@ impl Pool {
     /// A size of zero or one that the host's memory does not hold.
     pub fn new(config: PoolConfig) -> Result<Pool, HostError> {
         let what = format!("a pool of {} frames of {} bytes", config.frames, config.frame_bytes);
-        if !(1..=FRAMES_MAX).contains(&config.frames) || !(1..=FRAME_BYTES_MAX).contains(&config.frame_bytes) {
+        if !(1..=SLOTS_MAX).contains(&config.frames) || !(1..=FRAME_BYTES_MAX).contains(&config.frame_bytes) {
             let mend = "a pool has 1 to 2^30 frames of 1 to 2^30 bytes: choose numbers in these bounds";
             return Err(HostError::new("mmap", libc::EINVAL, what).with_mend(mend));
         }
         let memory = Memory::map(config.memory_bytes()).map_err(|errno| HostError::new("mmap", errno, what))?;
-        let next = (0..config.frames).map(|i| AtomicU32::new(if i + 1 < config.frames { i as u32 + 1 } else { NONE }));
         Ok(Pool {
             shared: Arc::new(Shared {
                 memory,
                 slot_bytes: config.slot_bytes(),
                 frame_bytes: config.frame_bytes,
-                free: AtomicU64::new(0),
-                next: next.collect(),
+                free: FreeList::new(config.frames),
                 exhausted: AtomicU64::new(0),
             }),
         })
@@ -108,26 +104,12 @@ impl Pool {
     /// An empty frame, or `None` (counted) when all are taken.
     #[inline]
     pub fn take(&self) -> Option<Frame> {
-        let shared = &*self.shared;
-        // SYNC: pairs with the release in `Shared::give_back`: the slot's last holder is done with its bytes.
-        let mut top = shared.free.load(Ordering::Acquire);
-        loop {
-            let index = top as u32;
-            if index == NONE {
-                // Several threads may take from one pool, so this counter, off the ordinary path, has many writers.
-                shared.exhausted.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            // The slot may be taken by another thread right now and this value stale; then the exchange below fails.
-            let next = shared.next[index as usize].load(Ordering::Relaxed);
-            match shared.free.compare_exchange_weak(top, successor(top, next), Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => {
-                    shared.next[index as usize].store(HELD, Ordering::Relaxed);
-                    return Some(Frame { shared: Arc::clone(&self.shared), index, length: 0 });
-                }
-                Err(current) => top = current,
-            }
-        }
+        let Some(index) = self.shared.free.take() else {
+            // Several threads may take from one pool, so this counter, off the ordinary path, has many writers.
+            self.shared.exhausted.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        Some(Frame { shared: Arc::clone(&self.shared), index, length: 0 })
     }
 
     /// The frame that [`Frame::into_raw`] turned into `descriptor`.
@@ -143,9 +125,8 @@ impl Pool {
             (index as usize) < self.frames() && length as usize <= self.frame_bytes(),
             "no descriptor of this pool"
         );
-        let state = self.shared.next[index as usize].swap(HELD, Ordering::Relaxed);
-        assert!(state == PARKED, "the descriptor was used twice");
-        // SAFETY: `into_raw` kept one reference count for the descriptor, and the exchange above admits one user of it.
+        assert!(self.shared.free.unpark(index), "the descriptor was used twice");
+        // SAFETY: `into_raw` kept one reference count for the descriptor, and unparking admits one user of it.
         let shared = unsafe { Arc::from_raw(Arc::as_ptr(&self.shared)) };
         Frame { shared, index, length }
     }
@@ -157,7 +138,7 @@ impl Pool {
 
     /// How many frames the pool has, taken or not.
     pub fn frames(&self) -> usize {
-        self.shared.next.len()
+        self.shared.free.slots()
     }
 
     /// How often a frame was wanted and none was free.
@@ -186,29 +167,10 @@ impl fmt::Debug for Pool {
 
 impl Shared {
     #[inline]
-    fn give_back(&self, index: u32) {
-        let mut top = self.free.load(Ordering::Relaxed);
-        loop {
-            self.next[index as usize].store(top as u32, Ordering::Relaxed);
-            // SYNC: pairs with the acquire in `Pool::take`; also publishes the link stored above.
-            match self.free.compare_exchange_weak(top, successor(top, index), Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(current) => top = current,
-            }
-        }
-    }
-
-    #[inline]
     fn bytes(&self, index: u32) -> *mut u8 {
         // SAFETY: every index comes from the free list or was checked, so the slot lies inside the mapping.
         unsafe { self.memory.start().as_ptr().add(index as usize * self.slot_bytes + HEADROOM_BYTES) }
     }
-}
-
-/// The next value of the free list's top: a new index, one change more.
-#[inline]
-fn successor(top: u64, index: u32) -> u64 {
-    ((top >> 32).wrapping_add(1) << 32) | u64::from(index)
 }
 
 /// One slot of a [`Pool`], owned. It shows the bytes filled so far; dropping it gives the slot back.
@@ -273,7 +235,7 @@ impl Frame {
     pub fn into_raw(self) -> u64 {
         // The reference count stays with the descriptor.
         let frame = ManuallyDrop::new(self);
-        frame.shared.next[frame.index as usize].store(PARKED, Ordering::Relaxed);
+        frame.shared.free.park(frame.index);
         (u64::from(frame.length) << 32) | u64::from(frame.index)
     }
 
@@ -305,7 +267,7 @@ impl DerefMut for Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        self.shared.give_back(self.index);
+        self.shared.free.give_back(self.index);
     }
 }
 

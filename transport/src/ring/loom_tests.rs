@@ -91,3 +91,25 @@ fn ring_sleep_loses_no_wake_up_for_space() {
         assert!(!sleeps || rung, "asleep over a ring with room");
     });
 }
+
+/// A sleeper that waits for either of two things is rung for whichever comes, and one announcement is answered once.
+#[test]
+fn ring_sleep_flag_answers_an_announcement_once() {
+    loom::model(|| {
+        let (mut producer, mut consumer) = pair(32);
+        let word = Arc::new(AtomicU64::new(0));
+        let word_other = Arc::clone(&word);
+        let other = thread::spawn(move || {
+            producer.try_push(b"a").unwrap();
+            producer.publish();
+            let flag = SleepFlag::new(&word_other);
+            // The second is for room that it released elsewhere.
+            [flag.take(WAKE_ON_RECORDS), flag.take(WAKE_ON_SPACE)]
+        });
+        SleepFlag::new(&word).announce(WAKE_ON_RECORDS | WAKE_ON_SPACE);
+        let sleeps = consumer.is_empty().unwrap();
+        let rung = other.join().unwrap();
+        assert!(rung != [true, true], "one announcement, two bells");
+        assert!(!sleeps || rung[0] || rung[1], "asleep over a published record");
+    });
+}

@@ -59,7 +59,7 @@ mod tests;
 pub use consumer::Consumer;
 pub use producer::{Producer, PushError};
 #[cfg(any(not(loom), test))]
-pub(crate) use sleep::{SleepFlag, WAKE_ON_RECORDS, WAKE_ON_SPACE};
+pub use sleep::{SleepFlag, WAKE_ON_RECORDS, WAKE_ON_SPACE};
 
 /// The atomics that the rings are made of: the real ones, or loom's when interleavings are explored.
 mod sync {

@@ -14,6 +14,7 @@
 
 use super::super::foreign::{self, ForeignFile};
 use super::{CheckpointConfig, CheckpointError};
+use crate::limits::PAGES_MAX;
 use crate::numbers::{ReplicaId, SequenceNumber};
 use logothete_crypto::{Digest, DigestWriter};
 use logothete_transport::HostError;
@@ -177,7 +178,8 @@ impl StoredCheckpoint {
         let pages = layout.pages.get();
         let (map, blob) = rest.split_at_checked(layout.map_bytes.get() as usize).ok_or(TableFault::Damaged)?;
         let map = Map(map.to_vec());
-        if blob.len() as u64 != layout.blob_bytes.get() || !map.is_valid(pages) {
+        let possible = (1..=PAGES_MAX).contains(&pages);
+        if !possible || blob.len() as u64 != layout.blob_bytes.get() || !map.is_valid(pages) {
             return Err(TableFault::Damaged);
         }
         Ok(Self {

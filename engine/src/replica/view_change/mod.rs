@@ -29,7 +29,7 @@ use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
 use crate::wire::view_change::{Named, NewView, StatementKind, ViewChange};
-use decision::Selection;
+pub use decision::{Selection, decide};
 use logothete_crypto::{Digest, digest};
 use parts::Parts;
 use std::hash::{Hash, Hasher};
