@@ -178,9 +178,8 @@ impl Synchroniser {
 
     /// Of [`Replica::fingerprint`](super::super::Replica::fingerprint): what is no time, and whether one runs.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
-        let Self { expired, suspects, complaint, new_view_due_ns, silence: _, latency: _, doublings: _, heard_ns: _ } =
-            self;
-        (expired.is_some(), suspects, complaint, new_view_due_ns.is_some()).hash(state);
+        let Self { expired, suspects, complaint, new_view_due_ns, patient, .. } = self;
+        (expired.is_some(), suspects, complaint, new_view_due_ns.is_some(), patient).hash(state);
     }
 
     fn silence_max_ns(&self) -> u64 {

@@ -12,6 +12,7 @@ use logothete_engine::numbers::{ReplicaId, SequenceNumber, View};
 use logothete_engine::state::State;
 use logothete_engine::wire::agreement::BatchEntry;
 use logothete_simulator::world::random::Random;
+use logothete_transport::storage::HostFileSystem;
 use logothete_transport::storage::StorageChoice;
 use std::fs;
 use std::path::Path;
@@ -154,7 +155,7 @@ fn journal(bytes: &[u8]) {
     let folder = super::folder();
     let whole = damaged(files, folder.path(), &mut choices);
     let mut seen = Vec::new();
-    let outcome = inspection::journal(folder.path(), &mut |_, record| seen.push(encoded(&record)));
+    let outcome = inspection::journal(&HostFileSystem, folder.path(), &mut |_, record| seen.push(encoded(&record)));
     match outcome {
         // Without its first segments it is a journal that was trimmed.
         Ok(_) => assert!(
@@ -165,7 +166,7 @@ fn journal(bytes: &[u8]) {
     }
     assert!(!whole || seen.len() == records.len(), "nothing of a whole journal is missing");
     for (name, _) in files.iter().filter(|(name, _)| name.starts_with("segment")) {
-        let _ = inspection::segment(&folder.path().join(name), &mut |_, _| {});
+        let _ = inspection::segment(&HostFileSystem, &folder.path().join(name), &mut |_, _| {});
     }
 }
 
@@ -180,7 +181,9 @@ fn stored() -> &'static (Files, [Digest; 2]) {
     static STORED: OnceLock<(Files, [Digest; 2])> = OnceLock::new();
     STORED.get_or_init(|| {
         let folder = super::folder();
-        let mut store = CheckpointStore::open(folder.path(), &checkpoint_config()).expect("a store").store;
+        let mut store = CheckpointStore::open(&HostFileSystem::shared(), folder.path(), &checkpoint_config())
+            .expect("a store")
+            .store;
         let mut state = State::new(PAGES);
         let digests = [1u8, 2].map(|round| {
             state.write(u64::from(round) * 4096, &[round; 100]);
@@ -205,10 +208,10 @@ fn checkpoint(bytes: &[u8]) {
     if made_up {
         make_up(folder.path(), &mut choices);
     }
-    if let Ok(inspected) = CheckpointStore::inspect(folder.path()) {
+    if let Ok(inspected) = CheckpointStore::inspect(&HostFileSystem, folder.path()) {
         assert!(inspected.stored.len() + inspected.damaged.len() <= 2);
     }
-    let Ok(mut opened) = CheckpointStore::open(folder.path(), &checkpoint_config()) else {
+    let Ok(mut opened) = CheckpointStore::open(&HostFileSystem::shared(), folder.path(), &checkpoint_config()) else {
         return assert!(!whole || made_up, "whole files open");
     };
     let newest = opened.stored.first().cloned();

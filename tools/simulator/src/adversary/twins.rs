@@ -30,7 +30,7 @@ struct Instance {
 
 impl Instance {
     fn new(id: ReplicaId, settings: &Settings, epoch: u64, random: &mut Random) -> Self {
-        let disk = Disk::default();
+        let disk = Disk::new(random.draw());
         let (orderer, record) = first_orderer(id, settings, epoch, &disk);
         let mut clock = LocalClock::default();
         clock.wall_offset_ns = SKEW_NS - random.below(2 * SKEW_NS as usize) as i64;

@@ -336,7 +336,7 @@ pub fn no_outbox(settings: &Settings) -> Outbox {
 
 /// A replica that starts for the first time.
 pub fn first_orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk) -> (Orderer, Record) {
-    orderer(id, settings, epoch, disk, Start::First)
+    orderer(id, settings, epoch, disk, Start::First).expect("a new disk does not fail")
 }
 
 /// A replica's state machine with its service, as production puts them together.
