@@ -28,7 +28,7 @@ pub enum Way {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Assembly {
     body: BodyRef,
     /// Begun by its client: it counts against the client's share.
@@ -37,7 +37,7 @@ struct Assembly {
 }
 
 /// The unfinished requests.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Assemblies {
     unfinished: Vec<Assembly>,
     /// Of what turned out to be junk when it was whole: the client's own packets are not taken for it again, only what others relay.

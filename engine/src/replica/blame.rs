@@ -4,7 +4,7 @@ use super::{Reject, RejectCounters};
 use crate::numbers::{ClientId, Principal, ReplicaId};
 
 /// Rejects by sender.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RejectTable {
     total: RejectCounters,
     replicas: Box<[RejectCounters]>,

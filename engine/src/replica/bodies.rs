@@ -40,7 +40,7 @@ pub struct BodyRef {
     index: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Body {
     slab: Box<[u8]>,
     packet_bytes: usize,
@@ -64,14 +64,14 @@ struct Body {
     parts: Option<Box<Parts>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Class {
     bodies: Vec<Body>,
     free: Vec<u32>,
 }
 
 /// The store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bodies {
     classes: [Class; CLASSES + 1],
     shape: PartShape,

@@ -17,14 +17,14 @@ use logothete_crypto::Digest;
 /// Checkpoints voted on at a time: those of two windows above the stable one, since a replica may be a window behind the others.
 const CHECKPOINTS_OPEN: usize = 4;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Ballot {
     sequence: SequenceNumber,
     votes: Votes,
 }
 
 /// The votes on checkpoints, and this replica's own digests.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Checkpoints {
     interval: u64,
     ballots: [Ballot; CHECKPOINTS_OPEN],

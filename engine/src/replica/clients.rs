@@ -14,13 +14,14 @@ use crate::planted::{self, Bug};
 use crate::wire::reply::{Answer, Mode, Reply};
 use crate::wire::request::RequestName;
 use logothete_crypto::Digest;
+use std::hash::{Hash, Hasher};
 
 /// Requests that wait are held so many client windows ahead of the last executed one: a replica that is behind still
 /// collects what the others order meanwhile.
 const WAITING_WINDOWS: u64 = 4;
 
 /// A reply that can be sent again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct CachedReply {
     number: RequestNumber,
     request: Digest,
@@ -61,7 +62,7 @@ impl HeldReply<'_> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ClientState {
     // Replicated: the same at every replica after the same sequence number.
     incarnation: Incarnation,
@@ -103,7 +104,7 @@ pub struct Waiting {
 }
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Clients {
     states: Box<[ClientState]>,
     served_last: usize,
@@ -142,6 +143,12 @@ impl Clients {
         let table = Self { states, served_last: 0, waiting_bytes_max, reply_bytes_max, reply_bytes_ready };
         table.assert_fits();
         table
+    }
+
+    /// Of [`Replica::fingerprint`](super::Replica::fingerprint).
+    pub(super) fn fingerprint(&self, bodies: &Bodies, state: &mut impl Hasher) {
+        self.served_last.hash(state);
+        self.states.iter().for_each(|client| client.fingerprint(bodies, state));
     }
 
     /// Whether the cluster has this client.
@@ -387,6 +394,20 @@ impl Clients {
 }
 
 impl ClientState {
+    /// Of [`Clients::fingerprint`].
+    fn fingerprint(&self, bodies: &Bodies, state: &mut impl Hasher) {
+        let Self { incarnation, last, replies, demoted, waiting, waiting_bytes: _, opening, proposed, advanced_ns: _ } =
+            self;
+        (incarnation, last, demoted, proposed).hash(state);
+        for held in replies.iter().filter(|reply| reply.sequence.0 > 0) {
+            let CachedReply { number, request, sequence, results } = held;
+            (number, request, sequence, results).hash(state);
+        }
+        for body in waiting.iter().chain([opening]).flatten() {
+            (bodies.name(*body), bodies.digest(*body), bodies.is_authentic(*body)).hash(state);
+        }
+    }
+
     fn waiting_index(&self, number: RequestNumber) -> usize {
         (number.0 % self.waiting.len() as u64) as usize
     }

@@ -24,7 +24,7 @@ use crate::wire::request::RequestName;
 use logothete_crypto::{Digest, digest};
 
 /// A packet that is looked at as others had it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Examination {
     name: RequestName,
     /// The request's digest.
@@ -52,7 +52,7 @@ impl Examination {
 }
 
 /// What speaks against one client.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Suspect {
     examination: Option<Examination>,
     /// When the last examination began.
@@ -85,7 +85,7 @@ pub struct DisputeCounts {
 }
 
 /// What speaks against clients. Those of which nothing was ever heard cost nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disputes {
     /// By client; `None` where there is nothing.
     suspects: Box<[Option<Box<Suspect>>]>,

@@ -145,7 +145,7 @@ fn field<'a, T>(
 }
 
 /// What is kept, a bounded number of pieces about each replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EvidenceBook {
     pieces: Vec<Evidence>,
     omitted: [u64; REPLICAS_MAX],

@@ -17,9 +17,10 @@ use crate::wire::forward::Forward;
 use crate::wire::parts::RequestPart;
 use crate::wire::request::{RequestName, signed_parts};
 use logothete_crypto::Digest;
+use std::hash::{Hash, Hasher};
 
 /// What is forwarded, and by whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Forwarding {
     replicas: usize,
     /// As a backup: the last request forwarded, and when.
@@ -32,6 +33,12 @@ impl Forwarding {
     /// Nothing is forwarded yet.
     pub(super) fn new(clients: usize, replicas: usize) -> Self {
         Self { replicas, sent: None, open: vec![None; clients * replicas].into() }
+    }
+
+    /// Of [`Replica::fingerprint`].
+    pub(super) fn fingerprint(&self, state: &mut impl Hasher) {
+        let Self { sent, open, replicas: _ } = self;
+        (sent.map(|(name, _)| name), open).hash(state);
     }
 
     fn of_client(&mut self, name: RequestName) -> Option<&mut [Option<(RequestName, Digest)>]> {

@@ -36,7 +36,7 @@ pub(super) enum Look {
 }
 
 /// What the present primary achieves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Goodput {
     interval_since_ns: u64,
     /// What was executed in this interval.
@@ -58,7 +58,7 @@ pub(super) struct Goodput {
 }
 
 /// A request that was forwarded, and waits all the same.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
     name: RequestName,
     /// What came here later than this, and is served before it, speaks against the primary.

@@ -1,7 +1,7 @@
 //! The largest of the figures of late: what a replica learns from while all goes well, and forgets with time.
 
 /// The largest figure of the last one to two spans of time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Largest {
     span_ns: u64,
     since_ns: u64,

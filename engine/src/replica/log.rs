@@ -17,9 +17,10 @@ use crate::planted::{self, Bug};
 use crate::wire::agreement::BatchEntry;
 use crate::wire::view_change::null_batch;
 use logothete_crypto::Digest;
+use std::hash::{Hash, Hasher};
 
 /// One replica, one vote: the first counts (`protocol.md NC-6`).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Votes {
     from: ReplicaSet,
     digests: [Digest; REPLICAS_MAX],
@@ -84,8 +85,15 @@ impl Votes {
     }
 }
 
+impl Hash for Votes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.from.hash(state);
+        self.from.iter().for_each(|id| self.digests[usize::from(id.0)].hash(state));
+    }
+}
+
 /// What this replica knows of the batch with one digest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// Its digest.
     pub digest: Digest,
@@ -122,8 +130,27 @@ impl Batch {
     }
 }
 
+impl Hash for Batch {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The digest is over time and entries. Whom it is asked for next is the replica's to say.
+        let Self {
+            digest,
+            known,
+            timestamp_ns: _,
+            entries: _,
+            bodies,
+            bodies_missing: _,
+            fetch_at_ns: _,
+            fetch_tries: _,
+            persisted,
+        } = self;
+        (digest, known, persisted).hash(state);
+        bodies.iter().for_each(|body| body.is_some().hash(state));
+    }
+}
+
 /// How far the agreement on a number is in the present view; it only grows within a view.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Nothing is accepted; a proposal may be held.
     #[default]
@@ -137,7 +164,7 @@ pub enum Stage {
 }
 
 /// Everything about one sequence number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slot {
     sequence: SequenceNumber,
     /// The first proposal of the present view: a pre-prepare, or the selection of its new view.
@@ -313,8 +340,43 @@ impl Slot {
     }
 }
 
+impl Hash for Slot {
+    /// Votes are counted until they suffice; those that came after, and who sent the first, decide nothing any more. Nor do commits and claims of a
+    /// number that is decided, in whatever view.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            sequence,
+            proposal,
+            carried,
+            prepares,
+            commits,
+            claims,
+            stage,
+            refused,
+            committed,
+            prepared,
+            pre_prepared,
+            batches,
+            batches_used,
+        } = self;
+        (sequence, proposal, carried, (*stage).min(Stage::Prepared), refused, committed, prepared).hash(state);
+        if *stage < Stage::Prepared {
+            prepares.hash(state);
+        }
+        if committed.is_none() {
+            (commits, claims).hash(state);
+        }
+        let mut pre_prepared = pre_prepared.clone();
+        pre_prepared.sort_unstable();
+        pre_prepared.hash(state);
+        let mut batches: Vec<&Batch> = batches[..*batches_used].iter().collect();
+        batches.sort_unstable_by_key(|batch| batch.digest);
+        batches.hash(state);
+    }
+}
+
 /// The slots.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Log {
     slots: Box<[Slot]>,
     window: u64,

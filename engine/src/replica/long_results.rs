@@ -11,7 +11,7 @@ use crate::wire::request::RequestName;
 use logothete_crypto::{Digest, digest};
 use std::collections::VecDeque;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LongResult {
     of: ResultOf,
     whole: Digest,
@@ -34,7 +34,7 @@ impl LongResult {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Queue {
     results: VecDeque<LongResult>,
     /// Of queries.
@@ -43,7 +43,7 @@ struct Queue {
 }
 
 /// The long results of one replica's clients.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LongResults {
     piece_bytes: usize,
     /// By client.

@@ -19,6 +19,7 @@ mod demotion;
 mod disputes;
 pub mod engine_pages;
 pub mod evidence;
+mod fingerprint;
 mod forwarding;
 mod goodput;
 mod largest;
@@ -73,6 +74,7 @@ use recall::Recalled;
 use recovery::{Forgotten, Recovery};
 use retransmission::Pulse;
 use signed_requests::CheckBudget;
+use std::sync::Arc;
 use view_change::{Synchroniser, ViewChanges};
 
 /// The time, as the host gives it: the core has no clock.
@@ -84,11 +86,12 @@ pub struct Now {
     pub wall_ns: u64,
 }
 
-/// One replica.
-#[derive(Debug)]
+/// One replica. A copy goes on from where it stands: in production there is none, the exhaustive mode of the simulator follows many.
+#[derive(Clone, Debug)]
 pub struct Replica {
     config: ReplicaConfig,
-    signatures: Signatures,
+    /// Shared by its copies: a secret is not copied.
+    signatures: Arc<Signatures>,
     view: View,
     /// The view is entered: this replica takes part in it.
     active: bool,
@@ -189,7 +192,7 @@ impl Replica {
         }
         Self {
             config,
-            signatures,
+            signatures: Arc::new(signatures),
             view: View(0),
             active: true,
             suspects: false,

@@ -8,6 +8,7 @@ use crate::limits::{
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::retransmission::Standing;
 use logothete_crypto::Digest;
+use std::hash::{Hash, Hasher};
 
 /// How many of a peer's votes on checkpoints are remembered: those of two windows.
 const CHECKPOINTS_REMEMBERED: usize = 4;
@@ -37,7 +38,7 @@ struct Peer {
 }
 
 /// The others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peers {
     peers: [Peer; REPLICAS_MAX],
     count: usize,
@@ -46,6 +47,32 @@ pub struct Peers {
 impl Peers {
     pub(super) fn new(count: usize) -> Self {
         Self { peers: [Peer::default(); REPLICAS_MAX], count }
+    }
+
+    /// Of [`Replica::fingerprint`](super::Replica::fingerprint). What a peer said of views that are over here is the past.
+    pub(super) fn fingerprint(&self, view: View, active: bool, state: &mut impl Hasher) {
+        for peer in &self.peers[..self.count] {
+            let Peer {
+                heard_ns: _,
+                executed,
+                progress_ns: _,
+                came_back: _,
+                stable,
+                allowances: _,
+                recovers,
+                epoch_acknowledged,
+                epoch_present,
+                supports_from,
+                entered,
+                checks_until_ns: _,
+                checkpoints,
+            } = peer;
+            (executed, stable, recovers, checkpoints).hash(state);
+            // Where nobody forgot anything all epochs count.
+            epoch_acknowledged.map(|acknowledged| (acknowledged, epoch_present)).hash(state);
+            let entered = entered.filter(|entered| *entered > view || (*entered == view && !active));
+            ((*supports_from).max(view), entered).hash(state);
+        }
     }
 
     /// An authentic packet of a peer arrived.

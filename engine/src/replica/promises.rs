@@ -10,7 +10,7 @@ use logothete_crypto::Digest;
 use std::collections::VecDeque;
 
 /// An own vote that is not durable yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OwnVote {
     record: u64,
     view: View,
@@ -20,7 +20,7 @@ struct OwnVote {
 }
 
 /// What was promised, and how much of it is durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Promises {
     /// There is a journal.
     keeps: bool,

@@ -13,21 +13,21 @@ use crate::wire::query::{Query, QueryAnswer, QueryOutcome};
 use crate::wire::reply::abridged;
 use std::ops::Range;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     nonce: u64,
     operation: Range<usize>,
 }
 
 /// One client's queries, and the bytes of their operations.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Queue {
     waiting: Vec<Waiting>,
     bytes: Vec<u8>,
 }
 
 /// The queries that wait, by client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reads {
     queues: Box<[Queue]>,
     waiting: usize,

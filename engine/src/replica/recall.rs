@@ -18,7 +18,7 @@ use logothete_crypto::{Digest, digest};
 use std::collections::BTreeMap;
 
 /// The bodies of a journal, until the proposals that name them were read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Recalled {
     bodies: BTreeMap<Digest, BodyRef>,
 }

@@ -34,7 +34,7 @@ enum Phase {
 }
 
 /// A recovery.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Recovery {
     phase: Phase,
     answers: [Option<Answer>; REPLICAS_MAX],
@@ -63,7 +63,7 @@ impl Recovery {
 }
 
 /// Since when more than `f` replicas do not remember what they promised, and whether that was told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Forgotten {
     since_ns: Option<u64>,
     told: bool,

@@ -18,7 +18,7 @@ use crate::wire::retransmission::{Fetch, FetchBatch, Status};
 use logothete_crypto::Digest;
 
 /// When the next status message is due.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pulse {
     pub(super) due_ns: u64,
     /// Since when there is work and no progress.
@@ -226,6 +226,12 @@ impl Replica {
                 output.send(Self::only(target), |bytes| fetch.append(bytes));
             }
         }
+    }
+
+    /// Of a batch that is wanted: whom it is asked for next, counted from the primary (`RT-3`).
+    pub(super) fn asked_next(&self, (sequence, digest): &(SequenceNumber, Digest)) -> Option<u32> {
+        let tries = self.log.slot(*sequence)?.batch(digest)?.fetch_tries;
+        Some(tries % self.config.quorum.replicas() as u32)
     }
 
     /// When the next fetch is due.

@@ -12,7 +12,7 @@ use crate::wire::reply::RefusalReason;
 use crate::wire::request::{RequestName, signed_parts};
 
 /// How many signatures may be checked (`protocol.md DM-1`): each client has its own share, and all together no more than the common one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CheckBudget {
     /// By client: when what was checked so far is paid for.
     own_until_ns: Box<[u64]>,

@@ -61,7 +61,7 @@ enum PartState {
 }
 
 /// What is here of a body's parts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Parts {
     states: Vec<PartState>,
     missing: usize,

@@ -12,7 +12,7 @@ use crate::wire::view_change::{ViewChange, null_batch};
 use logothete_crypto::Digest;
 
 /// What a new view starts from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// The checkpoint, and the digest of its state.
     pub checkpoint: (SequenceNumber, Digest),

@@ -32,6 +32,7 @@ use crate::wire::view_change::{Named, NewView, StatementKind, ViewChange};
 use decision::Selection;
 use logothete_crypto::{Digest, digest};
 use parts::Parts;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 pub(super) use synchroniser::Synchroniser;
 
@@ -73,7 +74,7 @@ impl Claimed {
 }
 
 /// What a replica keeps of view changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ViewChanges {
     parts: Parts,
     /// Each replica's view change for the highest view, this replica's own included.
@@ -104,6 +105,23 @@ impl ViewChanges {
         let latest = self.latest.get(usize::from(named.replica().0)).and_then(Option::as_ref);
         let relayed = self.claimed.iter().flatten().flat_map(|claimed| &claimed.relayed);
         latest.into_iter().chain(relayed).find(|held| held.digest == named.digest && held.replica == named.replica())
+    }
+
+    /// Of [`Replica::fingerprint`]. Of the view that is entered, and those before, statements are only handed on.
+    pub(super) fn fingerprint(&self, view: View, active: bool, state: &mut impl Hasher) {
+        let Self { parts, latest, claimed, new_view, selection, named: _ } = self;
+        parts.hash(state);
+        let lives = |held: &&Statement| held.view > view || (held.view == view && !active);
+        for held in latest.iter().flatten().filter(lives) {
+            (held.replica, held.digest).hash(state);
+        }
+        for claimed in claimed.iter().flatten() {
+            let mut relayed: Vec<Digest> = claimed.relayed.iter().map(|held| held.digest).collect();
+            relayed.sort_unstable();
+            (claimed.statement.digest, relayed).hash(state);
+        }
+        new_view.as_ref().filter(lives).map(|held| held.digest).hash(state);
+        selection.hash(state);
     }
 
     /// Whose view changes, of those that the new view names, say that they hold a checkpoint.

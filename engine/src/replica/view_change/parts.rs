@@ -7,8 +7,9 @@ use crate::limits::REPLICAS_MAX;
 use crate::numbers::{ReplicaId, View};
 use crate::wire::view_change::{Part, StatementKind};
 use logothete_crypto::{Digest, digest};
+use std::hash::{Hash, Hasher};
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Assembly {
     view: View,
     digest: Digest,
@@ -18,11 +19,18 @@ struct Assembly {
 }
 
 /// The statements that are on their way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parts {
     piece_bytes: usize,
     /// By sender, kind and signer.
     assemblies: Vec<Option<Assembly>>,
+}
+
+impl Hash for Parts {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let begun = self.assemblies.iter().enumerate().filter_map(|(at, assembly)| Some((at, assembly.as_ref()?)));
+        begun.for_each(|begun| begun.hash(state));
+    }
 }
 
 impl Parts {

@@ -10,6 +10,7 @@ use crate::limits::{
     TIMEOUT_VIEW_MAX_NS,
 };
 use crate::planted::{self, Bug};
+use std::hash::{Hash, Hasher};
 
 /// How many times the largest silence that turned out harmless is borne.
 const SILENCE_FACTOR: u64 = 3;
@@ -24,7 +25,7 @@ const PATIENCE_FACTOR: u64 = 8;
 const SUSPICION_CYCLES: u32 = 3;
 
 /// The time-outs of one replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Synchroniser {
     silence: Largest,
     latency: Largest,
@@ -173,6 +174,22 @@ impl Synchroniser {
         self.heard_ns = now_ns;
         // Until something of the new primary is executed, the next change waits longer.
         self.double();
+    }
+
+    /// Of [`Replica::fingerprint`](super::super::Replica::fingerprint): what is no time, and whether one runs.
+    pub fn fingerprint(&self, state: &mut impl Hasher) {
+        let Self {
+            silence: _,
+            latency: _,
+            doublings: _,
+            heard_ns: _,
+            expired,
+            suspects,
+            complaint,
+            new_view_due_ns,
+            patient,
+        } = self;
+        (expired.is_some(), suspects, complaint, new_view_due_ns.is_some(), patient).hash(state);
     }
 
     fn silence_max_ns(&self) -> u64 {
