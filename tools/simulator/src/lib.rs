@@ -12,6 +12,7 @@
 
 pub mod adversary;
 pub mod checks;
+pub mod exhaustive;
 pub mod marks;
 #[cfg(feature = "planted-bugs")]
 pub mod matrix;
