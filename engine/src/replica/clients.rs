@@ -396,7 +396,8 @@ impl Clients {
 impl ClientState {
     /// Of [`Clients::fingerprint`].
     fn fingerprint(&self, bodies: &Bodies, state: &mut impl Hasher) {
-        let Self { incarnation, last, replies, demoted, waiting, opening, proposed, .. } = self;
+        let Self { incarnation, last, replies, demoted, waiting, waiting_bytes: _, opening, proposed, advanced_ns: _ } =
+            self;
         (incarnation, last, demoted, proposed).hash(state);
         for held in replies.iter().filter(|reply| reply.sequence.0 > 0) {
             let CachedReply { number, request, sequence, results } = held;

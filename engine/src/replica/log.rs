@@ -133,7 +133,17 @@ impl Batch {
 impl Hash for Batch {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // The digest is over time and entries. Whom it is asked for next is the replica's to say.
-        let Self { digest, known, bodies, persisted, timestamp_ns: _, entries: _, bodies_missing: _, .. } = self;
+        let Self {
+            digest,
+            known,
+            timestamp_ns: _,
+            entries: _,
+            bodies,
+            bodies_missing: _,
+            fetch_at_ns: _,
+            fetch_tries: _,
+            persisted,
+        } = self;
         (digest, known, persisted).hash(state);
         bodies.iter().for_each(|body| body.is_some().hash(state));
     }
@@ -334,8 +344,21 @@ impl Hash for Slot {
     /// Votes are counted until they suffice; those that came after, and who sent the first, decide nothing any more. Nor do commits and claims of a
     /// number that is decided, in whatever view.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { sequence, proposal, carried, prepares, commits, claims, stage, refused, committed, .. } = self;
-        let Self { prepared, pre_prepared, batches, batches_used, .. } = self;
+        let Self {
+            sequence,
+            proposal,
+            carried,
+            prepares,
+            commits,
+            claims,
+            stage,
+            refused,
+            committed,
+            prepared,
+            pre_prepared,
+            batches,
+            batches_used,
+        } = self;
         (sequence, proposal, carried, (*stage).min(Stage::Prepared), refused, committed, prepared).hash(state);
         if *stage < Stage::Prepared {
             prepares.hash(state);

@@ -52,12 +52,26 @@ impl Peers {
     /// Of [`Replica::fingerprint`](super::Replica::fingerprint). What a peer said of views that are over here is the past.
     pub(super) fn fingerprint(&self, view: View, active: bool, state: &mut impl Hasher) {
         for peer in &self.peers[..self.count] {
-            let Peer { executed, stable, recovers, epoch_acknowledged, epoch_present, checkpoints, .. } = peer;
+            let Peer {
+                heard_ns: _,
+                executed,
+                progress_ns: _,
+                came_back: _,
+                stable,
+                allowances: _,
+                recovers,
+                epoch_acknowledged,
+                epoch_present,
+                supports_from,
+                entered,
+                checks_until_ns: _,
+                checkpoints,
+            } = peer;
             (executed, stable, recovers, checkpoints).hash(state);
             // Where nobody forgot anything all epochs count.
             epoch_acknowledged.map(|acknowledged| (acknowledged, epoch_present)).hash(state);
-            let entered = peer.entered.filter(|entered| *entered > view || (*entered == view && !active));
-            (peer.supports_from.max(view), entered).hash(state);
+            let entered = entered.filter(|entered| *entered > view || (*entered == view && !active));
+            ((*supports_from).max(view), entered).hash(state);
         }
     }
 

@@ -178,7 +178,17 @@ impl Synchroniser {
 
     /// Of [`Replica::fingerprint`](super::super::Replica::fingerprint): what is no time, and whether one runs.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
-        let Self { expired, suspects, complaint, new_view_due_ns, patient, .. } = self;
+        let Self {
+            silence: _,
+            latency: _,
+            doublings: _,
+            heard_ns: _,
+            expired,
+            suspects,
+            complaint,
+            new_view_due_ns,
+            patient,
+        } = self;
         (expired.is_some(), suspects, complaint, new_view_due_ns.is_some(), patient).hash(state);
     }
 

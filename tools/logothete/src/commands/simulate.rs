@@ -3,8 +3,10 @@
 use crate::failure::Failure;
 use crate::output::{Progress, print_line, write_json};
 use crate::simulate::alarm;
+use crate::simulate::exhaustive::{self, parse_bound};
 use crate::simulate::report::Report;
 use crate::simulate::sweep::{Sweep, verified};
+use logothete_simulator::exhaustive::Bound;
 use logothete_simulator::swarm::mix::Mix;
 use logothete_simulator::swarm::plan::Plan;
 use logothete_simulator::swarm::run::play;
@@ -76,6 +78,12 @@ pub struct Arguments {
     /// Write the sums to FILE as JSON (- for standard output, instead of the table)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Search everything that may happen to four replicas within a bound, one of them faulty, instead of playing seeds
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "plan", "replicas", "marks", "trace", "json", "verify", "canary"])]
+    exhaustive: bool,
+    /// The bound: sequence numbers, views, moves with a lie, time-outs
+    #[arg(long, value_name = "N,V,L,T", requires = "exhaustive", value_parser = parse_bound)]
+    bound: Option<Bound>,
 }
 
 /// Runs the command.
@@ -84,6 +92,9 @@ pub struct Arguments {
 ///
 /// When a property is violated, a mark is missed, or a file cannot be read or written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.exhaustive {
+        return exhaustive::search(arguments.bound.unwrap_or(Bound::STANDARD));
+    }
     let (sweep, own) = (arguments.sweep(), arguments.own());
     alarm::arm(move |seed| own.iter().map(|word| word.replace("SEED", &seed.to_string())).collect());
     let begin = Instant::now();

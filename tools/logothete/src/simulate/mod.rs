@@ -4,5 +4,6 @@
 //! simulator's (`tools/simulator`).
 
 pub mod alarm;
+pub mod exhaustive;
 pub mod report;
 pub mod sweep;

@@ -106,12 +106,12 @@ impl Look<'_> {
             Happening::TimeOut => None,
         });
         let opened = own.into_iter().chain(taken).map(|id| &self.moves.post.letter(id).said);
-        let selection = opened.filter_map(|said| match said {
+        let mut selection = opened.filter_map(|said| match said {
             Said::NewView { view, selection, .. } if *view == after.view => Some(selection),
             _ => None,
         });
         // Who enters with what it noted before is looked at when it votes.
-        let selection = selection.last()?;
+        let selection = selection.next_back()?;
         let who = self.moves.locals.owner(self.after.locals[self.mover]);
         for number in 1..=after.committed.len() as u64 {
             let sequence = SequenceNumber(number);

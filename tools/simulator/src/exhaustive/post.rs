@@ -126,12 +126,13 @@ impl Said {
         Self::NewView { view: content.view, named: content.named.iter().map(|named| named.digest).collect(), selection }
     }
 
-    /// Of which view it is, and whether who has entered that view still takes it. What is of no view is always taken.
-    pub fn life(&self) -> Option<(View, bool)> {
+    /// Whether a replica that is in a view, or wants to enter it, may still take it. What is of no view is always taken.
+    pub fn is_taken_in(&self, own: View, active: bool) -> bool {
         match self {
-            Self::Vote { view, .. } | Self::Suspicion { view } => Some((*view, true)),
-            Self::ViewChange { view, .. } | Self::NewView { view, .. } => Some((*view, false)),
-            Self::Claim { .. } | Self::Content | Self::Reply { .. } => None,
+            Self::Vote { view, .. } | Self::Suspicion { view } => *view >= own,
+            // Who has entered a view needs none of its statements.
+            Self::ViewChange { view, .. } | Self::NewView { view, .. } => *view > own || (*view == own && !active),
+            Self::Claim { .. } | Self::Content | Self::Reply { .. } => true,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::exhaustive::goals::{Global, Goal, Look, Miss};
 use crate::exhaustive::kind::Kind;
 use crate::exhaustive::liar::{Liar, request_name};
-use crate::exhaustive::locals::{Happening, Locals};
+use crate::exhaustive::locals::{Happening, LocalId, Locals};
 use crate::exhaustive::moves::{Move, Moves};
 use crate::exhaustive::post::{CLIENTS, Letter, LetterId, Post, Said};
 use crate::exhaustive::quorums::{CORRECT, REPLICAS};
@@ -164,9 +164,7 @@ impl Search {
         let owner = self.moves.locals.owner(global.locals[mover]);
         let standing = self.moves.locals.standing(global.locals[mover]);
         let (view, active) = (standing.view, standing.active);
-        let takes = |letter: &Letter| {
-            letter.said.life().is_none_or(|(of, also)| of > view || (of == view && (also || !active)))
-        };
+        let takes = |letter: &Letter| letter.said.is_taken_in(view, active);
         let mut letters: Vec<LetterId> = Vec::new();
         for place in 0..CORRECT {
             let set = self.moves.sets.get(global.sent[place]);
@@ -195,27 +193,25 @@ impl Search {
 
     /// A state as it is recognised.
     fn key(&mut self, global: &Global) -> Key {
-        let standings = global.locals.map(|at| (self.moves.locals.owner(at), at));
-        let mut sent = [NOTHING; CORRECT];
-        for place in 0..CORRECT {
-            let set = self.moves.sets.get(global.sent[place]);
-            let lives = |id: &LetterId| {
-                let letter = self.moves.post.letter(*id);
-                let Principal::Replica(to) = letter.to else { return !letter.said.is_final() };
-                let (_, at) = standings.iter().find(|(owner, _)| *owner == to).expect("letters are to the correct");
-                let standing = self.moves.locals.standing(*at);
-                if let Said::Claim { sequence, .. } = letter.said {
-                    return standing.committed.get(sequence.0 as usize - 1).is_none_or(|batch| batch.is_none());
-                }
-                letter
-                    .said
-                    .life()
-                    .is_none_or(|(of, also)| of > standing.view || (of == standing.view && (also || !standing.active)))
-            };
-            let letters: Vec<LetterId> = set.iter().copied().filter(lives).collect();
-            sent[place] = self.moves.sets.of(letters);
-        }
+        let owned = global.locals.map(|at| (self.moves.locals.owner(at), at));
+        let sent = global.sent.map(|set| {
+            let set = self.moves.sets.get(set);
+            let letters = set.iter().copied().filter(|id| self.lives(*id, &owned)).collect();
+            self.moves.sets.of(letters)
+        });
         (global.locals, sent)
+    }
+
+    /// Whether a letter may still be taken, or answered for; all replicas are `owned`.
+    fn lives(&self, id: LetterId, owned: &[(ReplicaId, LocalId); CORRECT]) -> bool {
+        let letter = self.moves.post.letter(id);
+        let Principal::Replica(to) = letter.to else { return !letter.said.is_final() };
+        let (_, at) = owned.iter().find(|(owner, _)| *owner == to).expect("letters are to the correct");
+        let standing = self.moves.locals.standing(*at);
+        if let Said::Claim { sequence, .. } = letter.said {
+            return standing.committed.get(sequence.0 as usize - 1).is_none_or(Option::is_none);
+        }
+        letter.said.is_taken_in(standing.view, standing.active)
     }
 
     fn finding(&mut self, miss: Miss) -> Finding {
