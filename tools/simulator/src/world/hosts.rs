@@ -11,13 +11,14 @@ use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
 use logothete_engine::journal::Record as JournalRecord;
 use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
-use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId};
+use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::planted::{self, Bug};
 use logothete_engine::replica::bodies::PartShape;
 use logothete_engine::replica::{Now, Quorum, ReplicaConfig};
 use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
 use logothete_engine::state::State;
+use logothete_engine::wire::agreement::batch_requests_fitting;
 use logothete_engine::wire::packet::{self, HEADER_BYTES};
 use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
@@ -106,6 +107,12 @@ impl Settings {
     /// How longer requests are cut.
     pub fn parts(&self) -> PartShape {
         PartShape::of(self.datagram_bytes_max, self.replicas)
+    }
+
+    /// The most requests that a proposal in one packet names.
+    fn batch_requests_fitting(&self) -> usize {
+        let all = Audience::Replicas(ReplicaSet::first(self.replicas));
+        batch_requests_fitting(packet::body_bytes_max(self.datagram_bytes_max, all))
     }
 
     /// The room for results in one packet.
@@ -265,7 +272,7 @@ impl ReplicaHost {
     pub fn keep_question(&mut self, operator: &mut Seat, of: ClientId) {
         let mut body = Vec::new();
         ReportQuery { nonce: NONCE.into() }.append(&mut body);
-        let to = Audience::Replicas(logothete_engine::numbers::ReplicaSet::only(self.id));
+        let to = Audience::Replicas(ReplicaSet::only(self.id));
         let datagram = operator.seal(to, &body, 1);
         let incoming = self.seat.verify(Principal::Client(of), &datagram).expect("the operator is known");
         self.question = Some((incoming.facts(), datagram.clone()));
@@ -306,7 +313,7 @@ fn orderer(id: ReplicaId, settings: &Settings, epoch: u64, disk: &Disk, start: S
         clients: settings.clients + 1,
         checkpoint_interval: settings.checkpoint_interval,
         pipeline_depth: settings.pipeline_depth,
-        batch_requests_max: settings.batch_requests_max,
+        batch_requests_max: settings.batch_requests_max.min(settings.batch_requests_fitting()),
         request_bytes_max: settings.request_bytes_max().1,
         request_packet_bytes_max: settings.request_bytes_max().0,
         parts: settings.parts(),
