@@ -171,7 +171,12 @@ fn wrong_usage_has_status_2_and_names_what_is_wrong() {
         (&["drill", "power-cut", "--journal", "off"], "only --journal sync promises"),
         (&["drill", "quiet", "--payload", "8"], "has at least 16 bytes"),
         (&["drill", "quiet", "--replicas", "5"], "n = 3f+1"),
-        (&["generals"], "unrecognized subcommand"),
+        (&["generals", "om", "--generals", "3", "--traitors", "1,"], "it takes 3m+1 = 4"),
+        (&["generals", "om", "--generals", "4", "--traitors", "4,"], "general 4 is no general"),
+        (&["generals", "om", "--strategy", "cunning"], "`cunning` is no strategy of traitors"),
+        (&["generals", "sm", "--generals", "3", "--traitors", "2"], "empty below m+2 = 4 generals"),
+        (&["generals", "pbft", "--replicas", "5"], "PBFT takes n = 3f+1"),
+        (&["conspire"], "unrecognized subcommand"),
         (&[], "Usage"),
     ] {
         let output = logothete(arguments);
