@@ -25,7 +25,8 @@ impl Processes {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         (0..4).for_each(|id| processes.begin(id, &[]));
         processes.driver = Some(processes.spawn("driver", &["--client", "0"]));
-        processes.await_that("the driver's session", |all| all.path("driver-0.sock").exists());
+        // The socket's file is there a moment before anybody listens at it.
+        processes.await_that("the driver's session", |all| all.run("subscribe", &["--until-end"]).status.success());
         processes
     }
 

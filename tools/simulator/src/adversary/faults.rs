@@ -150,12 +150,12 @@ impl Fault {
                     CheckpointVote::new(vote.sequence(), made_up("another state")).append(&mut out);
                 }
                 Message::Status(status) => {
-                    let far = |number: SequenceNumber| SequenceNumber(number.0 + 64);
+                    let far = |number: SequenceNumber| SequenceNumber(number.0.saturating_add(64));
                     let (stable, executed) = (far(status.stable()), far(status.executed()));
                     Status::new(status.standing(), stable, executed, executed).append(&mut out);
                 }
                 Message::Reply(reply) => {
-                    let sequence = SequenceNumber(reply.sequence.0 + 1);
+                    let sequence = SequenceNumber(reply.sequence.0.saturating_add(1));
                     let lie = match reply.results {
                         Answer::Full(results) => forge(results),
                         Answer::Digest(digest) => forge(&digest.0),

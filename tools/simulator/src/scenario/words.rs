@@ -386,7 +386,7 @@ impl Words {
     /// The name of a request of a client's incarnation, counted from 1; one that is not known yet is the next.
     pub fn name(&self, client: ClientId, incarnation: usize, number: RequestNumber) -> RequestName {
         let known = self.incarnations.get(&client).map_or(&[][..], |known| known);
-        let next = || Incarnation(known.iter().max().map_or(1, |incarnation| incarnation.0 + 1));
+        let next = || Incarnation(known.iter().max().map_or(1, |incarnation| incarnation.0.saturating_add(1)));
         let incarnation = known.get(incarnation - 1).copied().unwrap_or_else(next);
         RequestName { client, incarnation, number }
     }
