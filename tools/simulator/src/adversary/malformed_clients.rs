@@ -116,7 +116,7 @@ impl Strategy for Impersonates {
             2 => Vote::new(view, sequence, batch).append_commit(&mut body),
             3 => CommitClaim::new(sequence, batch).append(&mut body),
             4 => {
-                let (statement, view) = (StatementKind::ViewChange, View(view.0 + 1));
+                let (statement, view) = (StatementKind::ViewChange, View(view.0.saturating_add(1)));
                 let part =
                     Part { statement, replica: host.id, view, digest: batch, total_bytes: 8, index: 0, bytes: &[1; 8] };
                 part.append(&mut body);

@@ -44,9 +44,11 @@ impl LieToClients {
                 told = *reply;
                 match random.below(7) {
                     0 => {
-                        told.view = View([reply.view.0 + 1, reply.view.0.saturating_sub(1), u64::MAX][random.below(3)])
+                        told.view = View(
+                            [reply.view.0.saturating_add(1), reply.view.0.saturating_sub(1), u64::MAX][random.below(3)],
+                        )
                     }
-                    1 => told.sequence = SequenceNumber(reply.sequence.0 + 1),
+                    1 => told.sequence = SequenceNumber(reply.sequence.0.saturating_add(1)),
                     2 => told.number.0 = reply.number.0.wrapping_add(1),
                     3 => told.request = made_up("another request"),
                     4 => told.mode = Mode::Committed,
@@ -109,7 +111,7 @@ impl ReplyEarly {
     fn refusal(&mut self, name: RequestName, body: &mut Vec<u8>) {
         let random = &mut self.random;
         let reasons = [RefusalReason::Overloaded, RefusalReason::Superseded, RefusalReason::SignatureRequired];
-        let details = [0, name.incarnation.0 + 1, u64::MAX];
+        let details = [0, name.incarnation.0.saturating_add(1), u64::MAX];
         let (reason, detail) = (reasons[random.below(3)], details[random.below(3)]);
         Refusal::new(name.incarnation, name.number, reason, detail).append(body);
     }
