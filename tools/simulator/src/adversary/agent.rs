@@ -1,9 +1,9 @@
 //! The adversary as an agent of the world: whom it owns, what it has in its drawers, and its turns.
 
-use crate::adversary::faults::{Behaviour, Fault, spoil};
+use crate::adversary::faults::{Behaviour, Fault, receivers, spoil};
 use crate::adversary::letter::Letter;
 use crate::adversary::plan::{Level, Plan};
-use crate::adversary::strategy::{Deed, Strategy};
+use crate::adversary::strategy::{Deed, Forgery, Strategy};
 use crate::adversary::twins::Twins;
 use crate::scenario::say::seal;
 use crate::world::cluster::Cluster;
@@ -189,6 +189,7 @@ impl Cluster {
             match deed {
                 Deed::Say(letter) => self.post(letter),
                 Deed::Replay(packet) => self.put_in_flight(packet.from, &[packet.to], &packet.bytes),
+                Deed::Forge(forgery) => self.post_forgery(forgery),
                 Deed::Rekey(id) => self.rekey(id),
             }
         }
@@ -223,6 +224,20 @@ impl Cluster {
             return;
         }
         self.say_and_launch(from, audience, &body, datagram, if spoilt.is_empty() { "" } else { " (tags wrong)" });
+    }
+
+    /// Sends a packet in somebody else's name.
+    fn post_forgery(&mut self, forgery: Forgery) {
+        let Forgery { by, name, relayed, audience, body } = forgery;
+        let epoch = match name {
+            Principal::Replica(id) => self.replicas[usize::from(id.0)].seat.epoch(),
+            Principal::Client(id) => self.clients[usize::from(id.0)].seat.epoch(),
+        };
+        let host = &mut self.replicas[usize::from(by.0)];
+        assert!(!host.is_correct(), "the adversary has no key of {by}");
+        let datagram = host.seat.forge(name, epoch, audience, &body);
+        let from = if relayed { Principal::Replica(by) } else { name };
+        self.put_in_flight(from, &receivers(Audience::Replicas(audience.without(by))), &datagram.into());
     }
 
     /// Puts aside what the adversary wants to be late, and returns for whom it is not.

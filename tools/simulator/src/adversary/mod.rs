@@ -12,7 +12,7 @@
 //! | A0, crash, omission, delay | [`omission`] |
 //! | A1, twins | [`twins`] |
 //! | A2, small-scope mutation | [`mutator`], by [`fields`] and in [`statements`] |
-//! | A3, scripted strategies | [`equivocation`], [`ordering`], [`views`], [`bombs`], [`state`], [`storms`], [`recovery`], [`replies`], [`disputes`] |
+//! | A3, scripted strategies | [`equivocation`], [`ordering`], [`views`], [`bombs`], [`state`], [`storms`], [`recovery`], [`replies`], [`disputes`], [`impostors`] |
 //! | A4, scheduler | [`scheduler`] |
 //! | clients | [`byzantine_clients`], [`malformed_clients`] |
 //!
@@ -25,6 +25,7 @@ pub mod disputes;
 pub mod equivocation;
 pub mod faults;
 pub mod fields;
+pub mod impostors;
 pub mod ledger;
 pub mod letter;
 pub mod liar;

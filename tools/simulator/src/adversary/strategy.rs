@@ -3,13 +3,15 @@
 use crate::adversary::agent::Owned;
 use crate::adversary::letter::Letter;
 use crate::adversary::plan::Level;
-use crate::adversary::{bombs, byzantine_clients, disputes, equivocation, malformed_clients, mutator, omission};
+use crate::adversary::{
+    bombs, byzantine_clients, disputes, equivocation, impostors, malformed_clients, mutator, omission,
+};
 use crate::adversary::{ordering, recovery, replies, scheduler, state, storms, views};
 use crate::world::cluster::Cluster;
 use crate::world::hosts::Settings;
 use crate::world::network::Packet;
 use crate::world::random::Random;
-use logothete_engine::numbers::ReplicaId;
+use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 
 /// What somebody owned does of itself.
 #[derive(Clone, Debug)]
@@ -17,8 +19,22 @@ pub enum Deed {
     Say(Letter),
     /// A true packet is sent once more, as it was.
     Replay(Packet),
+    /// A packet is sent in the name of somebody who is not owned.
+    Forge(Forgery),
     /// Its process seems to begin anew: new keys, a new epoch.
     Rekey(ReplicaId),
+}
+
+/// A packet in somebody else's name, under the keys of the owned replica that makes it: nobody has others.
+#[derive(Clone, Debug)]
+pub struct Forgery {
+    pub by: ReplicaId,
+    pub name: Principal,
+    /// It comes from where its maker is, as if that one passed it on, and not from where it says.
+    pub relayed: bool,
+    /// All of these get it.
+    pub audience: ReplicaSet,
+    pub body: Vec<u8>,
 }
 
 /// A way to be faulty. Strategies compose: what one lets pass, the next one sees.
@@ -93,6 +109,9 @@ pub const ALL: &[Entry] = &[
     entry("lie-to-clients", Level::Script, replies::lie_to_clients),
     entry("reply-early", Level::Script, replies::reply_early),
     entry("lie-about-clients", Level::Script, disputes::lie_about_clients),
+    entry("sign-for-others", Level::Script, impostors::sign_for_others),
+    entry("seal-for-others", Level::Script, impostors::seal_for_others),
+    entry("forward-made-up", Level::Script, impostors::forward_made_up),
     entry("split-what-prepares", Level::Schedule, scheduler::split_what_prepares),
     entry("few-tentative", Level::Schedule, scheduler::few_tentative),
     entry("cut-who-prepared", Level::Schedule, scheduler::cut_who_prepared),

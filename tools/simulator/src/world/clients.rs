@@ -43,7 +43,7 @@ impl Cluster {
             };
             self.checks.on_arrived(own, (authentic.sender(), packet.from), authentic.body());
             if honest {
-                self.ledger.on_authentic(authentic.sender(), packet.body());
+                self.ledger.on_authentic(authentic.sender(), own, packet.body());
             }
             let outcome = host.client.on_packet(now, &authentic, |operations, results| {
                 let results_digest = digest(results);
@@ -181,6 +181,7 @@ impl Cluster {
     pub fn restart_client(&mut self, client: usize, skew_ns: i64) -> Result<(), String> {
         let host = &mut self.clients[client];
         self.checks.on_client_restarted(host.id);
+        self.ledger.on_restarted(Principal::Client(host.id));
         host.restart(&self.settings, self.now_ns, skew_ns, &mut self.random);
         self.replicas.iter_mut().for_each(|replica| replica.seat.introduce(&mut host.seat));
         self.run_due()

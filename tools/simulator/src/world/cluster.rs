@@ -395,7 +395,7 @@ impl Cluster {
         };
         let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
-        self.prove_authentic(&incoming, packet.body());
+        self.prove_authentic(own, &incoming, packet.body());
         let host = &self.replicas[at];
         if host.is_checked() {
             match &incoming {

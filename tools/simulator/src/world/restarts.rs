@@ -70,6 +70,7 @@ impl Cluster {
         host.keep_question(&mut self.operator, self.settings.operator());
         let recalled = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let (id, executed, recovers) = (host.id, host.executed, host.recovers);
+        self.ledger.on_restarted(Principal::Replica(id));
         let checkpoint = if recovers { 0 } else { host.disk.checkpoint() };
         let standing = (host.orderer.replica().view().0, executed);
         self.checks.on_restarted(id, recovers, standing, checkpoint, &recalled);

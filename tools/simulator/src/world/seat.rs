@@ -3,9 +3,9 @@
 use crate::world::random::Random;
 use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
 use logothete_engine::authentication::{Incoming, Refused, RequestSigner, Sealer, Signatures, Verifier};
-use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::Audience;
-use logothete_engine::wire::packet::{ENTRY_BYTES, HEADER_BYTES};
+use logothete_engine::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
 
 /// The number of the cluster in all scenarios.
 pub const CLUSTER: u64 = 0x5ce7_a210;
@@ -122,6 +122,33 @@ impl Seat {
         let length = self.sealer.seal(&mut self.keys, &mut packet, body.len(), audience, message_count);
         assert_eq!(length, packet.len());
         packet
+    }
+
+    /// A datagram in somebody else's name and epoch, under the keys that this process has: a forgery.
+    pub fn forge(&mut self, name: Principal, epoch: u64, audience: ReplicaSet, body: &[u8]) -> Vec<u8> {
+        let to: Vec<u16> = audience.iter().map(|id| Principal::Replica(id).code()).collect();
+        // Its own sealer goes on to the next number, with a ring that knows nobody.
+        let mut nobody = KeyRing::new(self.config_of_nobody(), Box::new(|bytes| bytes.fill(1)));
+        let audience = Audience::Replicas(audience);
+        let mut packet = vec![0; HEADER_BYTES + body.len() + to.len() * ENTRY_BYTES];
+        packet[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(body);
+        self.sealer.seal(&mut nobody, &mut packet, body.len(), audience, 1);
+        let counter = self.sealer.sealed();
+        let sender = name.code();
+        let envelope = Envelope { sender, cluster: CLUSTER, epoch, counter, audience, message_count: 1 };
+        let digest = write_header(&mut packet, body.len(), &envelope);
+        self.keys.seal(&to, &digest, counter, &mut packet[HEADER_BYTES + body.len()..]);
+        packet
+    }
+
+    fn config_of_nobody(&self) -> KeyRingConfig {
+        KeyRingConfig {
+            context: CONTEXT,
+            algorithm: MacAlgorithm::Blake3,
+            own: self.own.code(),
+            identity: Identity::from_secret_bytes([1; 32]),
+            peers: Vec::new(),
+        }
     }
 
     /// Checks a datagram that `sender` transmitted: what a client did not transmit itself is relayed.
