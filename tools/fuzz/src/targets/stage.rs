@@ -12,7 +12,7 @@ use logothete_engine::wire::operation::OperationsWriter;
 use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange};
 use logothete_engine::wire::{Audience, Message, Messages, request};
 use logothete_simulator::checks::judge::judge;
-use logothete_simulator::world::hosts::{Departed, ReplicaHost, Settings, now};
+use logothete_simulator::world::hosts::{Departed, ReplicaHost, Settings};
 use logothete_simulator::world::random::Random;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -88,7 +88,7 @@ impl Stage {
     /// Time passes.
     pub fn pass(&mut self, duration_ns: u64) {
         self.now_ns += duration_ns;
-        self.scene.wall_ns = now(self.now_ns, 0).wall_ns;
+        self.scene.wall_ns = self.host.clock.now(self.now_ns).wall_ns;
     }
 
     /// The replica hears a body, properly sealed.
@@ -99,7 +99,8 @@ impl Stage {
     }
 
     fn hear_datagram(&mut self, transmitter: Principal, datagram: &[u8]) {
-        let (orderer, now) = (&mut self.host.orderer, now(self.now_ns, 0));
+        let now = self.host.clock.now(self.now_ns);
+        let orderer = &mut self.host.orderer;
         receive(self.own, transmitter, datagram, |incoming| {
             if let Some(incoming) = incoming {
                 assert!(matches!(incoming, Incoming::Packet(_)) || transmitter == HOSTILE);
@@ -228,7 +229,7 @@ impl Stage {
     /// Duty cycles of the replica, until it waits for something.
     pub fn turn(&mut self) {
         for _ in 0..CYCLES_MAX {
-            let now = now(self.now_ns, 0);
+            let now = self.host.clock.now(self.now_ns);
             self.host.disk.set_time(self.now_ns);
             self.host.orderer.on_duty_end(now, &ReplicaFacts::default(), &mut self.host.outbox);
             let mut departed = Departed::default();
