@@ -1,7 +1,7 @@
 //! The fault catalogue has every fault, and each names what covers it, which exists, or says why nothing does.
 //!
-//! In backticks in a row's last cell: `lab:NAME` is a scenario of the lab, `fuzz:NAME` a target with a corpus, a name with a file's ending the end of a
-//! path in the workspace, any other name with an underscore a test.
+//! In backticks in a row's last cell: `lab:NAME` is a scenario of the lab, `swarm:NAME` a fault of the simulator's plans, `fuzz:NAME` a target with a
+//! corpus, a name with a file's ending the end of a path in the workspace, any other name with an underscore a test.
 
 mod sources;
 
@@ -46,6 +46,9 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn exists(name: &str, sources: &[Source], lab: &str) -> bool {
     if let Some(scenario) = name.strip_prefix("lab:") {
         lab.contains(&format!("name: \"{scenario}\""))
+    } else if let Some(fault) = name.strip_prefix("swarm:") {
+        let plans = sources.iter().find(|source| source.path.ends_with("swarm/fault.rs")).expect("the plans' faults");
+        [" {", ","].iter().any(|end| plans.tests.contains(&format!("\n    {fault}{end}")))
     } else if let Some(target) = name.strip_prefix("fuzz:") {
         root().join("tools/fuzz/corpus").join(target).is_dir()
     } else if name.ends_with(".rs") || name.ends_with(".txt") {
@@ -86,9 +89,12 @@ fn each_fault_names_what_covers_it() {
 #[test]
 fn what_does_not_exist_is_noticed() {
     let (sources, lab) = (sources(), lab());
-    for name in ["lab:no-such-scenario", "fuzz:nothing", "99_no_story.txt", "no_such_test", "no.sh", "none.md"] {
+    for name in
+        ["lab:no-such-scenario", "swarm:Nothing", "fuzz:nothing", "99_no_story.txt", "no_such_test", "no.sh", "none.md"]
+    {
         assert!(!exists(name, &sources, &lab), "{name}");
     }
     assert!(exists("lab:clean", &sources, &lab) && exists("fuzz:packet", &sources, &lab));
+    assert!(exists("swarm:Burst", &sources, &lab) && exists("swarm:PowerLoss", &sources, &lab));
     assert!(exists("01_normal_case.txt", &sources, &lab) && exists("f+1", &sources, &lab));
 }
