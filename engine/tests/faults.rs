@@ -28,7 +28,7 @@ const GROUPS: [(char, usize); 13] = [
 /// The cells of each row: what the fault is called, and what covers it.
 fn rows(text: &str) -> Vec<(&str, &str)> {
     let is_fault =
-        |line: &&str| line.get(2..).and_then(|rest| rest.chars().nth(1)) == Some('-') && line.starts_with("| ");
+        |line: &&str| line.starts_with("| ") && line[2..].starts_with(char::is_uppercase) && line[3..].starts_with('-');
     text.lines()
         .filter(is_fault)
         .map(|line| {

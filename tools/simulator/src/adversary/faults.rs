@@ -175,9 +175,9 @@ impl Fault {
 
     /// The time of the batch that is told in place of another: the same requests a little later are another batch.
     fn twin(&mut self, timestamp_ns: u64, entries: &[BatchEntry]) -> u64 {
-        let (truth, lie) = (batch_digest(timestamp_ns, entries), batch_digest(timestamp_ns + 1, entries));
+        let (truth, lie) = (batch_digest(timestamp_ns, entries), batch_digest(timestamp_ns.saturating_add(1), entries));
         self.twins.insert(truth, lie);
-        timestamp_ns + 1
+        timestamp_ns.saturating_add(1)
     }
 
     fn other(&self, vote: &Vote) -> Vote {

@@ -24,7 +24,8 @@ impl PretendRecovery {
     /// A number near a true one, or at the edge of all.
     fn near(&mut self, number: u64) -> u64 {
         let random = &mut self.random;
-        [number, number.saturating_sub(1), number + 1, number + 100, 0, 1 << 62, u64::MAX][random.below(7)]
+        let far = [1, 100].map(|more| number.saturating_add(more));
+        [number, number.saturating_sub(1), far[0], far[1], 0, 1 << 62, u64::MAX][random.below(7)]
     }
 }
 
