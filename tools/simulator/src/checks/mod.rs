@@ -15,7 +15,6 @@ pub mod durability;
 pub mod execution;
 pub mod judge;
 pub mod linearizability;
-pub mod liveness;
 pub mod monotonicity;
 mod observations;
 pub mod once;
@@ -42,7 +41,6 @@ use durability::Durability;
 use execution::Execution;
 use linearizability::model::Model;
 use linearizability::{Answer, History};
-use liveness::{Liveness, Promise};
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{ClientId, ReplicaId};
 use logothete_engine::replica::Event;
@@ -70,7 +68,6 @@ pub struct Checks {
     history: History,
     once: Once,
     validity: Validity,
-    liveness: Option<Liveness>,
     bounds: Bounds,
     monotonicity: Monotonicity,
     contradictions: Contradictions,
@@ -104,7 +101,6 @@ impl Checks {
             history: History::default(),
             once: Once::default(),
             validity: Validity::default(),
-            liveness: None,
             bounds: Bounds::new(settings),
             monotonicity: Monotonicity::new(settings.replicas),
             contradictions: Contradictions::new(settings.replicas),
@@ -145,18 +141,6 @@ impl Checks {
     /// The time at which what comes next happens.
     pub fn set_time(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
-    }
-
-    /// From now on the faults stay as they are, and what is promised of progress must come.
-    pub fn begin_liveness(&mut self, promise: Promise) {
-        self.liveness = Some(Liveness::new(promise, self.now_ns));
-    }
-
-    /// So many operations of correct clients wait.
-    pub fn on_waiting(&mut self, operations: u64) {
-        if let Some(liveness) = &mut self.liveness {
-            liveness.on_waiting(operations, self.now_ns, &mut self.violations);
-        }
     }
 
     /// An application asks a client for an operation; `query` if it need not be ordered.

@@ -363,9 +363,6 @@ impl Checks {
         let (executed, stable) = (report.executed.get(), report.checkpoint_stable.get());
         self.monotonicity.on_view(by, report.view.get(), &mut self.violations);
         self.monotonicity.on_stable(by, (executed, stable), &mut self.violations);
-        if let Some(liveness) = &mut self.liveness {
-            liveness.on_view(by, report.view.get(), &mut self.violations);
-        }
         // What may be undone need not be what others have.
         if executed == self.monotonicity.executed(by) {
             self.states.on_state(by, executed, report.state_digest, &mut self.violations);
