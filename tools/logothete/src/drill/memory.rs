@@ -7,24 +7,31 @@ use std::collections::BTreeMap;
 /// Between two looks: a soak of 20 minutes has 1,200 of them.
 const PERIOD_NS: u64 = 1_000_000_000;
 
-/// Looks that a growth is made of at least; a process that lived for less has none.
-const LOOKS_MIN: usize = 20;
+/// How long a process may take to come to the memory that it keeps; a quarter of the run, where that is shorter.
+pub const SETTLING_NS: u64 = 300_000_000_000;
+
+/// What a process may grow by after it has settled, percent.
+pub const GROWTH_MAX_PERCENT: f64 = 2.0;
+
+/// Looks in a row whose median counts as memory that a process keeps: less is a moment.
+const SUSTAINED: usize = 5;
 
 /// Values of a series in a report at most: longer ones are thinned out.
 const REPORTED_MAX: usize = 240;
 
-/// The resident memory of one process.
-#[derive(Clone, Debug)]
-struct Series {
-    name: String,
+/// The resident memory of one process at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    at_ns: u64,
     pid: u32,
-    rss_bytes: Vec<u64>,
+    rss_bytes: u64,
 }
 
-/// The resident memory of every process of a run, one value a second.
+/// The resident memory of every process of a run, one value a second. A process that was started again goes on under
+/// its name.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    series: Vec<Series>,
+    looks: BTreeMap<String, Vec<Look>>,
     next_ns: u64,
 }
 
@@ -39,53 +46,51 @@ impl Memory {
         for (name, watched) in processes() {
             // A process that has just ended has no memory.
             if let Ok(usage) = usage(watched.pid) {
-                self.add(name, watched.pid, usage.rss_bytes);
+                self.add(&name, now_ns, watched.pid, usage.rss_bytes);
             }
         }
     }
 
-    fn add(&mut self, name: String, pid: u32, rss_bytes: u64) {
-        match self.series.iter_mut().find(|series| series.pid == pid && series.name == name) {
-            Some(series) => series.rss_bytes.push(rss_bytes),
-            None => self.series.push(Series { name, pid, rss_bytes: vec![rss_bytes] }),
-        }
+    /// Keeps what a process had at a moment.
+    pub(super) fn add(&mut self, name: &str, at_ns: u64, pid: u32, rss_bytes: u64) {
+        self.looks.entry(name.to_owned()).or_default().push(Look { at_ns, pid, rss_bytes });
     }
 
-    /// How much each process grew after the first quarter of its life, percent: the median of its last twentieth against
-    /// that of the twentieth after the first quarter. Of a process that was started several times, the one that lived
-    /// longest; nothing of those that lived for less than [`LOOKS_MIN`] looks.
+    /// How long the processes were looked at.
+    pub fn duration_ns(&self) -> u64 {
+        let looks = || self.looks.values().flatten().map(|look| look.at_ns);
+        looks().max().unwrap_or(0) - looks().min().unwrap_or(0)
+    }
+
+    /// How much each process grew after it had settled, percent: the most that it kept afterwards against the most that it
+    /// kept before. A process that was started again, or whose state was replaced, fills its memory anew: that is why the
+    /// highest values are compared, and not the last with an early one. Nothing of a process that was looked at too little.
     pub fn growth_percent(&self) -> BTreeMap<String, f64> {
-        let longest = self.longest().filter(|series| series.rss_bytes.len() >= LOOKS_MIN);
-        longest.map(|series| (series.name.clone(), growth_percent(&series.rss_bytes))).collect()
+        let settling_ns = SETTLING_NS.min(self.duration_ns() / 4);
+        let grown = self.looks.iter().filter_map(|(name, looks)| {
+            let settled_at_ns = looks.first()?.at_ns + settling_ns;
+            let (before, after): (Vec<Look>, Vec<Look>) = looks.iter().partition(|look| look.at_ns < settled_at_ns);
+            let (before, after) = (most_kept(&before)?, most_kept(&after)?);
+            Some((name.clone(), (after as f64 - before as f64) / before.max(1) as f64 * 100.0))
+        });
+        grown.collect()
     }
 
-    /// The series of each process, of the one that lived longest where it was started several times; thinned out evenly.
+    /// The series of each process, thinned out evenly.
     pub fn series(&self) -> BTreeMap<String, Vec<u64>> {
-        let thinned = |values: &[u64]| {
-            let step = values.len().div_ceil(REPORTED_MAX).max(1);
-            values.iter().step_by(step).copied().collect()
+        let thinned = |looks: &[Look]| {
+            let step = looks.len().div_ceil(REPORTED_MAX).max(1);
+            looks.iter().step_by(step).map(|look| look.rss_bytes).collect()
         };
-        self.longest().map(|series| (series.name.clone(), thinned(&series.rss_bytes))).collect()
-    }
-
-    fn longest(&self) -> impl Iterator<Item = &Series> {
-        let mut longest: BTreeMap<&str, &Series> = BTreeMap::new();
-        for series in &self.series {
-            let known = longest.entry(&series.name).or_insert(series);
-            if series.rss_bytes.len() > known.rss_bytes.len() {
-                *known = series;
-            }
-        }
-        longest.into_values()
+        self.looks.iter().map(|(name, looks)| (name.clone(), thinned(looks))).collect()
     }
 }
 
-fn growth_percent(values: &[u64]) -> f64 {
-    let twentieth = values.len().div_ceil(20);
-    let quarter = values.len() / 4;
-    let early = median(&values[quarter..(quarter + twentieth)]);
-    let late = median(&values[values.len() - twentieth..]);
-    (late as f64 - early as f64) / (early.max(1) as f64) * 100.0
+/// The most memory that a process kept for [`SUSTAINED`] looks of one life; none if it was never looked at as often.
+fn most_kept(looks: &[Look]) -> Option<u64> {
+    let of_one_life = |looks: &&[Look]| looks.iter().all(|look| look.pid == looks[0].pid);
+    let kept = |looks: &[Look]| median(&looks.iter().map(|look| look.rss_bytes).collect::<Vec<_>>());
+    looks.windows(SUSTAINED).filter(of_one_life).map(kept).max()
 }
 
 /// The median of at least one value; the upper one of two.
@@ -99,36 +104,47 @@ pub fn median(values: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn memory(values: impl IntoIterator<Item = (u32, u64)>) -> Memory {
+        let mut memory = Memory::default();
+        for (second, (pid, rss_bytes)) in values.into_iter().enumerate() {
+            memory.add("replica 0", second as u64 * SECOND_NS, pid, rss_bytes);
+        }
+        memory
+    }
+
     #[test]
-    fn growth_is_that_after_the_first_quarter() {
-        // Fills up, then grows by a tenth.
-        let mut values: Vec<u64> = (0..25).map(|second| second * 40).collect();
-        values.extend((25..100).map(|second| 1000 + (second - 25) * 100 / 74));
-        let growth = growth_percent(&values);
+    fn growth_is_that_after_settling() {
+        // Fills up in five minutes, then grows by a tenth.
+        let filling = (0..300).map(|second| (7, second * 4));
+        let growing = (300..1200).map(|second| (7, 1200 + (second - 300) * 120 / 900));
+        let growth = memory(filling.chain(growing)).growth_percent()["replica 0"];
         assert!((9.0..10.5).contains(&growth), "{growth}");
-        assert_eq!(growth_percent(&[500; 40]), 0.0);
+        // A quarter of a run that is shorter.
+        let short = memory((0..100).map(|second| (7, if second < 25 { 100 } else { 103 })));
+        assert_eq!(short.growth_percent()["replica 0"], 3.0);
         assert_eq!(median(&[3, 1, 2]), 2);
     }
 
     #[test]
-    fn the_longest_life_of_each_process_counts() {
-        let mut memory = Memory::default();
-        for second in 0..100 {
-            memory.add(String::from("replica 0"), 7, 1000);
-            memory.add(String::from("driver 0"), 8, 1000 + second);
-        }
-        for _ in 0..50 {
-            memory.add(String::from("replica 0"), 9, 5000);
-        }
-        memory.add(String::from("replica 1"), 10, 1);
-        let growth = memory.growth_percent();
-        assert_eq!(growth["replica 0"], 0.0);
-        assert!(growth["driver 0"] > 5.0);
-        assert!(!growth.contains_key("replica 1"), "it lived too short");
-        assert_eq!(memory.series()["replica 0"], vec![1000; 100]);
-        for _ in 0..1000 {
-            memory.add(String::from("replica 1"), 11, 1);
-        }
-        assert_eq!(memory.series()["replica 1"].len(), 200);
+    fn filling_again_is_no_growth_and_a_moment_is_no_level() {
+        // Every minute a new life, which begins low; the last one does not come as far.
+        let lives = (0..1200u64).map(|second| (second as u32 / 60, 1000 + (second % 60).min(40) * 50));
+        assert_eq!(memory(lives).growth_percent()["replica 0"], 0.0);
+        let spiky = (0..1200u64).map(|second| (7, if second % 100 < 2 { 5000 } else { 1000 + second / 600 }));
+        assert_eq!(memory(spiky).growth_percent()["replica 0"], 0.1);
+        // A leak that only later lives have.
+        let leaky = (0..1200u64).map(|second| (second as u32 / 60, 1000 + second / 60));
+        assert!(memory(leaky).growth_percent()["replica 0"] > 1.0);
+    }
+
+    #[test]
+    fn a_process_that_was_hardly_looked_at_has_no_growth() {
+        assert!(memory([(7, 1000), (7, 1000), (7, 9000)]).growth_percent().is_empty());
+        assert!(memory((0..1000).map(|life| (life, 1000))).growth_percent().is_empty());
+        let long = memory((0..1000).map(|second| (7, second)));
+        assert_eq!(long.series()["replica 0"].len(), 200);
+        assert_eq!(long.duration_ns(), 999 * SECOND_NS);
     }
 }

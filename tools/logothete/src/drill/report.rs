@@ -1,7 +1,7 @@
 //! What a drill found: the JSON object, the lines for a person, and whether it passed.
 
 use super::figures::PhaseLatencies;
-use super::memory::median;
+use super::memory::{GROWTH_MAX_PERCENT, SETTLING_NS, median};
 use super::run::Outcome;
 use super::story::seconds;
 use logothete_bench::report::count;
@@ -229,6 +229,13 @@ fn judge(subject: &Subject, run: &mut Outcome) {
     if subject.undisturbed && run.load.reconnections > 0 {
         run.problems.push(format!("{} sessions ended and had to be opened again", run.load.reconnections));
     }
+    // A shorter run does not say whether a process had settled.
+    if run.memory.duration_ns() >= 2 * SETTLING_NS {
+        for (name, percent) in run.memory.growth_percent().into_iter().filter(|(_, grown)| *grown > GROWTH_MAX_PERCENT)
+        {
+            run.problems.push(format!("the memory of {name} grew by {percent:.1} % after it had settled"));
+        }
+    }
     if run.violations.total() > run.violations.told.len() as u64 {
         run.problems.push(format!(
             "in all {} entries lost, {} duplicated, {} out of order, {} invented",
@@ -241,6 +248,7 @@ fn judge(subject: &Subject, run: &mut Outcome) {
 mod tests {
     use super::super::figures::Gaps;
     use super::super::load::LoadFigures;
+    use super::super::memory::Memory;
     use super::super::shared::Phase;
     use super::*;
 
@@ -302,6 +310,10 @@ mod tests {
         for part in ["the view changed 1 times", "3 operations failed", "2 sessions ended"] {
             assert!(failure.contains(part), "{failure}");
         }
+        let mut memory = Memory::default();
+        (0..700).for_each(|second| memory.add("replica 2", second * 1_000_000_000, 7, 1000 + second / 400 * 21));
+        let failure = Report::new(subject(), vec![Outcome { memory, ..run(10) }], 9).failure().expect("a failure");
+        assert!(failure.contains("the memory of replica 2 grew by 2.1 %"), "{failure}");
         let many = Outcome { problems: vec![String::from("x"); 20], ..run(10) };
         let failure = Report::new(subject(), vec![run(1), many], 9).failure().expect("a failure");
         assert!(failure.contains("time 2: x") && failure.ends_with("and 8 more"), "{failure}");
