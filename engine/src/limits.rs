@@ -145,6 +145,9 @@ pub const SILENCE_MIN_NS: u64 = 60_000_000;
 /// The longest silence of a primary that is borne while a request waits.
 pub const SILENCE_MAX_NS: u64 = 2_000_000_000;
 
+/// The own disk has this long for a write: while it takes longer, the primary's time stands still. A third of [`SILENCE_MIN_NS`].
+pub const DISK_SLOW_NS: u64 = SILENCE_MIN_NS / 3;
+
 /// A primary that talks but leaves a request waiting for this long is suspected, at the least.
 pub const LATENCY_MIN_NS: u64 = 250_000_000;
 
@@ -208,6 +211,9 @@ pub const BAR_PERCENT_LAST: u64 = 90;
 
 /// What a request counts for beside its bytes, so that a change of their size changes little.
 pub const BAR_REQUEST_BYTES: usize = 512;
+
+/// For less than one such part of an interval nothing may wait: else there was not work enough to tell how fast the primary is.
+pub const BAR_REST_PARTS: u64 = 10;
 
 /// While a backup waits for the primary, it looks at least this often whether it still does.
 pub const BAR_LOOK_NS: u64 = 2_000_000;

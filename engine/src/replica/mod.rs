@@ -16,6 +16,7 @@ mod checkpoint;
 pub mod clients;
 mod config;
 mod demotion;
+mod disk_pace;
 mod disputes;
 pub mod engine_pages;
 pub mod evidence;
@@ -328,6 +329,7 @@ impl Replica {
     /// packets of a cycle, and when [`Replica::deadline_ns`] has come.
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
         self.looked_ns = now.monotonic_ns;
+        self.promises.look_at_disk(now.monotonic_ns);
         self.recover(now, output);
         self.watch_forgotten(now, output);
         self.watch_view(now, output);
@@ -343,7 +345,7 @@ impl Replica {
         self.send_status(now, output);
         // What follows until the next cycle only makes it look too early.
         let oldest = self.oldest_waiting();
-        self.waits_since_ns = self.waiting_since_ns(oldest);
+        self.waits_since_ns = self.waiting_since_ns(now.monotonic_ns, oldest);
         self.waits_due_ns = self.synchroniser.deadline_ns(self.waits_since_ns).min(self.forward_due_ns(oldest));
     }
 

@@ -352,13 +352,14 @@ impl Replica {
             let (clients, bodies) = (&mut self.clients, &mut self.bodies);
             let (synchroniser, signatures) = (&mut self.synchroniser, &self.signatures);
             let (judge, mut demoted) = (Judge { signatures, weak: self.config.quorum.weak() }, Vec::new());
-            // What waited for another view, or in one that does not work, tells nothing of how long a good primary takes.
-            let in_view_ns = now.monotonic_ns.saturating_sub(self.entered_ns);
+            // What waited for another view, in one that does not work, or for the disk tells nothing of how long a good primary takes.
+            let fair_since_ns = self.entered_ns.max(self.promises.disk_goes_since_ns());
+            let fair_ns = now.monotonic_ns.saturating_sub(fair_since_ns);
             let learns = self.active && sequence > self.carried_last && !synchroniser.is_suspecting();
             let requests = batch.entries.iter().zip(&batch.bodies).filter_map(|(entry, body)| {
                 let name = entry.name();
                 if let Some(waited_ns) = clients.waited_ns(name, bodies, now.monotonic_ns).filter(|_| learns) {
-                    synchroniser.on_executed(now.monotonic_ns, waited_ns.min(in_view_ns));
+                    synchroniser.on_executed(now.monotonic_ns, waited_ns.min(fair_ns));
                 }
                 let whole = body.expect("what is executed is complete");
                 if name.client == ClientId::SYSTEM {

@@ -1,6 +1,7 @@
 //! Promises and the journal: what this replica said that binds it is a record before it leaves, and its own votes count only when they
 //! are durable (`protocol.md JR-1`). Without a journal a promise counts at once.
 
+use super::disk_pace::DiskPace;
 use super::output::Output;
 use super::{Now, Replica};
 use crate::journal::Record;
@@ -26,6 +27,9 @@ pub(super) struct Promises {
     keeps: bool,
     /// Records handed to the host so far.
     records: u64,
+    /// Up to which of them all is durable, and how the disk keeps up.
+    durable: u64,
+    pace: DiskPace,
     votes: VecDeque<OwnVote>,
     /// Which record says that a checkpoint is stable: oldest first.
     stable: VecDeque<(SequenceNumber, u64)>,
@@ -47,6 +51,21 @@ impl Promises {
             self.records += 1;
             output.persist(record);
         }
+    }
+
+    /// Looks whether the disk keeps up.
+    pub(super) fn look_at_disk(&mut self, now_ns: u64) {
+        self.pace.look(now_ns, self.durable < self.records);
+    }
+
+    /// Since when the disk has not stood still.
+    pub(super) fn disk_goes_since_ns(&self) -> u64 {
+        self.pace.goes_since_ns()
+    }
+
+    /// Since when something waits, as far as the primary can be blamed for it.
+    pub(super) fn blamable_since_ns(&mut self, now_ns: u64, since_ns: u64) -> u64 {
+        self.pace.blamable_since_ns(now_ns, since_ns)
     }
 
     /// Notes where the journal says that a checkpoint is stable.
@@ -113,6 +132,9 @@ impl Replica {
 
     /// Everything handed over up to a record, counted from the first one, is durable.
     pub fn on_persisted(&mut self, now: Now, record: u64, output: &mut Output) {
+        let promises = &mut self.promises;
+        promises.durable = promises.durable.max(record);
+        promises.pace.on_persisted(now.monotonic_ns, promises.durable < promises.records);
         while self.promises.votes.front().is_some_and(|vote| vote.record <= record) {
             let vote = self.promises.votes.pop_front().expect("it was just looked at");
             // One of a view that was left meanwhile counts for nothing; it stays a promise.

@@ -8,7 +8,6 @@
 //!
 //! The program is `logothete`, too, when its first argument is a command of that: the replicas are of the same build.
 
-mod chance;
 mod hostile;
 mod load;
 mod needs;

@@ -55,6 +55,22 @@ fn a_plan_can_be_printed_and_played() {
     let of_plan = fingerprint(&["--plan", plan, "--trace", trace]);
     assert_eq!(of_plan, fingerprint(&["--seed", "7", "--operations", "20"]));
     assert!(std::fs::read_to_string(trace).unwrap().lines().count() > 100);
+    let page = directory.path().join("trace.html");
+    assert_eq!(of_plan, fingerprint(&["--plan", plan, "--trace", page.to_str().unwrap()]));
+    assert!(std::fs::read_to_string(page).unwrap().contains("<canvas"));
+}
+
+#[test]
+fn a_failure_is_shrunk_to_a_plan_that_fails_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = directory.path().join("small.json");
+    let shrink = format!("--shrink={}", plan.display());
+    let output = simulate(&["--seeds", "1..3", "--operations", "20", "--canary", "--replicas", "4", &shrink]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("adversary has nobody"), "{}", text(&output.stdout));
+    let again = simulate(&["--plan", plan.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("C12"), "{}", text(&again.stderr));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //!
 //! [`world`] is what there is: agents that take turns, the network between them, their disks. [`adversary`] is how the faulty speak.
 //! [`checks`] is what must hold whatever happens, found out without asking a replica, and [`marks`] what should have happened in some seed at least.
-//! [`scenario`] plays files, [`swarm`] plays seeds.
+//! [`scenario`] plays files, [`swarm`] plays seeds, [`trace`] draws what happened in one.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
@@ -18,4 +18,5 @@ pub mod marks;
 pub mod matrix;
 pub mod scenario;
 pub mod swarm;
+pub mod trace;
 pub mod world;

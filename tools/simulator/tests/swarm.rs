@@ -3,7 +3,7 @@
 use logothete_simulator::adversary::plan::Level;
 use logothete_simulator::swarm::mix::Mix;
 use logothete_simulator::swarm::plan::Plan;
-use logothete_simulator::swarm::run::{Outcome, play};
+use logothete_simulator::swarm::run::{Outcome, play, play_drawn};
 use std::ops::Range;
 
 /// How many seeds each run of the tests plays, from 0 on; `SEEDS=FROM..TO` plays others.
@@ -82,6 +82,10 @@ fn telling_changes_nothing() {
     let mut tell = |_: &str| lines += 1;
     assert_eq!(play(&plan, u64::MAX, Some(&mut tell)).fingerprint, outcome(&plan).fingerprint);
     assert!(lines > 100, "{lines}");
+    let (drawn, lanes) = play_drawn(&plan, u64::MAX, &mut |_| {});
+    assert_eq!(drawn.fingerprint, outcome(&plan).fingerprint);
+    let arrived: usize = lanes.sent.iter().map(|sent| sent.arrived.len()).sum();
+    assert!(arrived as u64 > drawn.deliveries / 2, "{arrived} of {} are drawn", drawn.deliveries);
 }
 
 #[test]

@@ -179,10 +179,11 @@ impl Replica {
     }
 
     /// Since when this replica waits for its primary: for that request, or for what it executed tentatively to commit. Who did that misses
-    /// no request, and is needed to leave by those who do.
-    pub(super) fn waiting_since_ns(&self, oldest: Option<Waiting>) -> Option<u64> {
+    /// no request, and is needed to leave by those who do. The time in which the own disk stood still does not count.
+    pub(super) fn waiting_since_ns(&mut self, now_ns: u64, oldest: Option<Waiting>) -> Option<u64> {
         let tentative = self.tentative.filter(|_| self.active).map(|_| self.tentative_since_ns.max(self.entered_ns));
-        oldest.map(|oldest| oldest.since_ns).into_iter().chain(tentative).min()
+        let since_ns = oldest.map(|oldest| oldest.since_ns).into_iter().chain(tentative).min()?;
+        Some(self.promises.blamable_since_ns(now_ns, since_ns))
     }
 
     /// Whether a correct replica is in the view that is wanted, and hands on its new view (`VC-9`). Who left for the next view would be there alone.
@@ -208,7 +209,7 @@ impl Replica {
             self.synchroniser.on_primary_heard(now_ns, None);
         }
         let oldest = self.oldest_waiting();
-        let since = self.waiting_since_ns(oldest);
+        let since = self.waiting_since_ns(now_ns, oldest);
         self.forward_oldest(now, oldest, output);
         let complains = self.judge_primary(now, oldest.is_some());
         self.synchroniser.note_complaint(complains);

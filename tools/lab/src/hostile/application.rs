@@ -1,10 +1,10 @@
 //! Applications that abuse the memory that they share with a driver. Each is a process of its own, because it may well
 //! be the first to suffer.
 
-use crate::chance::Chance;
 use logothete::failure::Failure;
 use logothete_client::{Options, Session};
 use logothete_engine::service::kv::Command;
+use logothete_simulator::world::random::Random;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 ///
 /// When the system refuses to say where the shared memory is.
 pub fn misbehave(session: &Path, abuse: Abuse, duration: Duration, seed: u64) -> Result<u64, Failure> {
-    let (begin, mut chance, mut sessions) = (Instant::now(), Chance::new(seed), 0);
+    let (begin, mut chance, mut sessions) = (Instant::now(), Random::new(seed), 0);
     while begin.elapsed() < duration {
         // Refusals are what a driver should answer such applications with.
         if let Ok(mut session) = Session::connect(session, Options::default()) {
@@ -65,7 +65,7 @@ fn put() -> Vec<u8> {
 }
 
 /// Uses a session while it writes words into the first `bytes` of its region, until the session or the time ends.
-fn scribble(session: &mut Session, chance: &mut Chance, bytes: u64, until: Instant) -> Result<(), Failure> {
+fn scribble(session: &mut Session, chance: &mut Random, bytes: u64, until: Instant) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("where is the shared memory? {error}"));
     let (start, length) = shared_memory().map_err(failed)?;
     // Written through the kernel, so that the abuse needs no pointer.
@@ -84,14 +84,14 @@ fn scribble(session: &mut Session, chance: &mut Chance, bytes: u64, until: Insta
     Ok(())
 }
 
-fn corrupt(memory: &File, start: u64, length: u64, chance: &mut Chance) -> std::io::Result<()> {
+fn corrupt(memory: &File, start: u64, length: u64, chance: &mut Random) -> std::io::Result<()> {
     let word = match chance.below(4) {
         0 => u64::MAX,
         1 => 1 << 63,
-        2 => chance.word() % (2 * length),
-        _ => chance.word(),
+        2 => chance.draw() % (2 * length),
+        _ => chance.draw(),
     };
-    let at = start + chance.word() % (length / 8) * 8;
+    let at = start + chance.draw() % (length / 8) * 8;
     memory.write_all_at(&word.to_le_bytes(), at)
 }
 

@@ -1,9 +1,9 @@
 //! A stranger on the cluster's segment: it hears what goes to the groups, sends under any address, and has no key.
 
-use crate::chance::Chance;
 use crate::network::{Host, Network, address};
 use logothete::failure::Failure;
 use logothete_engine::cluster::Cluster;
+use logothete_simulator::world::random::Random;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -58,7 +58,7 @@ impl Flood {
         cluster: &Cluster,
         kind: Kind,
         packets_per_s: u32,
-        chance: Chance,
+        chance: Random,
     ) -> Result<Self, Failure> {
         let _inside = network.enter(Host::Stranger)?;
         let heard = if kind == Kind::Garbage { Vec::new() } else { listen(cluster)? };
@@ -126,7 +126,7 @@ struct Sender {
     targets: Vec<SocketAddrV4>,
     kind: Kind,
     heard: Vec<Heard>,
-    chance: Chance,
+    chance: Random,
 }
 
 impl Sender {
@@ -154,7 +154,7 @@ impl Sender {
         let (from, mut payload) = match self.kind {
             Kind::Garbage => {
                 let length = 16 + self.chance.below(1200);
-                (own, (0..length).map(|_| self.chance.word() as u8).collect())
+                (own, (0..length).map(|_| self.chance.draw() as u8).collect())
             }
             Kind::Spoofed | Kind::Replayed => self.heard[turn % self.heard.len()].clone(),
         };

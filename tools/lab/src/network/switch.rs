@@ -4,8 +4,8 @@
 //! arrives, and hands it over when it is due. The choices follow from the seed and the order of the frames; when frames
 //! come is up to the processes.
 
-use crate::chance::Chance;
 use logothete::failure::Failure;
+use logothete_simulator::world::random::Random;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -43,7 +43,7 @@ pub struct Medium {
 
 impl Medium {
     /// How long the copies of one frame take to one receiver; none: it is lost.
-    fn delays_ns(&self, chance: &mut Chance) -> impl Iterator<Item = u64> {
+    fn delays_ns(&self, chance: &mut Random) -> impl Iterator<Item = u64> {
         let copies = match (chance.per_mille(self.lost_per_mille), chance.per_mille(self.doubled_per_mille)) {
             (true, _) => 0,
             (false, doubled) => 1 + usize::from(doubled),
@@ -51,7 +51,7 @@ impl Medium {
         let mut delays = [0; 2];
         for delay in &mut delays[..copies] {
             if chance.per_mille(self.delayed_per_mille) {
-                *delay = chance.exponential_ns(self.delay_mean_ns);
+                *delay = chance.exponential(self.delay_mean_ns);
             }
         }
         delays.into_iter().take(copies)
@@ -107,7 +107,7 @@ type Station = [u8; 6];
 
 struct Forwarder {
     ports: Vec<(OwnedFd, bool)>,
-    chance: Chance,
+    chance: Random,
     /// Behind which port a station is.
     stations: BTreeMap<Station, usize>,
     flights: BinaryHeap<Flight>,
@@ -118,7 +118,7 @@ struct Forwarder {
 impl Forwarder {
     fn new(ports: Vec<(OwnedFd, bool)>, seed: u64) -> Self {
         let (stations, flights) = (BTreeMap::new(), BinaryHeap::new());
-        Self { ports, chance: Chance::new(seed), stations, flights, came: 0, started: Instant::now() }
+        Self { ports, chance: Random::new(seed), stations, flights, came: 0, started: Instant::now() }
     }
 
     fn run(mut self, medium: &Mutex<Medium>, end: &AtomicBool) {
@@ -205,7 +205,7 @@ mod tests {
     fn the_medium_loses_doubles_and_delays_as_often_as_it_says() {
         let medium =
             Medium { lost_per_mille: 100, doubled_per_mille: 200, delayed_per_mille: 500, delay_mean_ns: 1000 };
-        let mut chance = Chance::new(1);
+        let mut chance = Random::new(1);
         let counts = (0..10_000).map(|_| medium.delays_ns(&mut chance).collect::<Vec<_>>());
         let (mut copies, mut delayed) = ([0; 3], 0);
         for delays in counts {

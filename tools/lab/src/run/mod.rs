@@ -8,7 +8,6 @@ mod setup;
 
 pub use setup::Setup;
 
-use crate::chance::Chance;
 use crate::hostile::disk::SmallDisk;
 use crate::load::Load;
 use crate::network::{Host, Network};
@@ -18,6 +17,7 @@ use logothete::failure::Failure;
 use logothete::{DrillCluster, supported};
 use logothete_engine::client::status::ReplicaStatus;
 use logothete_engine::cluster::DriverLocal;
+use logothete_simulator::world::random::Random;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub struct Run<'a> {
     /// The small disk of the setup.
     pub disk: Option<SmallDisk>,
     /// What the seed decides.
-    pub chance: Chance,
+    pub chance: Random,
     /// Measure generously: the machine is small or busy.
     pub ci: bool,
     stop: &'a AtomicBool,
@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
             load: Some(load),
             cluster,
             disk,
-            chance: Chance::new(seed),
+            chance: Random::new(seed),
             ci: terms.ci,
             stop: terms.stop,
             started: Instant::now(),

@@ -199,7 +199,7 @@ fn hostile_applications(run: &mut Run<'_>) -> Result<(), Failure> {
     let long = Duration::from_secs(30);
     for abuse in [Abuse::Racer, Abuse::Indices, Abuse::Deaf, Abuse::Storm] {
         run.tell(|| format!("an application: {abuse:?}"));
-        let abuser = Abuser::start(&session, abuse, run.chance.word(), long)?;
+        let abuser = Abuser::start(&session, abuse, run.chance.draw(), long)?;
         run.pass(Duration::from_millis(500))?;
         let rate = run.goodput_over(Duration::from_secs(3))?;
         run.claim_goodput("a hostile application", rate, 0.15);
@@ -207,7 +207,7 @@ fn hostile_applications(run: &mut Run<'_>) -> Result<(), Failure> {
     }
     run.tell(|| String::from("applications that die in the middle of it"));
     for _ in 0..10 {
-        let abuser = Abuser::start(&session, Abuse::Victim, run.chance.word(), long)?;
+        let abuser = Abuser::start(&session, Abuse::Victim, run.chance.draw(), long)?;
         run.pass(Duration::from_millis(150))?;
         drop(abuser);
     }

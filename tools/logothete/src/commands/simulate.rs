@@ -5,13 +5,13 @@ use crate::output::{Progress, print_line, write_json};
 use crate::simulate::alarm;
 use crate::simulate::exhaustive::{self, parse_bound};
 use crate::simulate::report::Report;
+use crate::simulate::shrink::write_shrunk;
 use crate::simulate::sweep::{Sweep, verified};
+use crate::simulate::trace;
 use logothete_simulator::exhaustive::Bound;
 use logothete_simulator::swarm::mix::Mix;
 use logothete_simulator::swarm::plan::Plan;
-use logothete_simulator::swarm::run::play;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use logothete_simulator::swarm::run::{Outcome, play};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 #[command(after_help = "Examples:
   logothete simulate --seed 42
   logothete simulate --seeds 0..5000 --marks --json -
-  logothete simulate --seed 42 --fault-mix network --replicas 7 --trace trace.txt
+  logothete simulate --seed 42 --fault-mix network --replicas 7 --trace trace.html
+  logothete simulate --seeds 0..1000 --shrink=small.json
   logothete simulate --seed 42 --print-plan > plan.json; logothete simulate --plan plan.json")]
 pub struct Arguments {
     /// One seed
@@ -69,17 +70,20 @@ pub struct Arguments {
     /// Plant a violation in each seed, which must come out as a failure
     #[arg(long)]
     canary: bool,
+    /// Make the plan that fails smaller, for two minutes at most, and write what is left to FILE [default: shrunk.json]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "shrunk.json")]
+    shrink: Option<PathBuf>,
     /// Print how often each coverage mark was hit, and fail if one was missed
     #[arg(long)]
     marks: bool,
-    /// Write all that happens to FILE: one seed only
+    /// Write all that happens to FILE, as a page with a lane for each agent if its name ends in .html: one seed only
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     trace: Option<PathBuf>,
     /// Write the sums to FILE as JSON (- for standard output, instead of the table)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Search everything that may happen to four replicas within a bound, one of them faulty, instead of playing seeds
-    #[arg(long, conflicts_with_all = ["seed", "seeds", "plan", "replicas", "marks", "trace", "json", "verify", "canary"])]
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "plan", "replicas", "marks", "trace", "json", "verify", "canary", "shrink"])]
     exhaustive: bool,
     /// The bound: sequence numbers, views, moves with a lie, time-outs
     #[arg(long, value_name = "N,V,L,T", requires = "exhaustive", value_parser = parse_bound)]
@@ -154,22 +158,10 @@ impl Arguments {
     /// Plays one plan, and tells of it.
     fn play_one(&self, plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         alarm::seed_begins(plan.seed);
-        let mut file = self.trace.as_deref().map(open).transpose()?;
-        let mut written = Ok(());
-        let mut tell = |line: &str| {
-            alarm::told(line);
-            if let Some(file) = &mut file
-                && written.is_ok()
-            {
-                written = writeln!(file, "{line}");
-            }
+        let mut outcome = match self.trace.as_deref() {
+            Some(path) => trace::write(plan, self.steps, path)?,
+            None => play(plan, self.steps, Some(&mut alarm::told)),
         };
-        let mut outcome = play(plan, self.steps, Some(&mut tell));
-        if let (Some(path), Err(error)) =
-            (&self.trace, written.and_then(|()| file.map_or(Ok(()), |mut file| file.flush())))
-        {
-            return Err(Failure::of_file("write", path, &error));
-        }
         if self.verify {
             outcome = verified(plan, self.steps, outcome);
         }
@@ -180,6 +172,7 @@ impl Arguments {
         if outcome.violation.is_some() {
             eprintln!("the end of what happened:");
             alarm::tail().iter().for_each(|line| eprintln!("{line}"));
+            self.shrink(plan, &outcome)?;
         }
         report.add(outcome);
         Ok(())
@@ -203,10 +196,15 @@ impl Arguments {
         progress.end();
         let Some(first) = report.failed.first() else { return Ok(()) };
         // Alone it tells what happened.
-        play(&sweep.plan(first.seed), self.steps, Some(&mut |line: &str| alarm::told(line)));
+        let plan = sweep.plan(first.seed);
+        let outcome = play(&plan, self.steps, Some(&mut alarm::told));
         eprintln!("the end of what happened in seed {}:", first.seed);
         alarm::tail().iter().for_each(|line| eprintln!("{line}"));
-        Ok(())
+        self.shrink(&plan, &outcome)
+    }
+
+    fn shrink(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+        self.shrink.as_deref().map_or(Ok(()), |path| write_shrunk(plan, outcome, path))
     }
 
     fn failure(&self, seed: u64, property: &str, at_ns: u64) -> String {
@@ -240,10 +238,6 @@ impl Arguments {
         }
         if self.json.as_deref() == Some(Path::new("-")) { Ok(()) } else { print_line("passed") }
     }
-}
-
-fn open(path: &Path) -> Result<BufWriter<File>, Failure> {
-    File::create(path).map(BufWriter::new).map_err(|error| Failure::of_file("write", path, &error))
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {

@@ -6,4 +6,6 @@
 pub mod alarm;
 pub mod exhaustive;
 pub mod report;
+pub mod shrink;
 pub mod sweep;
+pub mod trace;

@@ -1,17 +1,12 @@
 //! The kill table: a line a bug, for a terminal or for `engine/docs/planted-bugs.md`.
 
 use super::hunt::Hunted;
+use crate::swarm::shrink::property;
 use logothete_engine::planted::Bug;
 use std::collections::BTreeMap;
 
 /// The longest text of a failure in a line.
 const FAILURE_CHARS_MAX: usize = 110;
-
-/// Which checker a failure is of: its name stands before the first colon. What does not complete is told by the run itself.
-fn checker(failure: &str) -> &str {
-    let name = failure.split([':', ' ']).next().unwrap_or("");
-    if name.starts_with('C') && name[1..].starts_with(|digit: char| digit.is_ascii_digit()) { name } else { "C6" }
-}
 
 /// One hunt as a line.
 pub fn line(hunted: &Hunted) -> String {
@@ -35,7 +30,7 @@ pub fn markdown(masters: &[u64], hunts: &[Hunted]) -> String {
     text += &format!("| --- | --- | --- |{}\n", " --- |".repeat(masters.len()));
     for (id, (what, hunts)) in rows {
         let mut checkers: Vec<&str> =
-            hunts.iter().filter_map(|hunted| hunted.catch.as_ref()).map(|catch| checker(&catch.failure)).collect();
+            hunts.iter().filter_map(|hunted| hunted.catch.as_ref()).map(|catch| property(&catch.failure)).collect();
         checkers.sort_unstable();
         checkers.dedup();
         let cell = |hunted: &&Hunted| match &hunted.catch {

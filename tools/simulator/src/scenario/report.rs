@@ -1,8 +1,10 @@
 //! The output under a command: what happened, in words, with what several replicas do alike on one line.
 
 use crate::scenario::words::list;
+use crate::trace::lanes::Lanes;
 use logothete_engine::numbers::Principal;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Report {
     /// In brief: of what how much, everybody together.
     counted: BTreeMap<Loss, u64>,
     outcomes: BTreeMap<Principal, Vec<String>>,
+    /// For a picture of what is said in full, where one is drawn.
+    pub lanes: Option<Lanes>,
 }
 
 impl Report {
@@ -69,6 +73,7 @@ impl Report {
             written: Vec::new(),
             counted: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            lanes: None,
         }
     }
 
@@ -94,14 +99,14 @@ impl Report {
     /// A step on someone's way, said in full only.
     pub fn step(&mut self, who: Principal, text: impl FnOnce() -> String) {
         if self.is_full() {
-            self.note(who, text());
+            self.note_in_full(who, text());
         }
     }
 
     /// Something refused or lost: said where it happens, and counted in brief.
     pub fn count(&mut self, who: Principal, loss: Loss, text: impl FnOnce() -> String) {
         match self.detail {
-            Detail::Full => self.note(who, text()),
+            Detail::Full => self.note_in_full(who, text()),
             Detail::Brief => *self.counted.entry(loss).or_default() += 1,
             Detail::None => {}
         }
@@ -110,17 +115,21 @@ impl Report {
     /// What nobody should miss, whatever the detail.
     pub fn outcome(&mut self, who: Principal, text: impl FnOnce() -> String) {
         match self.detail {
-            Detail::Full => self.note(who, text()),
+            Detail::Full => self.note_in_full(who, text()),
             Detail::Brief => self.outcomes.entry(who).or_default().push(text()),
             Detail::None => {}
         }
     }
 
-    pub fn send(&mut self, from: Principal, to: &[Principal], text: impl FnOnce() -> String) {
+    /// A packet of these bytes is sent.
+    pub fn send(&mut self, from: Principal, to: &[Principal], bytes: &Rc<[u8]>, text: impl FnOnce() -> String) {
         if !self.is_full() {
             return;
         }
         let text = text();
+        if let Some(lanes) = &mut self.lanes {
+            lanes.sent(from, bytes, text.clone());
+        }
         let also = |line: &&mut Line| match line {
             Line::Send { from: senders, to: others, text: said } => {
                 *said == text && *senders == [from] && !to.iter().any(|one| others.contains(one))
@@ -141,6 +150,13 @@ impl Report {
             Some(Line::Send { from: senders, .. }) => senders.push(from),
             _ => self.lines.push(Line::Send { from: vec![from], to: to.to_vec(), text }),
         }
+    }
+
+    fn note_in_full(&mut self, who: Principal, text: String) {
+        if let Some(lanes) = &mut self.lanes {
+            lanes.note(who, &text);
+        }
+        self.note(who, text);
     }
 
     fn note(&mut self, who: Principal, text: String) {

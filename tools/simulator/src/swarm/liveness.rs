@@ -1,6 +1,7 @@
 //! The liveness phase: a core of correct replicas is healed and everything else stays as wrong as it is for ever; all that clients asked for, and some
 //! more, must complete within the bound, and views must not run away.
 
+use crate::checks::violations::Checker;
 use crate::swarm::plan::Core;
 use crate::swarm::run::{Run, Stop};
 use crate::swarm::strike::begin_again;
@@ -154,7 +155,7 @@ impl Run<'_, '_> {
     /// Where everybody is: what a failure has to say.
     fn failure(&self, what: &str) -> Stop {
         let cluster = &self.timeline.cluster;
-        let mut text = format!("{what}\n");
+        let mut text = format!("{}: {what}\n", Checker::Liveness);
         for host in &cluster.replicas {
             let (replica, fault) = (host.orderer.replica(), host.fault.as_ref().map(|fault| fault.behaviour));
             let active = if replica.is_active() { "in" } else { "wants" };

@@ -5,9 +5,11 @@ use crate::scenario::report::Detail;
 use crate::swarm::load::Loading;
 use crate::swarm::plan::Plan;
 use crate::swarm::strike::Strikes;
+use crate::trace::lanes::Lanes;
 use crate::world::cluster::Cluster;
 use crate::world::fingerprint::Fingerprint;
 use crate::world::timeline::Timeline;
+use logothete_engine::numbers::Principal;
 
 /// Where a run says what happens, line by line.
 pub type Tell<'a> = dyn FnMut(&str) + 'a;
@@ -47,26 +49,19 @@ impl From<String> for Stop {
 
 /// Plays a plan up to so many events, and tells it if there is somebody to listen.
 pub fn play(plan: &Plan, steps_max: u64, tell: Option<&mut Tell<'_>>) -> Outcome {
-    let mut run = Run::new(plan, steps_max, tell);
-    let stop = run.safety().and_then(|()| run.liveness()).err();
-    run.say();
-    let (timeline, cluster) = (&run.timeline, &run.timeline.cluster);
-    let views = cluster.replicas.iter().filter(|host| host.is_correct()).map(|host| host.orderer.replica().view().0);
-    Outcome {
-        seed: plan.seed,
-        cut_short: stop == Some(Stop::CutShort),
-        violation: match stop {
-            Some(Stop::Violated(text)) => Some((text, timeline.now_ns())),
-            _ => None,
-        },
-        deliveries: timeline.deliveries(),
-        turns: timeline.turns(),
-        virtual_ns: timeline.now_ns(),
-        operations: cluster.clients.iter().map(|client| client.accepted).sum(),
-        view: views.max().unwrap_or(0),
-        fingerprint: timeline.fingerprint(),
-        marks: cluster.checks.marks().clone(),
-    }
+    Run::new(plan, steps_max, tell).conduct()
+}
+
+/// Plays a plan, tells it, and keeps what happened for a picture.
+pub fn play_drawn(plan: &Plan, steps_max: u64, tell: &mut Tell<'_>) -> (Outcome, Lanes) {
+    let mut run = Run::new(plan, steps_max, Some(tell));
+    let cluster = &mut run.timeline.cluster;
+    let replicas = cluster.replicas.iter().map(|host| Principal::Replica(host.id));
+    let agents: Vec<Principal> =
+        replicas.chain(cluster.clients.iter().map(|host| Principal::Client(host.id))).collect();
+    cluster.report.lanes = Some(Lanes::of(&agents));
+    let outcome = run.conduct();
+    (outcome, run.timeline.cluster.report.lanes.take().expect("they were given to it"))
 }
 
 /// A run under way.
@@ -97,6 +92,29 @@ impl<'a, 'b> Run<'a, 'b> {
         let loads = plan.loads.iter().enumerate();
         let loads = loads.map(|(client, load)| Loading::new(client, *load, plan.seed)).collect();
         Self { plan, timeline, strikes: Strikes::default(), loads, steps_left: steps_max, tell }
+    }
+
+    fn conduct(&mut self) -> Outcome {
+        let stop = self.safety().and_then(|()| self.liveness()).err();
+        self.say();
+        let (timeline, cluster) = (&self.timeline, &self.timeline.cluster);
+        let views =
+            cluster.replicas.iter().filter(|host| host.is_correct()).map(|host| host.orderer.replica().view().0);
+        Outcome {
+            seed: self.plan.seed,
+            cut_short: stop == Some(Stop::CutShort),
+            violation: match stop {
+                Some(Stop::Violated(text)) => Some((text, timeline.now_ns())),
+                _ => None,
+            },
+            deliveries: timeline.deliveries(),
+            turns: timeline.turns(),
+            virtual_ns: timeline.now_ns(),
+            operations: cluster.clients.iter().map(|client| client.accepted).sum(),
+            view: views.max().unwrap_or(0),
+            fingerprint: timeline.fingerprint(),
+            marks: cluster.checks.marks().clone(),
+        }
     }
 
     fn safety(&mut self) -> Result<(), Stop> {

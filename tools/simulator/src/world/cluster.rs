@@ -365,7 +365,7 @@ impl Cluster {
             if self.replicas[at].fault.as_ref().is_none_or(Fault::relays) {
                 let words = &mut self.words;
                 let text = || format!("relay of {}", words.body(packet.body(), packet.sender()));
-                self.report.send(own, &[packet.to], text);
+                self.report.send(own, &[packet.to], &packet.bytes, text);
                 self.launch(own, &[packet.to], &packet.bytes);
             }
         }
@@ -574,8 +574,8 @@ impl Cluster {
         self.checks.on_launched(from, body);
         self.ledger.on_sealed(from, body);
         let (words, receivers) = (&mut self.words, receivers(audience));
-        self.report.send(from, &receivers, || words.body(body, from) + remark);
         let bytes: Rc<[u8]> = datagram.into();
+        self.report.send(from, &receivers, &bytes, || words.body(body, from) + remark);
         self.launch(from, &receivers, &bytes);
     }
 
@@ -598,6 +598,9 @@ impl Cluster {
         for to in lost {
             let (packet, words) = (Packet { from, to, bytes: bytes.clone() }, &mut self.words);
             self.checks.on_lost(packet.body(), packet.sender());
+            if let Some(lanes) = &mut self.report.lanes {
+                lanes.lost(&packet);
+            }
             self.report.count(from, Loss::Lost, || {
                 format!("lost on the way to {}: {}", name_of(to), words.body(packet.body(), packet.sender()))
             });
@@ -613,6 +616,9 @@ impl Cluster {
         let elapsed_ns = self.now_ns.saturating_sub(self.origin_ns);
         if self.report.is_full() {
             self.report.moment(duration(elapsed_ns));
+        }
+        if let Some(lanes) = &mut self.report.lanes {
+            lanes.set_time(self.now_ns);
         }
     }
 }

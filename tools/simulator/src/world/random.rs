@@ -56,6 +56,24 @@ impl Random {
         self.below(1000) < chance as usize
     }
 
+    /// Exponentially distributed with this mean, below 2^48: in integers, so that it is the same everywhere.
+    pub fn exponential(&mut self, mean: u64) -> u64 {
+        // -log2 of a uniform word as a fraction, its mantissa taken linearly, times ln 2.
+        let word = self.draw();
+        let zeros = u64::from(word.leading_zeros());
+        let mantissa = word.checked_shl(word.leading_zeros() + 1).unwrap_or(0) >> 54;
+        mean * ((zeros * 1024 + 1024 - mantissa) * 710 / 1024) / 1024
+    }
+
+    /// The numbers below `count` in any order, each as likely (Fisher and Yates).
+    pub fn order(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        for last in (1..count).rev() {
+            order.swap(last, self.below(last + 1));
+        }
+        order
+    }
+
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.draw().to_le_bytes()[..chunk.len()]);
@@ -83,5 +101,18 @@ mod tests {
         assert_ne!(stream.of_event(8).draw(), drawn[0]);
         let mut again = stream.of_event(7);
         assert_eq!([again.draw(), again.draw()], drawn);
+    }
+
+    #[test]
+    fn what_is_drawn_has_the_shape_that_is_said() {
+        let mut random = Random::new(7);
+        let sum: u64 = (0..10_000).map(|_| random.exponential(1000)).sum();
+        assert!((9_000_000..11_000_000).contains(&sum), "{sum}");
+        let hits = (0..10_000).filter(|_| random.per_mille(100)).count();
+        assert!((900..1100).contains(&hits), "{hits}");
+        let mut order = random.order(10);
+        assert_ne!(order, (0..10).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..10).collect::<Vec<_>>());
     }
 }

@@ -189,7 +189,11 @@ impl Timeline {
     }
 
     fn take_in(&mut self, packet: Packet) {
-        let at = self.index(packet.to);
+        let (at, now_ns) = (self.index(packet.to), self.now_ns());
+        if let Some(lanes) = &mut self.cluster.report.lanes {
+            lanes.set_time(now_ns);
+            lanes.arrived(&packet);
+        }
         let agent = &mut self.agents[at];
         if agent.inbox.len() < self.inbox_max {
             self.deliveries += 1;
