@@ -52,11 +52,13 @@ macro_rules! reasons {
             }
 
             /// How often it occurred.
+            #[inline]
             pub fn of(&self, reason: $reason) -> u64 {
                 self.0[reason as usize]
             }
 
             /// All together.
+            #[inline]
             pub fn total(&self) -> u64 {
                 self.0.iter().sum()
             }

@@ -227,7 +227,7 @@ impl Replica {
     /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
         let weak = if planted::is(Bug::StateOfOne) { 1 } else { self.config.quorum.weak() };
-        let Some((target, sources)) = self.peers.vouched_checkpoint(weak) else { return };
+        let Some((target, sources)) = self.peers.vouched_checkpoint(self.executed, weak) else { return };
         // Whoever has what is lacking may have got it with a state, and cannot say what committed.
         let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
         let reach = self.stable().0 + self.log.window();
@@ -235,7 +235,7 @@ impl Replica {
             || self.fell_behind
             || self.lacks_state()
             || self.pulse.stuck_since_ns.is_some_and(stalled);
-        if target.0 > self.executed && out_of_reach {
+        if out_of_reach {
             self.fetch_state(now, target, sources, output);
         }
     }

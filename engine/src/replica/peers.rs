@@ -161,8 +161,12 @@ impl Peers {
         }
     }
 
-    /// The highest checkpoint that `weak` peers voted for alike, so that it is right, and who they are.
-    pub(super) fn vouched_checkpoint(&self, weak: usize) -> Option<((SequenceNumber, Digest), ReplicaSet)> {
+    /// The highest checkpoint above a number that `weak` peers voted for alike, so that it is right, and who they are.
+    pub(super) fn vouched_checkpoint(
+        &self,
+        above: SequenceNumber,
+        weak: usize,
+    ) -> Option<((SequenceNumber, Digest), ReplicaSet)> {
         let voters = |checkpoint: &(SequenceNumber, Digest)| {
             let mut set = ReplicaSet::EMPTY;
             for id in self.ids().filter(|id| self.peers[usize::from(id.0)].checkpoints.contains(checkpoint)) {
@@ -170,7 +174,7 @@ impl Peers {
             }
             set
         };
-        let candidates = self.peers.iter().flat_map(|peer| &peer.checkpoints).filter(|(sequence, _)| sequence.0 > 0);
+        let candidates = self.peers.iter().flat_map(|peer| &peer.checkpoints).filter(|(sequence, _)| *sequence > above);
         let vouched = candidates.map(|candidate| (*candidate, voters(candidate)));
         vouched.filter(|(_, voters)| voters.count() >= weak).max_by_key(|((sequence, _), _)| *sequence)
     }
