@@ -4,6 +4,7 @@
 //! *Never*: interprets messages. An [`AuthenticatedPacket`] has no constructor outside the verifier, its sender comes from the key that
 //! verified, and the replica accepts nothing else: what is verified is what is used (`protocol.md PK-1`).
 
+mod keys;
 mod replay;
 mod sealer;
 mod signatures;
@@ -11,6 +12,7 @@ mod signatures;
 mod tests;
 mod verifier;
 
+pub use keys::PacketKeys;
 pub use sealer::Sealer;
 pub use signatures::{RequestSigner, Signatures};
 pub use verifier::{AuthenticatedPacket, Incoming, PacketFacts, Refused, RefusedCounters, RelayedPacket, Verifier};

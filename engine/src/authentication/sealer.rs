@@ -1,10 +1,10 @@
 //! Sealing: header in front, authentication vector behind.
 
+use super::PacketKeys;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::{Principal, ReplicaId};
 use crate::wire::Audience;
 use crate::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
-use logothete_crypto::KeyRing;
 
 /// Seals the packets of one process. Its counter runs on over all audiences, so that no (key, counter) is ever used
 /// twice (`protocol.md PK-8`).
@@ -32,7 +32,7 @@ impl Sealer {
     /// If `packet` has no room for the vector: the packer left it.
     pub fn seal(
         &mut self,
-        keys: &mut KeyRing,
+        keys: &mut (impl PacketKeys + ?Sized),
         packet: &mut [u8],
         body_bytes: usize,
         audience: Audience,

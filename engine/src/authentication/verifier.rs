@@ -1,6 +1,7 @@
 //! Verification: the checks in the order of their cost, the tag before anything of the body is looked at (`protocol.md
 //! PK-4`).
 
+use super::PacketKeys;
 use super::replay::ReplayWindow;
 use crate::limits::REPLICAS_MAX;
 use crate::numbers::{ClientId, Principal};
@@ -9,7 +10,7 @@ use crate::reasons::reasons;
 use crate::wire::framing::kinds;
 use crate::wire::packet::{ENTRY_BYTES, HEADER_BYTES, PacketHeader, PacketParts};
 use crate::wire::{Audience, Kind, Malformed, Messages};
-use logothete_crypto::{Digest, KeyRing, TagError, digest};
+use logothete_crypto::{Digest, TagError, digest};
 use std::ops::Range;
 use zerocopy::FromBytes;
 
@@ -274,7 +275,7 @@ impl Verifier {
     /// The reason, counted, together with the sender that the header claims where there is one worth an announcement.
     pub fn verify<'a>(
         &mut self,
-        keys: &KeyRing,
+        keys: &(impl PacketKeys + ?Sized),
         datagram: &'a [u8],
         relayed: impl FnOnce(Principal) -> bool,
     ) -> Result<Incoming<'a>, (Refused, Option<Principal>)> {
@@ -293,7 +294,7 @@ impl Verifier {
 
     fn check<'a>(
         &mut self,
-        keys: &KeyRing,
+        keys: &(impl PacketKeys + ?Sized),
         datagram: &'a [u8],
         relayed: impl FnOnce(Principal) -> bool,
     ) -> Result<Incoming<'a>, (Refused, Option<Principal>)> {
@@ -381,7 +382,13 @@ impl Verifier {
 
 /// Whether a client that sealed a packet had a key with this process that is held still: it sealed under it before. Who has a key goes on to no older
 /// one (`protocol.md AN-6`).
-fn had_key(in_use: &[KeyInUse], keys: &KeyRing, sender: Principal, epoch: u64, counter: u64) -> bool {
+fn had_key(
+    in_use: &[KeyInUse],
+    keys: &(impl PacketKeys + ?Sized),
+    sender: Principal,
+    epoch: u64,
+    counter: u64,
+) -> bool {
     let Principal::Client(id) = sender else { return false };
     let held = in_use[usize::from(id.0)];
     let mut entry = [0; ENTRY_BYTES];

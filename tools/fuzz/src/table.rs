@@ -11,7 +11,7 @@ use logothete_simulator::world::seat::{Register, Seat};
 use std::cell::RefCell;
 
 /// Who has keys; the last client is the operator.
-pub const REGISTER: Register = Register { replicas: 4, clients: 2 };
+pub const REGISTER: Register = Register { replicas: 4, clients: 2, stand_ins: false };
 
 /// The replica that lies, of the one that a cluster of four withstands.
 pub const HOSTILE_ID: ReplicaId = ReplicaId(3);

@@ -19,7 +19,7 @@ pub type LetterId = u32;
 pub const CLIENTS: usize = 2;
 
 /// Everybody who has keys in an exploration.
-pub const REGISTER: Register = Register { replicas: REPLICAS, clients: CLIENTS };
+pub const REGISTER: Register = Register { replicas: REPLICAS, clients: CLIENTS, stand_ins: false };
 
 /// The rounds of the agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -17,8 +17,9 @@ impl fmt::Display for Plan {
         let journal = if cluster.journal { "journals" } else { "no journals" };
         let tentative = if cluster.tentative { ", executes tentatively" } else { "" };
         let reads = if cluster.reads { ", answers queries" } else { "" };
+        let tags = if cluster.stand_in_keys { ", tags stand in" } else { ", real tags" };
         let (window, depth, batch) = (cluster.window(), cluster.pipeline_depth, cluster.batch_requests_max);
-        writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}")?;
+        writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}{tags}")?;
         writeln!(f, "network   {}", Network(self))?;
         match &self.adversary {
             Some(adversary) => writeln!(f, "adversary {adversary}")?,

@@ -17,6 +17,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// accepted in the end.
 const WALL_OFFSET_NS: u64 = 300 * MILLISECOND_NS;
 
+/// How many seeds in a hundred have real session keys and tags (RELIABILITY 3.1: a fifth at least).
+const REAL_KEYS_PERCENT: u32 = 25;
+
 /// Draws the plan of a seed.
 pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Plan {
     let features = Features::of(seed, mix);
@@ -68,6 +71,7 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
         reads,
         journal: random.percent(50),
         question_turns: random.pick(&[16, 64, 256]),
+        stand_in_keys: !Random::named(seed, "keys").percent(REAL_KEYS_PERCENT),
         seed: random.draw(),
         ..Settings::default()
     }

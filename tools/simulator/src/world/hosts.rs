@@ -56,6 +56,8 @@ pub struct Settings {
     pub journal: bool,
     /// After so many of its turns a replica is asked how it fares, as an operator would.
     pub question_turns: u64,
+    /// Session keys and the tags of packets are cheap ones that stand in for the real.
+    pub stand_in_keys: bool,
     pub seed: u64,
 }
 
@@ -75,6 +77,7 @@ impl Default for Settings {
             reads: false,
             journal: false,
             question_turns: 1,
+            stand_in_keys: false,
             seed: 1,
         }
     }
@@ -86,7 +89,7 @@ impl Settings {
     }
 
     pub fn register(&self) -> Register {
-        Register { replicas: self.replicas, clients: self.clients + 1 }
+        Register { replicas: self.replicas, clients: self.clients + 1, stand_ins: self.stand_in_keys }
     }
 
     /// The operator is the last client.

@@ -1,7 +1,8 @@
 //! What there is: agents that take turns, the network between them, their disks and clocks. Nothing here judges, and nothing here lies.
 //!
 //! [`cluster`] is the virtual time in which the [`hosts`] take turns (`clients` has the clients', `restarts` what ends and begins again, [`disk`] what is
-//! left then); [`network`] is what is in flight between them, [`seat`] the keys that each has, [`witness`] what its service was asked to do.
+//! left then); [`network`] is what is in flight between them, [`seat`] the keys that each has (`keys`, real ones or
+//! `stand_ins`), [`witness`] what its service was asked to do.
 
 pub(crate) mod clients;
 pub mod clock;
@@ -9,10 +10,12 @@ pub mod cluster;
 pub mod disk;
 pub mod fingerprint;
 pub mod hosts;
+mod keys;
 pub mod links;
 pub mod network;
 pub mod random;
 mod restarts;
 pub mod seat;
+mod stand_ins;
 pub mod timeline;
 pub mod witness;

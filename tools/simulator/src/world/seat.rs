@@ -1,11 +1,15 @@
 //! What a process has at the network: its keys, and the real verifier and sealer over them.
 
+use crate::world::keys::Keys;
 use crate::world::random::Random;
-use logothete_crypto::{Digest, Identity, KeyRing, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
+use crate::world::stand_ins::StandIns;
+use logothete_crypto::{Digest, Identity, KeyRingConfig, MacAlgorithm, PublicIdentity, digest};
 use logothete_engine::authentication::{Incoming, Refused, RequestSigner, Sealer, Signatures, Verifier};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// The number of the cluster in all scenarios.
 pub const CLUSTER: u64 = 0x5ce7_a210;
@@ -18,6 +22,8 @@ pub const CONTEXT: Digest = Digest([7; 32]);
 pub struct Register {
     pub replicas: usize,
     pub clients: usize,
+    /// Their session keys and tags are not real ones ([`crate::world::stand_ins`]).
+    pub stand_ins: bool,
 }
 
 impl Register {
@@ -34,7 +40,10 @@ impl Register {
     }
 
     fn public(self, of: Principal) -> PublicIdentity {
-        self.identity(of).public()
+        thread_local! {
+            static KNOWN: RefCell<BTreeMap<u16, PublicIdentity>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        KNOWN.with_borrow_mut(|known| *known.entry(of.code()).or_insert_with(|| self.identity(of).public()))
     }
 
     /// With what a replica signs.
@@ -53,7 +62,7 @@ impl Register {
 /// One process at the network.
 pub struct Seat {
     own: Principal,
-    keys: KeyRing,
+    keys: Keys,
     verifier: Verifier,
     sealer: Sealer,
 }
@@ -64,17 +73,17 @@ impl Seat {
         let client = matches!(own, Principal::Client(_));
         let peers = register.everybody().filter(|peer| *peer != own);
         let peers = peers.filter(|peer| !client || matches!(peer, Principal::Replica(_)));
-        let config = KeyRingConfig {
+        let config = || KeyRingConfig {
             context: CONTEXT,
             algorithm: MacAlgorithm::Blake3,
             own: own.code(),
             identity: register.identity(own),
             peers: peers.map(|peer| (peer.code(), register.public(peer))).collect(),
         };
-        let mut entropy = Random::new(random.draw());
+        let entropy = Random::new(random.draw());
         Self {
             own,
-            keys: KeyRing::new(config, Box::new(move |bytes| entropy.fill(bytes))),
+            keys: if register.stand_ins { Keys::stand_in(own, entropy) } else { Keys::real(config(), entropy) },
             verifier: Verifier::new(own, CLUSTER, register.replicas, register.clients),
             sealer: Sealer::new(own, CLUSTER),
         }
@@ -87,19 +96,12 @@ impl Seat {
 
     /// The epoch that its packets name.
     pub fn epoch(&self) -> u64 {
-        self.keys.epoch()
+        self.keys.of_packets().epoch()
     }
 
-    /// Exchanges announcements with a peer until each has the other's keys.
+    /// Has this process and a peer learn each other's keys.
     pub fn introduce(&mut self, peer: &mut Seat) {
-        for _ in 0..4 {
-            announce(self, peer);
-            announce(peer, self);
-            if self.keys.settled(peer.own.code()) && peer.keys.settled(self.own.code()) {
-                return;
-            }
-        }
-        panic!("{:?} and {:?} do not come to terms", self.own, peer.own);
+        self.keys.introduce(self.own, &mut peer.keys, peer.own);
     }
 
     /// Makes the next generation of its key; who is introduced next learns it.
@@ -111,7 +113,7 @@ impl Seat {
     pub fn retire(&mut self, of: Principal) {
         match of == self.own {
             true => self.keys.retire(),
-            false => self.keys.retire_of(of.code()),
+            false => self.keys.retire_of(of),
         }
     }
 
@@ -119,7 +121,7 @@ impl Seat {
     pub fn seal(&mut self, audience: Audience, body: &[u8], message_count: u16) -> Vec<u8> {
         let mut packet = vec![0; HEADER_BYTES + body.len() + audience.tag_count() * ENTRY_BYTES];
         packet[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(body);
-        let length = self.sealer.seal(&mut self.keys, &mut packet, body.len(), audience, message_count);
+        let length = self.sealer.seal(self.keys.of_packets_mut(), &mut packet, body.len(), audience, message_count);
         assert_eq!(length, packet.len());
         packet
     }
@@ -127,8 +129,8 @@ impl Seat {
     /// A datagram in somebody else's name and epoch, under the keys that this process has: a forgery.
     pub fn forge(&mut self, name: Principal, epoch: u64, audience: ReplicaSet, body: &[u8]) -> Vec<u8> {
         let to: Vec<u16> = audience.iter().map(|id| Principal::Replica(id).code()).collect();
-        // Its own sealer goes on to the next number, with a ring that knows nobody.
-        let mut nobody = KeyRing::new(self.config_of_nobody(), Box::new(|bytes| bytes.fill(1)));
+        // Its own sealer goes on to the next number, with keys for nobody.
+        let mut nobody = StandIns::new(self.own.code(), Random::new(0));
         let audience = Audience::Replicas(audience);
         let mut packet = vec![0; HEADER_BYTES + body.len() + to.len() * ENTRY_BYTES];
         packet[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(body);
@@ -137,29 +139,14 @@ impl Seat {
         let sender = name.code();
         let envelope = Envelope { sender, cluster: CLUSTER, epoch, counter, audience, message_count: 1 };
         let digest = write_header(&mut packet, body.len(), &envelope);
-        self.keys.seal(&to, &digest, counter, &mut packet[HEADER_BYTES + body.len()..]);
+        self.keys.of_packets_mut().seal(&to, &digest, counter, &mut packet[HEADER_BYTES + body.len()..]);
         packet
-    }
-
-    fn config_of_nobody(&self) -> KeyRingConfig {
-        KeyRingConfig {
-            context: CONTEXT,
-            algorithm: MacAlgorithm::Blake3,
-            own: self.own.code(),
-            identity: Identity::from_secret_bytes([1; 32]),
-            peers: Vec::new(),
-        }
     }
 
     /// Checks a datagram that `sender` transmitted: what a client did not transmit itself is relayed.
     pub fn verify<'a>(&mut self, transmitter: Principal, datagram: &'a [u8]) -> Result<Incoming<'a>, Refused> {
         let from_replica = matches!(transmitter, Principal::Replica(_));
         let relayed = |sender| matches!(sender, Principal::Client(_)) && from_replica;
-        self.verifier.verify(&self.keys, datagram, relayed).map_err(|(reason, _)| reason)
+        self.verifier.verify(self.keys.of_packets(), datagram, relayed).map_err(|(reason, _)| reason)
     }
-}
-
-fn announce(from: &mut Seat, to: &mut Seat) {
-    let announcement = from.keys.announcement(to.own.code(), 0).expect("everybody is registered");
-    to.keys.accept_announcement(&announcement).expect("an honest announcement is accepted");
 }
