@@ -160,6 +160,9 @@ impl Strategy for Numbers {
     }
 }
 
+/// In how many of a hundred turns a flooding client sends a burst: were it each, a run would be about little else.
+const BURSTS_PERCENT: u32 = 10;
+
 /// Bursts of requests, within the window and beyond it.
 struct Flood {
     burst: usize,
@@ -176,6 +179,9 @@ impl Strategy for Flood {
     fn on_tick(&mut self, cluster: &Cluster, owned: &Owned) -> Vec<Deed> {
         let random = &mut self.random;
         let mut deeds = Vec::new();
+        if !random.percent(BURSTS_PERCENT) {
+            return deeds;
+        }
         for _ in 0..random.below(self.burst) {
             let Some((client, number)) = self.requests.pick(owned, random) else { break };
             let name = cluster.words.name(client, 1, RequestNumber(number));
