@@ -68,6 +68,8 @@ pub struct Adversary {
     pub(super) twins: BTreeMap<ReplicaId, Twins>,
     /// In the order in which it was put here.
     late: Vec<(u64, Late)>,
+    /// When the first of it leaves.
+    late_ns: Option<u64>,
     /// When it has its next turn of its own; none while it owns nobody.
     tick_ns: Option<u64>,
     random: Option<Random>,
@@ -85,11 +87,25 @@ impl Adversary {
         self.twins.contains_key(&id)
     }
 
+    fn put_aside(&mut self, until_ns: u64, late: Late) {
+        self.late_ns = Some(self.late_ns.map_or(until_ns, |first_ns| first_ns.min(until_ns)));
+        self.late.push((until_ns, late));
+    }
+
+    /// Takes what is to leave now.
+    fn take_due(&mut self, now_ns: u64) -> Vec<Late> {
+        if self.late_ns.is_none_or(|late_ns| late_ns > now_ns) {
+            return Vec::new();
+        }
+        let due = self.late.extract_if(.., |(due_ns, _)| *due_ns <= now_ns).map(|(_, late)| late).collect();
+        self.late_ns = self.late.iter().map(|(due_ns, _)| *due_ns).min();
+        due
+    }
+
     /// When it has something to do.
     pub fn deadline_ns(&self) -> u64 {
-        let late_ns = self.late.iter().map(|(due_ns, _)| *due_ns).min();
         let twins_ns = self.twins.values().map(Twins::deadline_ns).min();
-        [self.tick_ns, late_ns, twins_ns].into_iter().flatten().min().unwrap_or(u64::MAX)
+        [self.tick_ns, self.late_ns, twins_ns].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 }
 
@@ -113,6 +129,7 @@ impl Cluster {
             strategies: plan.strategies(&self.settings),
             twins,
             late: Vec::new(),
+            late_ns: None,
             tick_ns: Some(self.now_ns),
             random: Some(plan.random("ticks")),
             schedules: matches!(plan.level, Level::Schedule | Level::Mixture),
@@ -164,9 +181,7 @@ impl Cluster {
     /// The adversary's own turn: what is late leaves, twins who are due have theirs, and strategies do what they want.
     pub(crate) fn turn_adversary(&mut self) {
         let now_ns = self.now_ns;
-        let due: Vec<Late> =
-            self.adversary.late.extract_if(.., |(due_ns, _)| *due_ns <= now_ns).map(|(_, late)| late).collect();
-        for late in due {
+        for late in self.adversary.take_due(now_ns) {
             match late {
                 Late::Letter(letter) => self.post(Letter { delay_ns: 0, ..letter }),
                 Late::Packet(packet) => self.put_in_flight(packet.from, &[packet.to], &packet.bytes),
@@ -201,7 +216,7 @@ impl Cluster {
     /// If it has no key of whoever is to have said it.
     pub fn post(&mut self, letter: Letter) {
         if letter.delay_ns > 0 {
-            self.adversary.late.push((self.now_ns + letter.delay_ns, Late::Letter(letter)));
+            self.adversary.put_aside(self.now_ns + letter.delay_ns, Late::Letter(letter));
             return;
         }
         let Letter { from, audience, body, spoilt, .. } = letter;
@@ -258,7 +273,7 @@ impl Cluster {
                 let delays = adversary.strategies.iter_mut().map(|strategy| strategy.delay_ns(cluster, &packet));
                 let delay_ns = delays.max().unwrap_or(0);
                 if delay_ns > 0 {
-                    adversary.late.push((now_ns + delay_ns, Late::Packet(packet)));
+                    adversary.put_aside(now_ns + delay_ns, Late::Packet(packet));
                 }
                 delay_ns == 0
             });

@@ -1,16 +1,16 @@
 //! Who sent what: the harness's proof that nobody's tags were made but with that one's keys.
 
 use crate::world::cluster::Cluster;
-use logothete_crypto::{Digest, digest};
+use crate::world::fingerprint::Fingerprint;
 use logothete_engine::authentication::Incoming;
 use logothete_engine::numbers::Principal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The bodies that each honest principal sealed, and when whose process began.
 #[derive(Default)]
 pub struct Ledger {
-    /// How many processes had begun anew when a body was sealed last.
-    sealed: BTreeMap<(Principal, Digest), u64>,
+    /// How many processes had begun anew when a body was sealed last. Nobody walks through it: its order is not the same in every process.
+    sealed: HashMap<(Principal, Fingerprint), u64>,
     begun: BTreeMap<Principal, u64>,
     restarts: u64,
 }
@@ -18,7 +18,7 @@ pub struct Ledger {
 impl Ledger {
     /// A principal sends a packet of its own.
     pub fn on_sealed(&mut self, by: Principal, body: &[u8]) {
-        self.sealed.insert((by, digest(body)), self.restarts);
+        self.sealed.insert((by, Fingerprint::of(body)), self.restarts);
     }
 
     /// A principal's process begins anew.
@@ -33,7 +33,7 @@ impl Ledger {
     /// If it was never sent: somebody made a tag without the key, which is a bug of the harness or the end of the MAC. Or if it was sent before one of the two
     /// began anew: keys of a former process are in force.
     pub fn on_authentic(&self, of: Principal, to: Principal, body: &[u8]) {
-        let Some(sealed) = self.sealed.get(&(of, digest(body))) else {
+        let Some(sealed) = self.sealed.get(&(of, Fingerprint::of(body))) else {
             panic!("a packet of {of:?} is authentic, and it never sent it")
         };
         let begun = [of, to].map(|who| self.begun.get(&who).copied().unwrap_or(0));

@@ -61,8 +61,11 @@ impl Violations {
     /// # Errors
     /// All of it, one a line.
     pub fn take(&mut self) -> Result<(), String> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
         let lines: Vec<String> = self.0.drain(..).map(|(checker, text)| format!("{checker}: {text}")).collect();
-        if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+        Err(lines.join("\n"))
     }
 
     /// Who found something.

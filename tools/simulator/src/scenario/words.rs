@@ -61,12 +61,17 @@ struct Names {
 
 impl Names {
     fn name(&mut self, prefix: char, digest: Digest) -> String {
+        self.note(prefix, digest).clone()
+    }
+
+    /// Has a digest have a name from now on.
+    fn note(&mut self, prefix: char, digest: Digest) -> &String {
         let count = &mut self.count;
         let fresh = || {
             *count += 1;
             format!("{prefix}{count}")
         };
-        self.known.entry(digest).or_insert_with(fresh).clone()
+        self.known.entry(digest).or_insert_with(fresh)
     }
 
     /// The digest of a name; a name that nothing has yet becomes that of a digest of nothing.
@@ -181,20 +186,20 @@ impl Words {
             match message {
                 Message::Request(request) if is_named(sender, request.name) => {
                     self.incarnation(request.name);
-                    self.request(request.name, logothete_crypto::digest(bytes));
+                    self.note_request(request.name, logothete_crypto::digest(bytes));
                 }
                 Message::RequestPart(part) if is_named(sender, part.name) => {
                     self.incarnation(part.name);
-                    self.request(part.name, part.digest);
+                    self.note_request(part.name, part.digest);
                 }
                 Message::PrePrepare(proposal) => {
-                    self.batch(proposal.timestamp_ns, proposal.entries);
+                    self.note_batch(proposal.timestamp_ns, proposal.entries);
                 }
                 Message::Prepare(vote) | Message::Commit(vote) => {
-                    self.batches.name('D', vote.digest);
+                    self.batches.note('D', vote.digest);
                 }
                 Message::Checkpoint(vote) => {
-                    self.states.name('S', vote.digest);
+                    self.states.note('S', vote.digest);
                 }
                 Message::Part(part) if self.statements.take(&part) => {
                     let seen = self.statements.get(&part.digest).expect("it was just completed");
@@ -203,11 +208,11 @@ impl Words {
                     let votes =
                         seen.view_change().into_iter().flat_map(|content| [content.prepared, content.pre_prepared]);
                     for digest in votes.flatten().map(|vote| &vote.digest).chain(selection) {
-                        self.batches.name('D', *digest);
+                        self.batches.note('D', *digest);
                     }
                 }
                 Message::Batch(content) => {
-                    self.batch(content.timestamp_ns, content.entries);
+                    self.note_batch(content.timestamp_ns, content.entries);
                 }
                 _ => {}
             }
@@ -340,12 +345,17 @@ impl Words {
 
     /// `c0#1`; a later incarnation as `c0/2#1`; another body under the same name as `c0#1'`.
     fn request(&mut self, name: RequestName, digest: Digest) -> String {
-        let digests = self.requests.entry(name).or_default();
-        if !digests.contains(&digest) {
-            digests.push(digest);
-        }
-        let body = digests.iter().position(|known| *known == digest).expect("it was just added");
+        let body = self.note_request(name, digest);
         self.request_name(name) + &"'".repeat(body)
+    }
+
+    /// Which of the bodies under its name a request is.
+    fn note_request(&mut self, name: RequestName, digest: Digest) -> usize {
+        let digests = self.requests.entry(name).or_default();
+        digests.iter().position(|known| *known == digest).unwrap_or_else(|| {
+            digests.push(digest);
+            digests.len() - 1
+        })
     }
 
     /// `c0#1`, whatever its body.
@@ -392,9 +402,13 @@ impl Words {
     }
 
     fn batch(&mut self, timestamp_ns: u64, entries: &[BatchEntry]) -> String {
+        self.note_batch(timestamp_ns, entries).clone()
+    }
+
+    fn note_batch(&mut self, timestamp_ns: u64, entries: &[BatchEntry]) -> &String {
         let digest = batch_digest(timestamp_ns, entries);
         self.entries.entry(digest).or_insert_with(|| entries.to_vec());
-        self.batches.name('D', digest)
+        self.batches.note('D', digest)
     }
 
     /// The requests of a batch, where it was ever proposed.

@@ -9,7 +9,7 @@ use crate::adversary::ledger::Ledger;
 use crate::adversary::letter::Letter;
 use crate::checks::Checks;
 use crate::scenario::report::{Detail, Loss, Report};
-use crate::scenario::words::{Words, duration, list, name_of, ranges};
+use crate::scenario::words::{Words, duration, name_of, ranges};
 use crate::world::clock::LocalClock;
 use crate::world::hosts::{ClientHost, Departed, ReplicaHost, Settings};
 use crate::world::links::Links;
@@ -18,12 +18,10 @@ use crate::world::random::Random;
 use crate::world::seat::Seat;
 use logothete_engine::authentication::Incoming;
 use logothete_engine::journal::Trouble;
-use logothete_engine::numbers::{ClientId, Principal, ReplicaId, RequestNumber, SequenceNumber};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
-use logothete_engine::replica::{Event, Evidence, Reject, RejectCounters};
-use logothete_engine::wire::agreement::BatchEntry;
-use logothete_engine::wire::view_change::null_batch;
-use logothete_engine::wire::{Audience, Message, Messages};
+use logothete_engine::replica::Event;
+use logothete_engine::wire::Audience;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -404,120 +402,35 @@ impl Cluster {
             }
         }
         if correct {
-            let after = *host.orderer.replica().rejects();
+            let after = host.orderer.replica().rejects();
             if let Incoming::Packet(taken) = &incoming {
-                self.checks.on_taken(host.id, packet.from, taken.body(), (&before, &after));
+                self.checks.on_taken(host.id, packet.from, taken.body(), (&before, after));
             }
-            self.say_rejects(own, packet, &before, &after);
-        }
-    }
-
-    fn say_rejects(&mut self, own: Principal, packet: &Packet, before: &RejectCounters, after: &RejectCounters) {
-        let words = &mut self.words;
-        for reason in Reject::ALL {
-            for _ in before.of(*reason)..after.of(*reason) {
-                self.checks.on_rejected(packet.body(), packet.sender(), *reason);
-                let label = reason.label();
-                self.report.count(own, Loss::Rejected(label), || {
-                    let messages = Messages::new(packet.body(), packet.sender()).count();
-                    let of = name_of(packet.from);
-                    match messages {
-                        1 => format!("rejects {} of {of}: {label}", words.body(packet.body(), packet.sender())),
-                        _ => format!("rejects one of {messages} messages of {of}: {label}"),
-                    }
-                });
+            if after.total() != before.total() {
+                let after = *after;
+                self.say_rejects(own, packet, &before, &after);
             }
         }
     }
 
-    /// Notes how far a replica has come, has it checked, and says it.
+    /// Notes how far a replica has come, has it checked, and says it where somebody listens.
     fn on_progress(&mut self, at: usize, departed: &Departed, events: &[Event]) {
-        let (words, host) = (&mut self.words, &mut self.replicas[at]);
-        let own = Principal::Replica(host.id);
-        let (mut steps, mut outcomes) = (Vec::new(), Vec::new());
-        for (audience, body, _) in &departed.packets {
-            let to_all = audience.tag_count() == self.settings.replicas - 1;
-            for (message, _) in Messages::new(body, own).flatten() {
-                if let Message::Commit(vote) = message
-                    && to_all
-                    && host.prepared.insert((vote.view().0, vote.sequence().0))
-                {
-                    steps.push(format!("prepared s{}", vote.sequence()));
-                }
-            }
-        }
+        let host = &mut self.replicas[at];
         let replica = host.orderer.replica();
         let (executed, stable) = (replica.executed().0, replica.stable().0);
-        let record = std::mem::take(&mut *host.record.lock().expect("one thread"));
+        let happened = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
-        self.checks.on_executed(host.id, (executed, stable), &record, batch_of);
+        self.checks.on_executed(host.id, (executed, stable), &happened, batch_of);
         self.checks.on_standing(host.id, (executed, stable), replica.requests_held_bytes());
-        for sequence in executed + 1..=stable + self.settings.window() {
-            if batch_of(sequence).is_some() && host.committed.insert(sequence) {
-                steps.push(format!("committed s{sequence}, which waits for s{}", executed + 1));
-            }
+        // In a script somebody may listen later, and is told then what is new since it was said or could have been.
+        if self.links.is_none() || self.report.is_full() {
+            self.narrate(at, departed, events, &happened);
         }
-        for sequence in host.executed + 1..=executed {
-            let Some(batch) = batch_of(sequence) else {
-                steps.push(format!("executed s{sequence} tentatively"));
-                continue;
-            };
-            let entries = words.entries_of(&batch).to_vec();
-            let mut done = record.executed.iter().filter(|request| request.sequence == sequence).peekable();
-            let text = |entry: &BatchEntry| {
-                // The service sees neither.
-                let opens = entry.name().number == RequestNumber::OPEN || entry.name().client == ClientId::SYSTEM;
-                let void = !opens && done.next_if(|request| request.digest == entry.digest).is_none();
-                words.request_name(entry.name()) + if void { " void" } else { "" }
-            };
-            let texts: Vec<String> = entries.iter().map(text).collect();
-            let committed = if host.committed.contains(&sequence) { "" } else { "committed and " };
-            let content = if batch == null_batch() { "null".to_owned() } else { format!("[{}]", texts.join(" ")) };
-            steps.push(format!("{committed}executed s{sequence} {content}"));
-        }
-        for event in events {
-            match event {
-                Event::Stable(sequence) => steps.push(format!("stable s{sequence}: the log below is let go")),
-                Event::RolledBack { from, to } => {
-                    outcomes.push(format!("undoes s{from}: back to the checkpoint s{to}"));
-                }
-                Event::RecoveryPoint(sequence) => outcomes.push(format!("may vote again after s{sequence}")),
-                Event::Recovered => outcomes.push("has recovered".to_owned()),
-                Event::TooManyForgot(who) => {
-                    let who: Vec<Principal> = who.iter().map(Principal::Replica).collect();
-                    outcomes.push(format!("says that too many have forgotten: {}", list(&who)));
-                }
-                Event::MemoryTrouble(trouble) => {
-                    host.failed |= matches!(trouble, Trouble::Failed | Trouble::Unmade);
-                    outcomes.push(format!("has trouble with its disk: {trouble:?}"));
-                }
-                Event::StateFetched(sequence) => outcomes.push(format!("fetched the state after s{sequence}")),
-                Event::Contradiction(Evidence { replica, sequence, kind, .. }) => {
-                    let kind = kind.word();
-                    outcomes.push(format!("caught {replica} contradicting itself about s{sequence}: {kind}"));
-                }
-                Event::Demoted { client, .. } => outcomes.push(format!("takes only signed requests of c{client}")),
-                Event::ViewLeft { wanted } => outcomes.push(format!("wants v{wanted}")),
-                Event::ViewEntered(view) => outcomes.push(format!("enters v{view}")),
-                Event::NewViewWrong { replica, view } => {
-                    outcomes.push(format!(
-                        "refuses the new view v{view} of {replica}: it does not follow from what it names"
-                    ));
-                }
-                Event::Diverged(sequence) => {
-                    outcomes.push(format!("has another state than 2f+1 others after s{sequence}"));
-                }
-                Event::FellBehind { checkpoint } => {
-                    outcomes.push(format!("fell behind: f+1 others have let go what is below s{checkpoint}"));
-                }
-            }
-        }
+        let host = &mut self.replicas[at];
         (host.executed, host.stable) = (executed, stable);
+        let fails = |event: &Event| matches!(event, Event::MemoryTrouble(Trouble::Failed | Trouble::Unmade));
+        host.failed |= events.iter().any(fails);
         host.recovers &= !events.contains(&Event::Recovered);
-        if host.is_correct() {
-            steps.into_iter().for_each(|text| self.report.step(own, || text));
-            outcomes.into_iter().for_each(|text| self.report.outcome(own, || text));
-        }
     }
 
     /// Sends what a replica's duty cycle made, as a faulty one changes it.
@@ -538,7 +451,9 @@ impl Cluster {
             if spoilt {
                 spoil(&mut datagram, audience, |_| true);
             }
-            self.words.learn(&body, own);
+            if host.fault.is_some() {
+                self.words.learn(&body, own);
+            }
             if let Audience::Client(id) = audience
                 && usize::from(id.0) >= self.clients.len()
             {

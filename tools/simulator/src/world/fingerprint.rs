@@ -1,7 +1,7 @@
 //! A rolling fingerprint of everything that happens in a run: two runs of one seed have the same, whatever they were compiled with.
 
 /// 128 bits, folded one word after the other. Nobody attacks it: it has to notice accidents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64, u64);
 
 impl Default for Fingerprint {
@@ -11,6 +11,13 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
+    /// Of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut own = Self::default();
+        own.fold_bytes(bytes);
+        own
+    }
+
     pub fn fold(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
         self.1 = (self.1.rotate_left(27) ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93).wrapping_add(self.0);

@@ -1,6 +1,6 @@
 //! What there is: agents that take turns, the network between them, their disks and clocks. Nothing here judges, and nothing here lies.
 //!
-//! [`cluster`] is the virtual time in which the [`hosts`] take turns (`clients` has the clients', `restarts` what ends and begins again, [`disk`] what is
+//! [`cluster`] is the virtual time in which the [`hosts`] take turns (`clients` has the clients', `restarts` what ends and begins again, `narration` says it, [`disk`] what is
 //! left then); [`network`] is what is in flight between them, [`seat`] the keys that each has (`keys`, real ones or
 //! `stand_ins`), [`witness`] what its service was asked to do.
 
@@ -12,6 +12,7 @@ pub mod fingerprint;
 pub mod hosts;
 mod keys;
 pub mod links;
+mod narration;
 pub mod network;
 pub mod random;
 mod restarts;

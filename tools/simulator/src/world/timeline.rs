@@ -56,6 +56,8 @@ impl Agent {
 pub struct Timeline {
     pub cluster: Cluster,
     agents: Vec<Agent>,
+    /// When each has its next turn.
+    next_ns: Vec<u64>,
     inbox_max: usize,
     ties: Random,
     deliveries: u64,
@@ -80,10 +82,11 @@ impl Timeline {
             spins_since_ns: 0,
             pace: Random::named(seed, &format!("pace {}", name_of(who))),
         };
-        let agents = everybody.map(agent).collect();
+        let agents: Vec<Agent> = everybody.map(agent).collect();
+        let next_ns = vec![0; agents.len()];
         let ties = Random::named(seed, "turns");
         let fingerprint = Fingerprint::default();
-        Self { cluster, agents, inbox_max, ties, deliveries: 0, turns: 0, fingerprint }
+        Self { cluster, agents, next_ns, inbox_max, ties, deliveries: 0, turns: 0, fingerprint }
     }
 
     pub fn now_ns(&self) -> u64 {
@@ -124,6 +127,7 @@ impl Timeline {
     pub fn pause(&mut self, who: Principal, paused: bool) {
         let at = self.index(who);
         self.agents[at].paused = paused;
+        self.settle(at);
     }
 
     /// The links among these agents lose nothing from now on, and they keep up.
@@ -151,6 +155,12 @@ impl Timeline {
             Principal::Replica(id) => self.cluster.replicas[usize::from(id.0)].deadline_ns(),
             Principal::Client(id) => self.cluster.clients[usize::from(id.0)].deadline_ns(),
         };
+        self.settle(at);
+    }
+
+    /// Something changed when an agent has its next turn.
+    fn settle(&mut self, at: usize) {
+        self.next_ns[at] = self.agents[at].next_ns();
     }
 
     /// Does what comes next, if it comes by `until_ns`; otherwise the time goes on to there, and this is `false`.
@@ -158,7 +168,7 @@ impl Timeline {
     /// # Errors
     /// What a checker found; or that an agent is due for ever.
     pub fn step(&mut self, until_ns: u64) -> Result<bool, String> {
-        let agent_ns = self.agents.iter().map(Agent::next_ns).min().expect("there are agents");
+        let agent_ns = self.next_ns.iter().copied().min().expect("there are agents");
         let arrival_ns = self.links().next_ns();
         let adversary_ns = self.cluster.adversary.deadline_ns();
         let next_ns = agent_ns.min(arrival_ns).min(adversary_ns).max(self.now_ns());
@@ -179,10 +189,10 @@ impl Timeline {
             }
             return Ok(true);
         }
-        let due = |agent: &Agent| agent.next_ns() <= next_ns;
-        let count = self.agents.iter().filter(|agent| due(agent)).count();
+        let due = |agent_ns: &u64| *agent_ns <= next_ns;
+        let count = self.next_ns.iter().filter(|agent_ns| due(agent_ns)).count();
         let which = if count > 1 { self.ties.below(count) } else { 0 };
-        let ready = self.agents.iter().enumerate().filter(|(_, agent)| due(agent)).nth(which);
+        let ready = self.next_ns.iter().enumerate().filter(|(_, agent_ns)| due(agent_ns)).nth(which);
         let (at, _) = ready.expect("somebody is due");
         self.turn(at)?;
         Ok(true)
@@ -198,6 +208,7 @@ impl Timeline {
         if agent.inbox.len() < self.inbox_max {
             self.deliveries += 1;
             agent.inbox.push(packet);
+            self.settle(at);
         } else {
             self.cluster.report.count(packet.from, Loss::Lost, || format!("finds no room at {}", name_of(packet.to)));
         }

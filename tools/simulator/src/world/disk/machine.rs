@@ -124,6 +124,9 @@ impl Machine {
         if self.held || (self.faults.has(DiskFault::Stalls) && self.stalls.holds(self.now_ns)) {
             return;
         }
+        if self.courses.values().all(|course| course.steps.is_empty()) {
+            return;
+        }
         let workers: Vec<_> = self.courses.keys().copied().collect();
         for worker in workers {
             while self.advance_one(worker) {}
