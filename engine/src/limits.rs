@@ -417,6 +417,9 @@ pub const SURVEY_PATIENCE_NS: u64 = 20_000_000;
 /// A busy driver looks for applications that came or left no more often than this: a look is a system call.
 pub const SESSIONS_LOOK_NS: u64 = 1_000_000;
 
+/// Such looks, with the making of sessions for those that came, take at most one part in so many of its time.
+pub const SESSIONS_SHARE: u64 = 10;
+
 /// The size of a page of the state: what one small write makes the next checkpoint copy and hash, against what the tree weighs (1/64).
 pub const PAGE_BYTES: usize = 4096;
 

@@ -13,12 +13,13 @@
 //! ```
 
 mod batch;
+mod look;
 mod session;
 
 use crate::authentication::{AuthenticatedPacket, Incoming, RequestSigner};
 use crate::client::{Client, ClientConfig, ClientFault, Finished, Queries, Survey};
 use crate::cluster::{Arrangement, Cluster, DriverLocal};
-use crate::limits::{BODIES_BYTES_MAX, LARGE_BYTES_IN_FLIGHT, SESSIONS_LOOK_NS, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
+use crate::limits::{BODIES_BYTES_MAX, LARGE_BYTES_IN_FLIGHT, SURVEY_PATIENCE_NS, SURVEY_RENEW_NS};
 use crate::numbers::{ClientId, Incarnation, Principal, ReplicaSet};
 use crate::pipeline::{Clock, Idler, Network, NetworkCounters, Outbox, Pause, ProcessError, StartReport, open_network};
 use crate::replica::Now;
@@ -34,6 +35,7 @@ use logothete_client::record::{
 use logothete_crypto::Identity;
 use logothete_transport::session::{Geometry, Listener, ListenerConfig, SessionError};
 use logothete_transport::{cores, counter_set};
+use look::Look;
 use session::{Session, SessionContext, Sinks};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -119,7 +121,7 @@ pub fn run_driver(
         everybody: Audience::Replicas(ReplicaSet::first(replicas)),
         stream_next: 0,
         listener,
-        look_at_ns: 0,
+        look: Look::default(),
         message: Vec::new(),
         gauges: counters.add("driver").map_err(ProcessError::from)?,
         counters,
@@ -256,7 +258,7 @@ struct Driver {
     everybody: Audience,
     stream_next: u32,
     listener: Listener,
-    look_at_ns: u64,
+    look: Look,
     message: Vec<u8>,
     gauges: DriverGauges,
     counters: NetworkCounters,
@@ -284,8 +286,9 @@ impl Driver {
             if let Some(fault) = fault {
                 return Err(fault.into());
             }
-            if self.look_at_ns <= now.monotonic_ns {
-                self.look_for_sessions(now);
+            if self.look.is_due(now.monotonic_ns) {
+                self.look_for_sessions();
+                self.look.looked(now.monotonic_ns, clock.now().monotonic_ns);
             }
             let taken = self.take_operations(now, &mut outbox);
             self.do_due(now, &mut outbox);
@@ -305,7 +308,7 @@ impl Driver {
                 let may_sleep = self.sessions.open.iter_mut().all(Session::prepare_sleep);
                 if may_sleep {
                     network.wait(timeout).map_err(ProcessError::from)?;
-                    self.look_at_ns = 0;
+                    self.look.hasten();
                 }
                 self.sessions.open.iter_mut().for_each(Session::cancel_sleep);
             }
@@ -335,12 +338,11 @@ impl Driver {
     }
 
     /// Takes in new sessions, and lets go of those whose application left.
-    fn look_for_sessions(&mut self, now: Now) {
+    fn look_for_sessions(&mut self) {
         while let Some(session) = self.listener.accept() {
             self.sessions.open.push(Session::new(session));
         }
         self.sessions.open.retain(Session::is_alive);
-        self.look_at_ns = now.monotonic_ns + SESSIONS_LOOK_NS;
         self.gauges.sessions.set(self.sessions.open.len() as u64);
         self.gauges.operations_in_flight.set(self.client.operations_in_flight() as u64);
         self.gauges.requests_retransmitted.set(self.client.retransmitted());

@@ -8,6 +8,7 @@
 //! | fetch | clients' packets, contents of batches | 128 KiB in 2 ms |
 //! | query of the state | nodes, pages | 400 KiB a millisecond, each named in the query (`state/transfer/answer.rs`) |
 
+use super::Reject;
 use crate::limits::{
     FETCH_ANSWER_BYTES, FETCH_REFILL_NS, STATEMENT_NS_PER_1024_BYTES, STATEMENTS_ANSWER_NS, STATUS_ANSWER_DOUBLINGS,
     STATUS_ANSWER_NS, STATUS_STUCK_MAX_NS,
@@ -85,17 +86,19 @@ impl Allowances {
         may
     }
 
-    /// How many bytes of bodies it may be sent now.
-    pub(super) fn fetch_bytes(&mut self, now_ns: u64) -> usize {
+    /// Spends so many bytes of bodies that it is to be sent.
+    ///
+    /// # Errors
+    /// It had its share for the time being.
+    pub(super) fn spend_fetch(&mut self, now_ns: u64, bytes: usize) -> Result<(), Reject> {
         if now_ns.saturating_sub(self.fetched_since_ns) >= FETCH_REFILL_NS {
             (self.fetched_since_ns, self.fetched_bytes) = (now_ns, 0);
         }
-        FETCH_ANSWER_BYTES.saturating_sub(self.fetched_bytes)
-    }
-
-    /// It was sent bytes of bodies.
-    pub(super) fn fetch_spent(&mut self, bytes: usize) {
+        if self.fetched_bytes + bytes > FETCH_ANSWER_BYTES {
+            return Err(Reject::RateLimited);
+        }
         self.fetched_bytes += bytes;
+        Ok(())
     }
 
     /// Whether it may be sent statements now; counts as sent if so.
@@ -194,8 +197,7 @@ mod tests {
         let mut allowances = Allowances::default();
         let mut sent = 0;
         for now_ns in (SECOND..SECOND + FETCH_REFILL_NS * 10).step_by(1_000) {
-            if allowances.fetch_bytes(now_ns) >= 60_000 {
-                allowances.fetch_spent(60_000);
+            if allowances.spend_fetch(now_ns, 60_000).is_ok() {
                 sent += 60_000;
             }
         }

@@ -412,10 +412,7 @@ impl Replica {
         let pieces = self.bodies.packet(body, examine.packet());
         let packet = pieces.concat();
         let parts = PacketParts::parse(&packet).expect("what is stored was taken apart before");
-        if packet.len() > self.peers.allowances(from).fetch_bytes(now.monotonic_ns) {
-            return Err(Reject::RateLimited);
-        }
-        self.peers.allowances(from).fetch_spent(packet.len());
+        self.peers.allowances(from).spend_fetch(now.monotonic_ns, packet.len())?;
         let testimony = Testimony { body: digest(parts.body), packet: digest(&packet) };
         output.send(Self::only(from), |bytes| testimony.append(bytes));
         output.relay(from, pieces);

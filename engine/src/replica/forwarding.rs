@@ -111,7 +111,7 @@ impl Replica {
         }
         self.admit_forwarded(name)?;
         let of_client = self.forwarding.of_client(name).expect("the client is known");
-        of_client[usize::from(from.0)] = Some((name, forward.digest));
+        of_client[usize::from(from.0)] = Some((name, forward.digest()));
         Ok(())
     }
 

@@ -259,10 +259,7 @@ impl Replica {
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known && !batch.entries.is_empty());
         let batch = batch.ok_or(Reject::FetchUnknown)?;
         let bytes = size_of_val(&batch.entries[..]);
-        if bytes > self.peers.allowances(from).fetch_bytes(now.monotonic_ns) {
-            return Err(Reject::RateLimited);
-        }
-        self.peers.allowances(from).fetch_spent(bytes);
+        self.peers.allowances(from).spend_fetch(now.monotonic_ns, bytes)?;
         let content = Batch { sequence: fetch.sequence(), timestamp_ns: batch.timestamp_ns, entries: &batch.entries };
         output.send(Self::only(from), |bytes| content.append(bytes));
         Ok(())
@@ -293,18 +290,14 @@ impl Replica {
     ) -> Result<(), Reject> {
         let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
-        let mut bytes_left = self.peers.allowances(from).fetch_bytes(now.monotonic_ns);
+        let allowances = self.peers.allowances(from);
         for (index, body) in batch.bodies.iter().enumerate() {
             let Some(body) = body.filter(|_| fetch.contains(index)) else { continue };
             // Of a body in parts as many as the allowance has room for: the others are asked for by name then (`LR-4`).
             for packet in 0..self.bodies.packet_count(body) {
-                let bytes: usize = self.bodies.packet(body, packet).iter().map(|piece| piece.len()).sum();
-                if bytes > bytes_left {
-                    return Err(Reject::RateLimited);
-                }
-                bytes_left -= bytes;
-                output.relay(from, self.bodies.packet(body, packet));
-                self.peers.allowances(from).fetch_spent(bytes);
+                let packet = self.bodies.packet(body, packet);
+                allowances.spend_fetch(now.monotonic_ns, packet.iter().map(|piece| piece.len()).sum())?;
+                output.relay(from, packet);
             }
         }
         Ok(())
@@ -321,15 +314,11 @@ impl Replica {
         let slot = self.log.slot(fetch.sequence()).ok_or(Reject::FetchUnknown)?;
         let batch = slot.batch(&fetch.digest).filter(|batch| batch.known).ok_or(Reject::FetchUnknown)?;
         let body = batch.bodies.get(fetch.request()).copied().flatten().ok_or(Reject::FetchUnknown)?;
-        let mut bytes_left = self.peers.allowances(from).fetch_bytes(now.monotonic_ns);
+        let allowances = self.peers.allowances(from);
         for packet in (0..self.bodies.packet_count(body)).filter(|packet| fetch.contains(*packet)) {
-            let bytes: usize = self.bodies.packet(body, packet).iter().map(|piece| piece.len()).sum();
-            if bytes > bytes_left {
-                return Err(Reject::RateLimited);
-            }
-            bytes_left -= bytes;
-            output.relay(from, self.bodies.packet(body, packet));
-            self.peers.allowances(from).fetch_spent(bytes);
+            let packet = self.bodies.packet(body, packet);
+            allowances.spend_fetch(now.monotonic_ns, packet.iter().map(|piece| piece.len()).sum())?;
+            output.relay(from, packet);
         }
         Ok(())
     }

@@ -41,6 +41,11 @@ impl BatchEntry {
             number: RequestNumber(self.number.get()),
         }
     }
+
+    /// Whether this is how it is written: what is reserved is zero.
+    pub(super) fn is_canonical(&self) -> bool {
+        self.reserved == [0; 6]
+    }
 }
 
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -77,7 +82,7 @@ impl<'a> PrePrepare<'a> {
             return Err(Malformed::Field);
         }
         let entries = <[BatchEntry]>::ref_from_bytes_with_elems(entries, count).map_err(|_| Malformed::Length)?;
-        if entries.iter().any(|entry| entry.reserved != [0; 6]) {
+        if !entries.iter().all(BatchEntry::is_canonical) {
             return Err(Malformed::Field);
         }
         Ok(Self {
@@ -140,7 +145,7 @@ impl<'a> Batch<'a> {
             return Err(Malformed::Field);
         }
         let entries = <[BatchEntry]>::ref_from_bytes_with_elems(entries, count).map_err(|_| Malformed::Length)?;
-        if entries.iter().any(|entry| entry.reserved != [0; 6]) {
+        if !entries.iter().all(BatchEntry::is_canonical) {
             return Err(Malformed::Field);
         }
         let sequence = SequenceNumber(fields.sequence.get());

@@ -1,48 +1,35 @@
 //! Forwarding: a backup passes a request on to a primary that seems not to have it (`protocol.md RB-1`).
 
+use super::agreement::BatchEntry;
 use super::framing::{self, Kind, Malformed};
 use super::request::RequestName;
-use crate::numbers::{ClientId, Incarnation, RequestNumber};
 use logothete_crypto::Digest;
-use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Forward(c, e, t, D(request)): the sender verified this request, and its client's own packet follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct Forward {
-    client: U16,
-    reserved: [u8; 6],
-    incarnation: U64,
-    number: U64,
-    /// The digest of the request message.
-    pub digest: Digest,
-}
+#[repr(transparent)]
+pub struct Forward(BatchEntry);
 
 impl Forward {
     pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
         let forward: &Self = framing::fixed(layout)?;
-        if forward.reserved == [0; 6] { Ok(forward) } else { Err(Malformed::Field) }
+        if forward.0.is_canonical() { Ok(forward) } else { Err(Malformed::Field) }
     }
 
-    /// Forwards a request.
+    /// Forwards a request, with the digest of its message.
     pub fn new(name: RequestName, digest: Digest) -> Self {
-        Self {
-            client: name.client.0.into(),
-            reserved: [0; 6],
-            incarnation: name.incarnation.0.into(),
-            number: name.number.0.into(),
-            digest,
-        }
+        Self(BatchEntry::new(name, digest))
     }
 
     /// The request's name.
     pub fn name(&self) -> RequestName {
-        RequestName {
-            client: ClientId(self.client.get()),
-            incarnation: Incarnation(self.incarnation.get()),
-            number: RequestNumber(self.number.get()),
-        }
+        self.0.name()
+    }
+
+    /// The digest of the request message.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
     }
 
     /// Appends it.
@@ -55,7 +42,7 @@ impl Forward {
 mod tests {
     use super::super::Message;
     use super::*;
-    use crate::numbers::{Principal, ReplicaId};
+    use crate::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber};
 
     /// `protocol.md RJ-3`
     #[test]
@@ -65,7 +52,7 @@ mod tests {
         Forward::new(name, Digest([5; 32])).append(&mut bytes);
         let sender = Principal::Replica(ReplicaId(1));
         let Ok(Message::Forward(read)) = Message::decode(&bytes, sender) else { panic!("another kind") };
-        assert_eq!((read.name(), read.digest), (name, Digest([5; 32])));
+        assert_eq!((read.name(), read.digest()), (name, Digest([5; 32])));
         bytes[11] = 1;
         assert_eq!(Message::decode(&bytes, sender).unwrap_err(), Malformed::Field);
         bytes[11] = 0;

@@ -275,7 +275,7 @@ impl Words {
             },
             Message::Status(status) => status_text(status),
             Message::Fetch(fetch) => self.fetch(fetch),
-            Message::Forward(forward) => format!("forward {}", self.request(forward.name(), forward.digest)),
+            Message::Forward(forward) => format!("forward {}", self.request(forward.name(), forward.digest())),
             Message::ReportQuery(_)
             | Message::ReportReply(_)
             | Message::QueryAnswer(_)
