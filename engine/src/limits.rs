@@ -314,6 +314,9 @@ pub const RETRANSMIT_INITIAL_NS: u64 = 50_000_000;
 /// The shortest wait before a retransmission: a scheduler's slice or two on a shared host.
 pub const RETRANSMIT_MIN_NS: u64 = 10_000_000;
 
+/// The replies to a request come within this of each other, even on a busy host: who lacks some after it asks again.
+pub const REPLIES_SPREAD_NS: u64 = 5_000_000;
+
 /// The longest wait before a retransmission.
 pub const RETRANSMIT_MAX_NS: u64 = 1_000_000_000;
 

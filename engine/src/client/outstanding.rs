@@ -66,6 +66,13 @@ impl Outstanding {
         trips.timeout_ns(self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
     }
 
+    /// It is to be sent again by then, if it is not answered; one in parts has its own pace.
+    pub(super) fn hasten(&mut self, by_ns: u64) {
+        if self.parts == 0 {
+            self.resend_at_ns = self.resend_at_ns.min(by_ns);
+        }
+    }
+
     /// Whether it is known what the results are, and they are on their way, as others are before them: then it is not sent again, for the longest
     /// time that requests wait at all.
     pub(super) fn awaits_results(&self, now_ns: u64, heard_ns: u64, config: &ClientConfig) -> bool {

@@ -6,7 +6,9 @@ use super::outstanding::{Outstanding, Vote};
 use super::result_parts::{PartTaken, ResultParts};
 use super::round_trip::RoundTrip;
 use crate::authentication::{AuthenticatedPacket, RequestSigner};
-use crate::limits::{PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, RETRANSMIT_MIN_NS};
+use crate::limits::{
+    PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, REPLIES_SPREAD_NS, RETRANSMIT_MIN_NS,
+};
 use crate::numbers::{Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, View};
 use crate::replica::Now;
 use crate::wire::Message;
@@ -271,8 +273,11 @@ impl Client {
         if reply.incarnation != self.incarnation || !self.is_outstanding(reply.number) {
             return;
         }
-        if let Some(vote) = self.at_mut(reply.number).count(from, reply) {
-            self.conclude(now, reply.number, &vote, complete);
+        let first = self.at_mut(reply.number).votes.get(usize::from(from.0)).is_some_and(Option::is_none);
+        let Some(vote) = self.at_mut(reply.number).count(from, reply) else { return };
+        if !self.conclude(now, reply.number, &vote, complete) && first {
+            // What the others say comes soon, or was lost.
+            self.at_mut(reply.number).hasten(now.monotonic_ns + REPLIES_SPREAD_NS);
         }
     }
 
