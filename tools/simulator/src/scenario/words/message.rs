@@ -233,8 +233,6 @@ impl Words {
     }
 }
 
-/// Whether a request is in its sender's own name.
-
 /// ` "a" "b"`, shortened where there are many.
 fn operations(operations: Operations<'_>) -> String {
     let mut text = String::new();

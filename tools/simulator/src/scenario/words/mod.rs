@@ -323,6 +323,7 @@ impl Words {
     }
 }
 
+/// Whether a request is in its sender's own name.
 fn is_named(sender: Principal, name: RequestName) -> bool {
     sender == Principal::Client(name.client)
 }
