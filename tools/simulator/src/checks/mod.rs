@@ -247,7 +247,7 @@ impl Checks {
         let model = Model::of(ServiceKind::Log);
         self.history.check(model.clone(), self.agreement.order(), &mut self.violations);
         if self.settings.seed.is_multiple_of(SEARCH_ONE_IN) {
-            self.history.search(model, &mut self.violations);
+            self.history.search(model, self.agreement.order(), &mut self.violations);
         }
     }
 

@@ -14,8 +14,9 @@ use logothete_engine::numbers::ClientId;
 use model::Model;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest history that is searched: each operation is a bit of a word.
+/// The longest history that is searched, and how many operations of others stand in between at most: each operation is a bit of a word.
 const SEARCHED_MAX: usize = 48;
+const OTHERS_MAX: usize = u64::BITS as usize - SEARCHED_MAX;
 
 /// What became of one operation of a correct client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,20 +64,32 @@ impl History {
         replay.check_queries(violations);
     }
 
-    /// Searches an order that explains the first operations, without a witness.
-    pub fn search(&self, model: Model, violations: &mut Violations) {
-        let mut operations: Vec<&Operation> = self.0.values().collect();
-        operations.sort_by_key(|operation| operation.called_ns);
+    /// Searches an order that explains the first operations, without a witness. What others did in between, which say nothing of when they asked for it, may stand
+    /// anywhere; nothing is said where that is too much.
+    pub fn search(&self, model: Model, order: &[(u16, Appended)], violations: &mut Violations) {
+        let mut operations: Vec<(&(u16, u64, u64), &Operation)> = self.0.iter().collect();
+        operations.sort_by_key(|(_, operation)| operation.called_ns);
         // What returned after the next was called was under way when the part that is looked at ends.
-        let end_ns = operations.get(SEARCHED_MAX).map_or(u64::MAX, |next| next.called_ns);
+        let end_ns = operations.get(SEARCHED_MAX).map_or(u64::MAX, |(_, next)| next.called_ns);
         operations.truncate(SEARCHED_MAX);
         let cut = |operation: &Operation| Operation {
             answer: operation.answer.clone().filter(|answer| answer.returned_ns < end_ns),
             ..operation.clone()
         };
-        let operations: Vec<Operation> = operations.into_iter().map(cut).collect();
+        let searched: BTreeSet<(u16, u64, u64)> = operations.iter().map(|(name, _)| **name).collect();
+        let name = |(client, appended): &(u16, Appended)| (*client, appended.session, appended.number);
+        let last = order.iter().rposition(|entry| searched.contains(&name(entry))).unwrap_or(0);
+        let others = order.iter().take(last).filter(|entry| !self.0.contains_key(&name(entry)));
+        let other =
+            |(_, appended): &(u16, Appended)| Operation { bytes: appended.bytes.clone(), called_ns: 0, answer: None };
+        let others: Vec<Operation> = others.map(other).collect();
+        if others.len() > OTHERS_MAX {
+            return;
+        }
+        let operations = operations.into_iter().map(|(_, operation)| cut(operation)).chain(others);
+        let operations: Vec<Operation> = operations.collect();
         if search::is_explained(&operations, model) == Some(false) {
-            let text = format!("no order explains the first {} operations of correct clients", operations.len());
+            let text = format!("no order explains the first {} operations of correct clients", searched.len());
             violations.add(Checker::Linearizability, text);
         }
     }

@@ -136,10 +136,27 @@ fn a_whole_history_is_searched_up_to_a_bound() {
     let appends: Vec<Done<'_>> =
         (0..200u64).map(|at| (at, &b"x"[..], at * 10, Some((at * 10 + 5, number(at), true)))).collect();
     let mut violations = Violations::default();
-    history(&appends).search(Model::of(ServiceKind::Log), &mut violations);
+    history(&appends).search(Model::of(ServiceKind::Log), &[], &mut violations);
     assert_eq!(violations.take(), Ok(()));
     let mut wrong = appends;
     wrong[3].3 = Some((35, number(4), true));
-    history(&wrong).search(Model::of(ServiceKind::Log), &mut violations);
+    history(&wrong).search(Model::of(ServiceKind::Log), &[], &mut violations);
     assert_eq!(violations.checkers(), [Checker::Linearizability]);
+}
+
+#[test]
+fn what_others_did_in_between_is_searched_with_it() {
+    let appends: Vec<Done<'_>> =
+        (0..6u64).map(|at| (at, &b"x"[..], at * 10, Some((at * 10 + 5, number(2 * at + 1), true)))).collect();
+    let appended = |client, number| (client, Appended { session: u64::from(client), number, bytes: b"x".to_vec() });
+    let order: Vec<_> = (0..6).flat_map(|at| [appended(1, at), appended(0, at)]).collect();
+    let found = |appends: &[Done<'_>], order: &[(u16, Appended)]| {
+        let mut violations = Violations::default();
+        history(appends).search(Model::of(ServiceKind::Log), order, &mut violations);
+        violations.checkers().len()
+    };
+    assert_eq!((found(&appends, &order), found(&appends, &order[1..2])), (0, 1));
+    let mut wrong = appends;
+    wrong[3].3 = Some((35, number(3), true));
+    assert_eq!(found(&wrong, &order), 1, "there is one already");
 }
