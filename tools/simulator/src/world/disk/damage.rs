@@ -83,7 +83,10 @@ fn replace_sector(image: &mut Image, random: &mut Random, placed: &Placed, stale
     let Placed { path, group } = placed;
     let file = image.kept_mut(path)?;
     let at = group.at + (random.below(group.bytes / SECTOR) * SECTOR) as u64;
-    let with = if stale { file.former.get(&at)?.clone() } else { vec![0; SECTOR] };
+    let mut with = [0; SECTOR];
+    if stale {
+        file.former.read(at, &mut with);
+    }
     if file.kept.is(at, &with) {
         return None;
     }

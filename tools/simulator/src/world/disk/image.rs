@@ -6,6 +6,7 @@
 use super::loss::Loss;
 use crate::world::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,14 +64,41 @@ impl Content {
     }
 
     pub(super) fn is(&self, at: u64, bytes: &[u8]) -> bool {
-        let mut held = vec![0; bytes.len()];
-        self.read(at, &mut held) == bytes.len() && held == bytes
+        let is_here = |(block, from, piece): (u64, usize, Range<usize>)| match self.blocks.get(&block) {
+            Some(held) => held[from..from + piece.len()] == bytes[piece],
+            None => bytes[piece].iter().all(|byte| *byte == 0),
+        };
+        at + bytes.len() as u64 <= self.bytes && pieces(at, bytes.len()).all(is_here)
+    }
+
+    /// Takes over a range of another file's bytes, which has blocks there.
+    fn copy(&mut self, from: &Self, at: u64, length: usize) {
+        for (block, within, piece) in pieces(at, length) {
+            let held = self.blocks.entry(block).or_insert_with(|| Arc::new([0; BLOCK]));
+            let place = within..within + piece.len();
+            match from.blocks.get(&block) {
+                Some(bytes) => Arc::make_mut(held)[place.clone()].copy_from_slice(&bytes[place]),
+                None => Arc::make_mut(held)[place].fill(0),
+            }
+        }
+        self.bytes = self.bytes.max(at + length as u64);
     }
 
     /// The places of the blocks that are there.
     pub(super) fn blocks(&self) -> impl Iterator<Item = u64> {
         self.blocks.keys().map(|block| block * BLOCK as u64)
     }
+}
+
+/// Cuts so many bytes from a place on where blocks end: block, offset within it, which of the bytes.
+fn pieces(at: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let (block, from) = place(at + done as u64);
+        let piece = done..length.min(done + BLOCK - from);
+        done = piece.end;
+        (!piece.is_empty()).then_some((block, from, piece))
+    })
 }
 
 fn place(at: u64) -> (u64, usize) {
@@ -86,8 +114,8 @@ pub(super) struct File {
     pub(super) seen: Content,
     /// As it is after a power cut.
     pub(super) kept: Content,
-    /// What stood in each block of it before it was last written.
-    pub(super) former: BTreeMap<u64, Vec<u8>>,
+    /// What stood in each sector of it before that was last written.
+    pub(super) former: Content,
 }
 
 /// A change of a name.
@@ -226,11 +254,9 @@ impl Image {
         for (write, sector) in loss.kept(&written, random) {
             let Written { file, at, bytes } = &written[write];
             let File { kept, former, .. } = self.files.get_mut(file).expect("files are not destroyed");
-            let (from, to) = (sector.start, sector.end);
-            let mut before = vec![0; to - from];
-            kept.read(*at + from as u64, &mut before);
-            former.insert(*at + from as u64, before);
-            kept.write(*at + from as u64, &bytes[from..to]);
+            let place = *at + sector.start as u64;
+            former.copy(kept, place, sector.len());
+            kept.write(place, &bytes[sector]);
         }
         let files = &self.files;
         written.into_iter().filter(|write| files[&write.file].kept.is(write.at, &write.bytes)).collect()

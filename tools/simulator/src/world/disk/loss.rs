@@ -20,7 +20,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The pieces that are left: of which write, which of its bytes.
+    /// The pieces that are left: of which write, which of its bytes. Sectors that stay together are one.
     pub(super) fn kept(self, written: &[Written], random: &mut Random) -> Vec<(usize, Range<usize>)> {
         let sectors = written.iter().enumerate().flat_map(|(write, written)| {
             let end = written.bytes.len();
@@ -40,6 +40,11 @@ impl Loss {
                 });
             }
         }
+        sectors.dedup_by(|next, held| {
+            let goes_on = next.0 == held.0 && next.1.start == held.1.end;
+            held.1.end = if goes_on { next.1.end } else { held.1.end };
+            goes_on
+        });
         sectors
     }
 
