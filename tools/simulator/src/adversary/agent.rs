@@ -66,6 +66,8 @@ pub struct Adversary {
     pub owned: Owned,
     strategies: Vec<Box<dyn Strategy>>,
     pub(super) twins: BTreeMap<ReplicaId, Twins>,
+    /// When one of them has something to do, as of their last turn.
+    twins_ns: Option<u64>,
     /// In the order in which it was put here.
     late: Vec<(u64, Late)>,
     /// When the first of it leaves.
@@ -87,6 +89,11 @@ impl Adversary {
         self.twins.contains_key(&id)
     }
 
+    /// Twins had a turn.
+    pub(super) fn look_at_twins(&mut self) {
+        self.twins_ns = self.twins.values().map(Twins::deadline_ns).min();
+    }
+
     fn put_aside(&mut self, until_ns: u64, late: Late) {
         self.late_ns = Some(self.late_ns.map_or(until_ns, |first_ns| first_ns.min(until_ns)));
         self.late.push((until_ns, late));
@@ -104,8 +111,7 @@ impl Adversary {
 
     /// When it has something to do.
     pub fn deadline_ns(&self) -> u64 {
-        let twins_ns = self.twins.values().map(Twins::deadline_ns).min();
-        [self.tick_ns, self.late_ns, twins_ns].into_iter().flatten().min().unwrap_or(u64::MAX)
+        [self.tick_ns, self.late_ns, self.twins_ns].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 }
 
@@ -127,6 +133,7 @@ impl Cluster {
         self.adversary = Adversary {
             owned,
             strategies: plan.strategies(&self.settings),
+            twins_ns: None,
             twins,
             late: Vec::new(),
             late_ns: None,
@@ -134,6 +141,7 @@ impl Cluster {
             random: Some(plan.random("ticks")),
             schedules: matches!(plan.level, Level::Schedule | Level::Mixture),
         };
+        self.adversary.look_at_twins();
     }
 
     /// From now on the network delivers what is sent as fast as it can (the owned stay as they are).
@@ -187,9 +195,12 @@ impl Cluster {
                 Late::Packet(packet) => self.put_in_flight(packet.from, &[packet.to], &packet.bytes),
             }
         }
-        let twins: Vec<_> = self.adversary.twins.iter().filter(|(_, twins)| twins.deadline_ns() <= now_ns).collect();
-        let twins: Vec<ReplicaId> = twins.into_iter().map(|(id, _)| *id).collect();
-        twins.into_iter().for_each(|id| self.turn_twins(id, &[]));
+        if self.adversary.twins_ns.is_some_and(|twins_ns| twins_ns <= now_ns) {
+            let due = self.adversary.twins.iter().filter(|(_, twins)| twins.deadline_ns() <= now_ns);
+            let due: Vec<ReplicaId> = due.map(|(id, _)| *id).collect();
+            due.into_iter().for_each(|id| self.turn_twins(id, &[]));
+            self.adversary.look_at_twins();
+        }
         if self.adversary.tick_ns.is_none_or(|tick_ns| tick_ns > now_ns) {
             return;
         }

@@ -138,6 +138,7 @@ impl Cluster {
         all.extend(twins.others.iter_mut().map(|twin| twin.end_cycle(self.now_ns)));
         let masks = twins.masks.clone();
         self.adversary.twins.insert(of, twins);
+        self.adversary.look_at_twins();
         for (departed, mask) in all.into_iter().zip(masks) {
             for (audience, body, _) in departed.packets {
                 if let Some(audience) = mask.part_of(audience) {

@@ -11,6 +11,7 @@ use logothete_crypto::Digest;
 use logothete_engine::numbers::{ReplicaId, ReplicaSet};
 use logothete_engine::wire::view_change::{NewView, ViewChange};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Who really sent what.
 #[derive(Debug)]
@@ -41,6 +42,16 @@ enum Claim {
     Committed(u64, Digest),
     /// Some batch of a number did: prepare, or commit.
     Replied(u64, Round),
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prepared(vote) => write!(f, "sent a {}", vote.ballot),
+            Self::Committed(sequence, _) => write!(f, "takes s{sequence} for committed"),
+            Self::Replied(sequence, round) => write!(f, "replied from s{sequence} after a quorum's {round}"),
+        }
+    }
 }
 
 impl Certificates {
@@ -134,23 +145,18 @@ impl Certificates {
     pub fn on_cycle_end(&mut self, violations: &mut Violations) {
         let strong = self.quorums.strong;
         for (by, claim) in std::mem::take(&mut self.claims) {
-            let (voters, what) = match claim {
+            let voters = match claim {
                 Claim::Prepared(vote) => {
                     let Ballot { view, sequence, .. } = vote.ballot;
-                    let voters = self.voters(Vote::new(Round::Prepare, view, sequence, vote.batch));
-                    (voters, format!("sent a {}", vote.ballot))
+                    self.voters(Vote::new(Round::Prepare, view, sequence, vote.batch))
                 }
                 Claim::Committed(sequence, batch) => {
-                    let commits = self.of_number(Round::Commit, sequence).filter(|(held, _)| *held == batch);
-                    (largest(commits), format!("takes s{sequence} for committed"))
+                    largest(self.of_number(Round::Commit, sequence).filter(|(held, _)| *held == batch))
                 }
-                Claim::Replied(sequence, round) => (
-                    largest(self.of_number(round, sequence)),
-                    format!("replied from s{sequence} after a quorum's {round}"),
-                ),
+                Claim::Replied(sequence, round) => largest(self.of_number(round, sequence)),
             };
             if voters.count() < strong {
-                let text = format!("{by} {what}, and of its votes only {voters:?} may have sent any");
+                let text = format!("{by} {claim}, and of its votes only {voters:?} may have sent any");
                 violations.add(Checker::Certificates, text);
             }
         }
