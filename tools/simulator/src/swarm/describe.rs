@@ -57,10 +57,10 @@ impl fmt::Display for Network<'_> {
                 write!(f, ", {:.1} % {what}", f64::from(per_mille) / 10.0)?;
             }
         }
-        match links.capacity {
-            u32::MAX => Ok(()),
-            capacity => write!(f, ", {capacity} packets a link"),
+        if links.capacity < u32::MAX {
+            write!(f, ", {} packets a link", links.capacity)?;
         }
+        write!(f, "; turns of {} µs and more", self.0.pace.turn_ns as f64 / 1e3)
     }
 }
 

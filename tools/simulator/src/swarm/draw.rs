@@ -8,6 +8,7 @@ use crate::swarm::plan::{ClockSettings, Core, Plan};
 use crate::world::hosts::Settings;
 use crate::world::links::{LinkSettings, Tail};
 use crate::world::random::Random;
+use crate::world::timeline::Pace;
 
 const MICROSECOND_NS: u64 = 1_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -34,6 +35,7 @@ pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Pl
         cluster,
         links: links(seed, &features),
         inbox_packets_max: features.draw(Feature::SmallInboxes).map_or(4096, |mut random| random.pick(&[16, 64, 256])),
+        pace: pace(seed),
         clocks: clocks(replicas, &features),
         loads: loads(seed, &cluster, operations, safety_ns),
         adversary: None,
@@ -95,6 +97,13 @@ fn links(seed: u64, features: &Features) -> LinkSettings {
         losses_correlated: features.draw(Feature::CorrelatedLoss).is_some_and(|mut random| random.percent(50)),
         capacity: features.draw(Feature::Capacity).map_or(u32::MAX, |mut random| random.pick(&[2, 8, 64])),
     }
+}
+
+/// Who is fast has a turn for each packet; to who is slow they come together, as they do under load.
+fn pace(seed: u64) -> Pace {
+    let (turn_ns, packet_ns) =
+        Random::named(seed, "pace").pick(&[(500, 250), (10_000, 500), (50_000, 1_000), (100_000, 2_000)]);
+    Pace { turn_ns, packet_ns }
 }
 
 fn clocks(replicas: usize, features: &Features) -> Vec<ClockSettings> {

@@ -9,6 +9,7 @@ use crate::swarm::mix::Mix;
 use crate::world::hosts::Settings;
 use crate::world::links::LinkSettings;
 use crate::world::random::Random;
+use crate::world::timeline::Pace;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -37,6 +38,8 @@ pub struct Plan {
     pub links: LinkSettings,
     /// Packets that wait for an agent at most.
     pub inbox_packets_max: usize,
+    /// How long agents are busy with what they do.
+    pub pace: Pace,
     /// The replicas' clocks; clients' go as the virtual time does.
     pub clocks: Vec<ClockSettings>,
     /// What the clients ask for, one load a client.

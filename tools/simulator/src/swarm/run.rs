@@ -85,7 +85,7 @@ impl<'a, 'b> Run<'a, 'b> {
         if tell.is_some() {
             cluster.begin(Detail::Full);
         }
-        let mut timeline = Timeline::new(cluster, plan.links, plan.inbox_packets_max, plan.seed);
+        let mut timeline = Timeline::new(cluster, plan.links, (plan.inbox_packets_max, plan.pace), plan.seed);
         if let Some(adversary) = &plan.adversary {
             timeline.cluster.admit(adversary);
         }

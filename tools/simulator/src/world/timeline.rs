@@ -17,14 +17,18 @@ use crate::world::links::{LinkSettings, Links};
 use crate::world::network::Packet;
 use crate::world::random::Random;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId};
+use serde::{Deserialize, Serialize};
 
-/// What a turn takes, and what each packet adds, at the least; at most twice that.
-const TURN_NS: u64 = 500;
-const PACKET_NS: u64 = 250;
-
-/// Turns of one agent with no packet in so little time mean that it is due again at once, for ever.
+/// Turns of one agent with no packet, one as soon after the other as its pace has it, mean that it is due again at once, for ever.
 const SPINS_MAX: u32 = 2_000;
-const SPIN_NS: u64 = 1_000_000;
+
+/// How long agents are busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// What a turn takes, and what each packet adds, at the least; at most twice that.
+    pub turn_ns: u64,
+    pub packet_ns: u64,
+}
 
 /// An agent and what waits for it.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ pub struct Timeline {
     /// When each has its next turn.
     next_ns: Vec<u64>,
     inbox_max: usize,
+    pace: Pace,
     ties: Random,
     deliveries: u64,
     turns: u64,
@@ -67,7 +72,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// A cluster in which nothing has been sent; an agent that does not keep up has so many packets wait at most.
-    pub fn new(mut cluster: Cluster, settings: LinkSettings, inbox_max: usize, seed: u64) -> Self {
+    pub fn new(mut cluster: Cluster, settings: LinkSettings, (inbox_max, pace): (usize, Pace), seed: u64) -> Self {
         let (replicas, clients) = (cluster.replicas.len(), cluster.clients.len());
         cluster.links = Some(Links::new(settings, replicas, clients, seed));
         let everybody = (0..replicas as u8).map(|id| Principal::Replica(ReplicaId(id)));
@@ -86,7 +91,7 @@ impl Timeline {
         let next_ns = vec![0; agents.len()];
         let ties = Random::named(seed, "turns");
         let fingerprint = Fingerprint::default();
-        Self { cluster, agents, next_ns, inbox_max, ties, deliveries: 0, turns: 0, fingerprint }
+        Self { cluster, agents, next_ns, inbox_max, pace, ties, deliveries: 0, turns: 0, fingerprint }
     }
 
     pub fn now_ns(&self) -> u64 {
@@ -218,9 +223,9 @@ impl Timeline {
         let now_ns = self.now_ns();
         let agent = &mut self.agents[at];
         let packets = std::mem::take(&mut agent.inbox);
-        let takes_ns = TURN_NS + PACKET_NS * packets.len() as u64;
+        let takes_ns = self.pace.turn_ns + self.pace.packet_ns * packets.len() as u64;
         agent.busy_until_ns = now_ns + takes_ns + agent.pace.below(takes_ns as usize) as u64;
-        if packets.is_empty() && now_ns < agent.spins_since_ns + SPIN_NS {
+        if packets.is_empty() && now_ns < agent.spins_since_ns + u64::from(SPINS_MAX) * self.pace.turn_ns {
             agent.spins += 1;
             if agent.spins > SPINS_MAX {
                 return Err(format!("{} had its turn and is due again at once, for ever", name_of(agent.who)));
