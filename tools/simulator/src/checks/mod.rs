@@ -158,7 +158,7 @@ impl Checks {
         self.once.on_completed(name, &mut self.violations);
         let answer = Answer { returned_ns: self.now_ns, result: result.to_vec(), ordered: true };
         self.history.on_answered(name, answer);
-        let request = self.validity.request_of(name).and_then(|request| self.validity.name(&request));
+        let request = self.validity.request_of(name).and_then(|request| self.validity.name(request, client.0));
         match request {
             Some(request) => {
                 self.acceptance.on_accepted(request, results, self.certificates.faulty(), &mut self.violations);

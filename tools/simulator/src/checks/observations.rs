@@ -329,7 +329,7 @@ impl Checks {
             if self.agreement.on_executed(by, sequence, of_number.clone(), &mut self.violations) {
                 for request in &of_number {
                     let (name, correct) =
-                        (self.validity.name(&request.digest), self.validity.is_correct(request.client));
+                        (self.validity.name(request.digest, request.client), self.validity.is_correct(request.client));
                     self.once.on_ordered(by, request, (name, correct), &mut self.violations);
                 }
             }

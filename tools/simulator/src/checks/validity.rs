@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What clients asked for.
 #[derive(Debug, Default)]
 pub struct Validity {
-    /// The requests that clients sent, by digest: under which name, and whose packet it was.
-    requests: BTreeMap<Digest, (RequestName, ClientId)>,
+    /// The requests that clients sent in their own names, by digest and client. Others may send the same after them.
+    requests: BTreeMap<(Digest, u16), RequestName>,
     /// What applications asked of correct clients: by client, session and number.
     operations: BTreeMap<(u16, u64, u64), Vec<u8>>,
     /// Correct clients: everybody of whom an application asked something.
@@ -33,8 +33,13 @@ impl Validity {
     pub fn on_requested(&mut self, from: ClientId, body: &[u8]) {
         for (message, _) in Messages::new(body, Principal::Client(from)).flatten() {
             match message {
-                Message::RequestPart(part) => _ = self.requests.insert(part.digest, (part.name, from)),
-                Message::Request(request) => _ = self.requests.insert(digest(body), (request.name, from)),
+                // What a part says of the whole need not be so.
+                Message::RequestPart(part) if part.name.client == from => {
+                    self.requests.entry((part.digest, from.0)).or_insert(part.name);
+                }
+                Message::Request(request) if request.name.client == from => {
+                    self.requests.insert((digest(body), from.0), request.name);
+                }
                 _ => {}
             }
         }
@@ -53,9 +58,9 @@ impl Validity {
         self.clients.contains(&client)
     }
 
-    /// The name of a request, as its client sent it.
-    pub fn name(&self, request: &Digest) -> Option<RequestName> {
-        self.requests.get(request).map(|(name, _)| *name)
+    /// The name of a client's request, as it sent it.
+    pub fn name(&self, request: Digest, client: u16) -> Option<RequestName> {
+        self.requests.get(&(request, client)).copied()
     }
 
     /// As which request an operation was executed.
@@ -65,8 +70,7 @@ impl Validity {
 
     /// A correct replica's service executed a request, perhaps tentatively.
     pub fn on_executed(&mut self, by: ReplicaId, request: &Executed, violations: &mut Violations) {
-        let asked = self.requests.get(&request.digest);
-        if !asked.is_some_and(|(name, from)| name.client == *from && from.0 == request.client) {
+        if self.name(request.digest, request.client).is_none() {
             violations.add(Checker::Validity, format!("{by} executed {request:?}, which its client did not ask for"));
         }
         for operation in &request.operations {
@@ -117,7 +121,7 @@ mod tests {
         assert_eq!(executed(&mut validity, 4, digest, b"hello"), 1, "it was not sent yet");
         validity.on_requested(CLIENT, &body);
         assert_eq!(executed(&mut validity, 4, digest, b"hello"), 0);
-        assert_eq!((validity.name(&digest).unwrap().number.0, validity.request_of((4, 4, 1))), (1, Some(digest)));
+        assert_eq!((validity.name(digest, 4).unwrap().number.0, validity.request_of((4, 4, 1))), (1, Some(digest)));
         assert_eq!(executed(&mut validity, 4, digest, b"hallo"), 1, "other bytes under its digest");
         assert_eq!(executed(&mut validity, 5, digest, b"hello"), 1, "in another's name");
         assert_eq!(executed(&mut validity, 4, Digest([1; 32]), b"hello"), 1, "another request");
@@ -128,6 +132,13 @@ mod tests {
         let (mut validity, body) = (Validity::default(), body(CLIENT));
         validity.on_requested(ClientId(5), &body);
         assert_eq!(executed(&mut validity, 4, digest(&body), b"hello"), 1);
+        validity.on_requested(CLIENT, &body);
+        validity.on_requested(ClientId(5), &body);
+        assert_eq!(
+            executed(&mut validity, 4, digest(&body), b"hello"),
+            0,
+            "its client asked for it, whoever says so too"
+        );
         let mut violations = Violations::default();
         let (replica, other) = (Principal::Replica(ReplicaId(1)), Principal::Replica(ReplicaId(2)));
         validity.on_taken(replica, other, other, &mut violations);
