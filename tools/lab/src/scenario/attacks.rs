@@ -153,7 +153,7 @@ fn flood(run: &mut Run<'_>, kind: Kind) -> Result<(), Failure> {
     let least = (begin.elapsed().as_secs_f64() * f64::from(FLOOD_PER_S) / 4.0) as u64;
     run.require(sent >= least, || format!("the stranger came to send {sent} packets only"));
     drop(flood);
-    run.claim_goodput("a flood", rate, if kind == Kind::Replayed { 0.2 } else { 0.15 });
+    run.claim_goodput("a flood", rate, 0.3);
     recovers(run)
 }
 

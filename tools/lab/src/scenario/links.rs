@@ -24,7 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 22,
         when: When::All,
         setup: standard,
-        conduct: |run| loss(run, 1, 0.5, Some(1)),
+        conduct: |run| loss(run, 1, 0.6, Some(1)),
     },
     Scenario {
         id: "RP-02",
@@ -42,7 +42,7 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 22,
         when: When::All,
         setup: standard,
-        conduct: |run| loss(run, 20, 0.005, None),
+        conduct: |run| loss(run, 20, 0.01, None),
     },
     Scenario {
         id: "RP-03",
