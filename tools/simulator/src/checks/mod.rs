@@ -86,6 +86,8 @@ pub struct Checks {
     accepted_early: Vec<((u16, u64, u64), u64)>,
     /// Views that the replica whose turn it is left and entered in it.
     view_events: Vec<Event>,
+    /// The requests that the replica whose turn it is forwards, and to whom.
+    forwarded: Vec<(ReplicaId, Digest)>,
     observer: Observer,
     violations: Violations,
 }
@@ -115,6 +117,7 @@ impl Checks {
             acknowledged: 0,
             accepted_early: Vec::new(),
             view_events: Vec::new(),
+            forwarded: Vec::new(),
             observer: Observer::new(settings),
             violations: Violations::default(),
         }

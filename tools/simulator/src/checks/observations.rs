@@ -133,6 +133,10 @@ impl Checks {
                 Message::ChainAnswer(answer) if answer.chain != Digest::ZERO => {
                     self.states.on_chain(by, answer.position.get(), answer.chain, &mut self.violations);
                 }
+                Message::Forward(forward) => {
+                    let Audience::Replicas(to) = audience else { continue };
+                    self.forwarded.extend(to.iter().map(|to| (to, forward.digest())));
+                }
                 Message::RecoveryAnswer(answer) => {
                     self.contradictions.on_recovery_answer(by, answer.prepared().0, &mut self.violations);
                     let Audience::Replicas(to) = audience else { continue };
@@ -155,9 +159,19 @@ impl Checks {
         self.observer.on_sent(by, audience, body, &self.statements);
     }
 
-    /// A correct replica hands on a client's packet.
-    pub fn on_relay_sent(&mut self, by: ReplicaId, to: ReplicaId, bytes: usize) {
-        self.on_answered(by, to, bytes);
+    /// A correct replica hands on a client's packet: that is an answer, unless it forwards the request of its own accord (`protocol.md RB-1`).
+    pub fn on_relay_sent(&mut self, by: ReplicaId, to: ReplicaId, (client, body): (Principal, &[u8])) {
+        let mut messages = Messages::new(body, client).flatten();
+        let forwarded = messages.any(|(message, _)| {
+            let request = match message {
+                Message::RequestPart(part) => part.digest,
+                _ => logothete_crypto::digest(body),
+            };
+            self.forwarded.contains(&(to, request))
+        });
+        if !forwarded {
+            self.on_answered(by, to, body.len());
+        }
     }
 
     fn on_answered(&mut self, by: ReplicaId, to: ReplicaId, bytes: usize) {
@@ -281,6 +295,7 @@ impl Checks {
 
     /// A correct replica's duty cycle is over, as far as it says anything: what it said in it binds it from now on.
     pub fn on_cycle_end(&mut self, by: ReplicaId) {
+        self.forwarded.clear();
         self.contradictions.on_cycle_end(by);
         // What a new view is made of leaves in the cycle in which it is entered.
         let faulty = self.certificates.faulty();

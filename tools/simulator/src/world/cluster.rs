@@ -22,6 +22,7 @@ use logothete_engine::numbers::{ClientId, Principal, ReplicaId, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
 use logothete_engine::replica::Event;
 use logothete_engine::wire::Audience;
+use logothete_engine::wire::packet::PacketParts;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -332,9 +333,11 @@ impl Cluster {
                 self.words.learn(body, own);
                 self.checks.on_sent(ReplicaId(at as u8), *audience, body);
             }
-            departed.relays.iter().for_each(|(to, datagram)| {
-                self.checks.on_relay_sent(ReplicaId(at as u8), *to, datagram.len());
-            });
+            for (to, datagram) in &departed.relays {
+                let parts = PacketParts::parse(datagram).expect("what is relayed was verified");
+                let client = Principal::from_code(parts.header.sender.get());
+                self.checks.on_relay_sent(ReplicaId(at as u8), *to, (client, parts.body));
+            }
             self.checks.on_cycle_end(ReplicaId(at as u8));
             self.on_progress(at, &departed, &events);
             assert!(!asked || facts.is_some(), "the operator's question is answered in the cycle in which it is put");
