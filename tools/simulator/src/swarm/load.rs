@@ -3,6 +3,7 @@
 use crate::world::random::Random;
 use crate::world::timeline::Timeline;
 use logothete_engine::numbers::{ClientId, Principal};
+use logothete_engine::wire::operation::OPERATION_HEADER_BYTES;
 use serde::{Deserialize, Serialize};
 
 /// What one client asks for in the safety phase.
@@ -99,7 +100,13 @@ impl Loading {
             let most = self.load.request_operations_max.min(self.left);
             let count = self.random.between(1, u64::from(most)) as u32;
             self.left -= count;
-            let operations = self.operations(timeline, count);
+            let mut operations = self.operations(timeline, count);
+            // What does not fit one packet with the others is asked for later, as a driver has it.
+            let room = timeline.cluster.settings.operations_bytes_max().0;
+            while operations.len() > 1 && bytes_of(&operations) > room {
+                operations.pop();
+                self.left += 1;
+            }
             timeline.cluster.append(client, operations)?;
         }
         timeline.look_at(self.who());
@@ -125,4 +132,9 @@ impl Loading {
         bytes.resize(bytes.len().max(length), b'.');
         bytes
     }
+}
+
+/// What operations take in a request.
+fn bytes_of(operations: &[Vec<u8>]) -> usize {
+    operations.iter().map(|operation| OPERATION_HEADER_BYTES + operation.len()).sum()
 }

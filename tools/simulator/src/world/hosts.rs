@@ -24,7 +24,7 @@ use logothete_engine::wire::packet::{self, HEADER_BYTES};
 use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::reply::REPLY_OVERHEAD_BYTES;
 use logothete_engine::wire::report::{ReportQuery, ReportReply};
-use logothete_engine::wire::request::{lone_request_bytes, request_bytes_max};
+use logothete_engine::wire::request::{SIGNED_REQUEST_OVERHEAD_BYTES, lone_request_bytes, request_bytes_max};
 use logothete_engine::wire::view_change::statement_piece_bytes;
 use logothete_engine::wire::{Audience, Message, Messages};
 use logothete_transport::pool::{Frame, Pool, PoolConfig};
@@ -106,6 +106,12 @@ impl Settings {
     pub fn request_bytes_max(&self) -> (usize, usize) {
         let packet = request_bytes_max(self.datagram_bytes_max, self.replicas);
         (packet, packet.max(lone_request_bytes(self.operation_bytes_max)))
+    }
+
+    /// The room for the operations of a request, which its client may have to sign, in one packet and at most.
+    pub fn operations_bytes_max(&self) -> (usize, usize) {
+        let (packet, longest) = self.request_bytes_max();
+        (packet - SIGNED_REQUEST_OVERHEAD_BYTES, longest - SIGNED_REQUEST_OVERHEAD_BYTES)
     }
 
     /// How longer requests are cut.
