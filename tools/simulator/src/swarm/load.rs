@@ -102,7 +102,7 @@ impl Loading {
             self.left -= count;
             let mut operations = self.operations(timeline, count);
             // What does not fit one packet with the others is asked for later, as a driver has it.
-            let room = timeline.cluster.settings.operations_bytes_max().0;
+            let room = timeline.cluster.settings.operations_bytes_max();
             while operations.len() > 1 && bytes_of(&operations) > room {
                 operations.pop();
                 self.left += 1;

@@ -126,7 +126,7 @@ impl Cluster {
         while host.client.may_submit()
             && let Some(request) = host.waiting.pop_front()
         {
-            let mut writer = OperationsWriter::new(self.settings.operations_bytes_max().1);
+            let mut writer = OperationsWriter::new(self.settings.request_bytes_max().1);
             for (number, bytes) in &request {
                 assert!(writer.try_push(u64::from(host.id.0), *number, bytes), "a script's operations fit a request");
             }

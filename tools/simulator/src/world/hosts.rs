@@ -108,10 +108,9 @@ impl Settings {
         (packet, packet.max(lone_request_bytes(self.operation_bytes_max)))
     }
 
-    /// The room for the operations of a request, which its client may have to sign, in one packet and at most.
-    pub fn operations_bytes_max(&self) -> (usize, usize) {
-        let (packet, longest) = self.request_bytes_max();
-        (packet - SIGNED_REQUEST_OVERHEAD_BYTES, longest - SIGNED_REQUEST_OVERHEAD_BYTES)
+    /// The room for the operations of a request of one packet, which its client may have to sign.
+    pub fn operations_bytes_max(&self) -> usize {
+        self.request_bytes_max().0 - SIGNED_REQUEST_OVERHEAD_BYTES
     }
 
     /// How longer requests are cut.
