@@ -9,7 +9,9 @@ use crate::planted::{self, Bug};
 use crate::wire::dispute::{DISPUTE_DOMAIN, Dispute};
 use crate::wire::request;
 use crate::wire::view_change::StatementKind;
-use logothete_crypto::{Digest, Identity, PublicIdentity, SIGNATURE_BYTES};
+use logothete_crypto::{Digest, DigestWriter, Identity, PublicIdentity, SIGNATURE_BYTES};
+use std::collections::HashMap;
+use std::sync::Mutex;
 
 /// The domain under which clients sign requests.
 const REQUEST_DOMAIN: &str = "logothete request";
@@ -21,6 +23,8 @@ pub struct Signatures {
     replicas: Vec<PublicIdentity>,
     clients: Vec<PublicIdentity>,
     context: Digest,
+    /// What was found of signatures of statements, by the digest of everything that they are about; where nothing is to be remembered, `None`.
+    verified: Option<Mutex<HashMap<Digest, bool>>>,
 }
 
 impl Signatures {
@@ -31,7 +35,13 @@ impl Signatures {
         clients: Vec<PublicIdentity>,
         context: Digest,
     ) -> Self {
-        Self { identity, replicas, clients, context }
+        Self { identity, replicas, clients, context, verified: None }
+    }
+
+    /// The same, remembering what it found of each statement, without bound: where the copies of one replica are followed through many futures, they get
+    /// the same statements over and over.
+    pub fn remembering(self) -> Self {
+        Self { verified: Some(Mutex::default()), ..self }
     }
 
     /// Signs the body of a statement.
@@ -41,6 +51,14 @@ impl Signatures {
 
     /// Whether a replica signed the body of a statement.
     pub fn verify(&self, by: ReplicaId, kind: StatementKind, body: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+        let Some(verified) = &self.verified else { return self.is_signed(by, kind, body, signature) };
+        let mut about = DigestWriter::new(kind.domain());
+        let about = about.update(&[by.0]).update(signature).update(body).finish();
+        let mut verified = verified.lock().expect("nothing panics while it is held");
+        *verified.entry(about).or_insert_with(|| self.is_signed(by, kind, body, signature))
+    }
+
+    fn is_signed(&self, by: ReplicaId, kind: StatementKind, body: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
         let signed = |by: &PublicIdentity| by.verify(kind.domain(), &self.signed(body), signature);
         let of_anybody = || planted::is(Bug::SignerFromContent) && self.replicas.iter().any(signed);
         self.replicas.get(usize::from(by.0)).is_some_and(signed) || of_anybody()
@@ -114,6 +132,22 @@ mod tests {
         assert!(!good(0, StatementKind::NewView, b"body"), "another kind");
         assert!(!good(0, StatementKind::ViewChange, b"bodY"), "another body");
         assert!(!elsewhere.verify(ReplicaId(0), StatementKind::ViewChange, b"body", &signature), "another cluster");
+    }
+
+    #[test]
+    fn what_is_remembered_is_of_one_statement() {
+        let identity = |seed| Identity::from_secret_bytes([seed; 32]);
+        let replicas = vec![identity(1).public(), identity(2).public()];
+        let here = Signatures::new(identity(1), replicas, Vec::new(), Digest([7; 32])).remembering();
+        let signature = here.sign(StatementKind::ViewChange, b"body");
+        let good = |by: u8, kind, body: &[u8], signature| here.verify(ReplicaId(by), kind, body, signature);
+        for _ in 0..2 {
+            assert!(good(0, StatementKind::ViewChange, b"body", &signature));
+            assert!(!good(1, StatementKind::ViewChange, b"body", &signature), "another signer");
+            assert!(!good(0, StatementKind::NewView, b"body", &signature), "another kind");
+            assert!(!good(0, StatementKind::ViewChange, b"bodY", &signature), "another body");
+            assert!(!good(0, StatementKind::ViewChange, b"body", &[0; SIGNATURE_BYTES]), "another signature");
+        }
     }
 
     /// `protocol.md DM-1`: a signed request is of one client, one cluster, and exactly these bytes.

@@ -13,12 +13,15 @@ use std::hash::{Hash, Hasher};
 /// The domain of fingerprints.
 const DOMAIN: &str = "logothete replica fingerprint";
 
-/// Digests what is hashed, so that no two states of an exploration share a fingerprint.
-struct Fingerprint(DigestWriter);
+/// Room for what is hashed of a replica with a small window.
+const FINGERPRINT_BYTES: usize = 4096;
+
+/// Gathers what is hashed, to be digested as a whole, so that no two states of an exploration share a fingerprint.
+struct Fingerprint(Vec<u8>);
 
 impl Hasher for Fingerprint {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     fn finish(&self) -> u64 {
@@ -29,7 +32,7 @@ impl Hasher for Fingerprint {
 impl Replica {
     /// The digest of everything that decides what the replica will do, but for times.
     pub fn fingerprint(&self) -> Digest {
-        let mut state = Fingerprint(DigestWriter::new(DOMAIN));
+        let mut state = Fingerprint(Vec::with_capacity(FINGERPRINT_BYTES));
         let Self {
             view,
             active,
@@ -104,7 +107,7 @@ impl Replica {
         wanted.sort_unstable();
         wanted.hash(&mut state);
         assert!(!config.keeps_journal && !config.forgot, "what a journal decides is not in the fingerprint");
-        state.0.finish()
+        DigestWriter::new(DOMAIN).update(&state.0).finish()
     }
 }
 

@@ -1,15 +1,17 @@
-//! A small bound of the exhaustive mode: nothing is found, whichever of the two primaries is faulty.
+//! Small bounds of the exhaustive mode: nothing is found, whether a primary is faulty or a backup.
 
 use logothete_engine::numbers::ReplicaId;
 use logothete_simulator::exhaustive::{Bound, explore};
 
-const SMALL: Bound =
-    Bound { numbers: 1, views: 2, lies: 1, time_outs: 2, tentative: true, completes_everywhere: false };
+/// One number with a view change, and two numbers.
+const SMALL: [(u8, Bound); 4] =
+    [(0, Bound::of(1, 2, 1, 2)), (1, Bound::of(1, 2, 1, 2)), (0, Bound::of(2, 3, 1, 2)), (3, Bound::of(2, 2, 1, 1))];
 
 #[test]
 fn nothing_is_found_within_a_small_bound() {
-    for id in [0, 1].map(ReplicaId) {
-        let (counts, finding) = explore(SMALL, id);
+    for (id, bound) in SMALL {
+        let id = ReplicaId(id);
+        let (counts, finding) = explore(bound, id);
         if let Some(finding) = finding {
             panic!("replica {id} is faulty: {finding}");
         }

@@ -8,7 +8,7 @@ use logothete_simulator::exhaustive::{Bound, explore};
 
 /// One number, two views: what it takes for each of the bugs.
 const fn bound(lies: u8, time_outs: u8) -> Bound {
-    Bound { numbers: 1, views: 2, lies, time_outs, tentative: false, completes_everywhere: false }
+    Bound { tentative: false, ..Bound::of(1, 2, lies, time_outs) }
 }
 
 /// One test for all, since a bug is planted in the whole process.

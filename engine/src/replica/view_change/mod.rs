@@ -91,7 +91,7 @@ pub(super) struct ViewChanges {
 impl ViewChanges {
     pub(super) fn new(replicas: usize, piece_bytes: usize) -> Self {
         Self {
-            parts: Parts::new(piece_bytes),
+            parts: Parts::new(replicas, piece_bytes),
             latest: vec![None; replicas],
             claimed: vec![None; replicas],
             new_view: None,

@@ -3,7 +3,6 @@
 //! What one peer sends of one statement is kept apart from what the others send of it, so that a peer that sends wrong pieces spoils nobody's
 //! but its own.
 
-use crate::limits::REPLICAS_MAX;
 use crate::numbers::{ReplicaId, View};
 use crate::wire::view_change::{Part, StatementKind};
 use logothete_crypto::{Digest, digest};
@@ -21,6 +20,7 @@ struct Assembly {
 /// The statements that are on their way.
 #[derive(Clone, Debug)]
 pub struct Parts {
+    replicas: usize,
     piece_bytes: usize,
     /// By sender, kind and signer.
     assemblies: Vec<Option<Assembly>>,
@@ -34,10 +34,10 @@ impl Hash for Parts {
 }
 
 impl Parts {
-    /// Nothing yet; pieces are of `piece_bytes` bytes.
-    pub fn new(piece_bytes: usize) -> Self {
+    /// Nothing yet, among so many replicas; pieces are of `piece_bytes` bytes.
+    pub fn new(replicas: usize, piece_bytes: usize) -> Self {
         assert!(piece_bytes > 0);
-        Self { piece_bytes, assemblies: (0..2 * REPLICAS_MAX * REPLICAS_MAX).map(|_| None).collect() }
+        Self { replicas, piece_bytes, assemblies: vec![None; 2 * replicas * replicas] }
     }
 
     /// Cuts a statement into parts.
@@ -63,7 +63,7 @@ impl Parts {
     /// Takes a part; returns the whole when it was the last one missing. A part that fits nothing is ignored.
     pub fn take(&mut self, from: ReplicaId, part: &Part<'_>) -> Option<Vec<u8>> {
         let kind = usize::from(part.statement == StatementKind::NewView);
-        let at = (usize::from(from.0) * 2 + kind) * REPLICAS_MAX + usize::from(part.replica.0);
+        let at = (usize::from(from.0) * 2 + kind) * self.replicas + usize::from(part.replica.0);
         let place = &mut self.assemblies[at];
         let pieces = part.total_bytes.div_ceil(self.piece_bytes);
         let start = part.index * self.piece_bytes;
@@ -114,7 +114,7 @@ mod tests {
     /// `protocol.md VC-2`
     #[test]
     fn parts_make_the_whole_in_any_order_and_once() {
-        let mut parts = Parts::new(10);
+        let mut parts = Parts::new(4, 10);
         for length in [1, 9, 10, 11, 95] {
             let (bytes, whole) = statement(length);
             let mut cut: Vec<_> = parts.cut(StatementKind::ViewChange, OWNER, View(2), whole, &bytes).collect();
@@ -131,7 +131,7 @@ mod tests {
     /// `protocol.md VC-2`: a peer's wrong pieces spoil its own copy only, and a whole with another digest is nothing.
     #[test]
     fn wrong_pieces_spoil_nobody_elses() {
-        let mut parts = Parts::new(10);
+        let mut parts = Parts::new(4, 10);
         let (bytes, whole) = statement(25);
         let wrong = [0xff; 25];
         let (mut good, mut bad) = (None, None);
@@ -146,7 +146,7 @@ mod tests {
     /// `protocol.md RJ-1`
     #[test]
     fn parts_that_fit_nothing_are_ignored() {
-        let mut parts = Parts::new(10);
+        let mut parts = Parts::new(4, 10);
         let (bytes, whole) = statement(25);
         let part = parts.cut(StatementKind::NewView, OWNER, View(2), whole, &bytes).last().unwrap();
         for odd in [

@@ -61,7 +61,7 @@ pub struct Arguments {
     /// Operations that the clients of a seed ask for in the phase with faults
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     operations: u32,
-    /// Seeds played at the same time [default: one a processor]
+    /// Seeds played, or searches made, at the same time [default: one a processor]
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Play every seed twice and compare; otherwise one in a hundred is
@@ -85,7 +85,7 @@ pub struct Arguments {
     /// Search everything that may happen to four replicas within a bound, one of them faulty, instead of playing seeds
     #[arg(long, conflicts_with_all = ["seed", "seeds", "plan", "replicas", "marks", "trace", "json", "verify", "canary", "shrink"])]
     exhaustive: bool,
-    /// The bound: sequence numbers, views, moves with a lie, time-outs
+    /// The bound: sequence numbers, views, moves with a lie, time-outs [default: 2,3,1,2 and then 1,3,1,3]
     #[arg(long, value_name = "N,V,L,T", requires = "exhaustive", value_parser = parse_bound)]
     bound: Option<Bound>,
 }
@@ -97,7 +97,9 @@ pub struct Arguments {
 /// When a property is violated, a mark is missed, or a file cannot be read or written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.exhaustive {
-        return exhaustive::search(arguments.bound.unwrap_or(Bound::STANDARD));
+        let bounds = arguments.bound.map_or_else(|| Bound::STANDARD.to_vec(), |bound| vec![bound]);
+        bounds.into_iter().try_for_each(|bound| exhaustive::search(bound, arguments.jobs()))?;
+        return print_line("passed");
     }
     let (sweep, own) = (arguments.sweep(), arguments.own());
     alarm::arm(move |seed| own.iter().map(|word| word.replace("SEED", &seed.to_string())).collect());
@@ -119,7 +121,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 impl Arguments {
     fn sweep(&self) -> Sweep {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Sweep {
             mix: self.fault_mix,
             replicas: self.replicas,
@@ -127,8 +128,14 @@ impl Arguments {
             steps_max: self.steps,
             verify: self.verify,
             canary: self.canary,
-            jobs: self.jobs.map_or(processors, usize::from),
+            jobs: self.jobs(),
         }
+    }
+
+    /// How many threads work.
+    fn jobs(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.jobs.map_or_else(processors, usize::from)
     }
 
     /// The command that plays a seed of this one alone, with `SEED` in its place.

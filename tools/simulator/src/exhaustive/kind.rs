@@ -1,16 +1,19 @@
 //! The kind network: from a state on, everything arrives at once and the faulty replica is silent; then every request has to complete.
 
-use crate::exhaustive::goals::Global;
+use crate::exhaustive::courses::Course;
+use crate::exhaustive::hashing::NumberMap;
+use crate::exhaustive::locals::{Happening, LocalId};
 use crate::exhaustive::moves::Moves;
-use crate::exhaustive::post::{Letter, Said};
-use crate::exhaustive::quorums::{ACCEPTED_FINAL, ACCEPTED_TENTATIVE};
+use crate::exhaustive::post::{LetterId, Said};
+use crate::exhaustive::quorums::{ACCEPTED_FINAL, ACCEPTED_TENTATIVE, CORRECT};
+use crate::exhaustive::sets::SetId;
 use crate::exhaustive::subject::{Input, Sent, Subject};
-use logothete_crypto::{Digest, DigestWriter};
+use logothete_crypto::Digest;
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, SequenceNumber, View};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::reply::Mode;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a message travels.
 const HOP_NS: u64 = 100_000;
@@ -30,8 +33,8 @@ type Reply = (ClientId, SequenceNumber, Digest, Option<View>);
 /// Checks completion, and remembers from where on it was checked.
 pub struct Kind {
     requests: Vec<Request>,
-    /// Where nothing is under way any more: whether the requests complete from there.
-    known: HashMap<Digest, bool>,
+    /// Where nothing is under way any more, by the replicas' states and the replies that were sent: whether the requests complete from there.
+    known: NumberMap<([LocalId; CORRECT], SetId), bool>,
     pub checked: u64,
     pub played: u64,
 }
@@ -48,50 +51,70 @@ struct Play<'a> {
 impl Kind {
     /// For clients with these requests.
     pub fn new(requests: Vec<Request>) -> Self {
-        Self { requests, known: HashMap::new(), checked: 0, played: 0 }
+        Self { requests, known: NumberMap::default(), checked: 0, played: 0 }
     }
 
     /// Whether all requests complete from a state on.
-    pub fn completes(&mut self, moves: &mut Moves, global: &Global, wanted: usize) -> bool {
+    pub fn completes(&mut self, moves: &mut Moves, courses: &[Course; CORRECT], wanted: usize) -> bool {
         self.checked += 1;
-        let mut play = Play::new(moves, global, wanted);
-        play.arrive_all();
-        let key = play.key();
-        if let Some(known) = self.known.get(&key) {
+        let (locals, said) = arrive_all(moves, courses.map(|course| course.local), courses.map(|course| course.said));
+        let is_reply = |moves: &Moves, id: &LetterId| matches!(moves.post.letter(*id).said, Said::Reply { .. });
+        let mut replies: Vec<LetterId> = Vec::new();
+        for set in said {
+            replies.extend(moves.sets.get(set).iter().filter(|id| is_reply(moves, id)));
+        }
+        replies.sort_unstable();
+        let replies = moves.sets.of(replies);
+        if let Some(known) = self.known.get(&(locals, replies)) {
             return *known;
         }
         self.played += 1;
-        let completes = play.complete(&self.requests);
-        self.known.insert(key, completes);
+        let completes = Play::new(moves, locals, replies, wanted).complete(&self.requests);
+        self.known.insert((locals, replies), completes);
         completes
     }
 }
 
-impl<'a> Play<'a> {
-    fn new(moves: &'a mut Moves, global: &Global, wanted: usize) -> Self {
-        let mut subjects: Vec<(ReplicaId, Subject)> =
-            global.locals.iter().map(|at| (moves.locals.owner(*at), moves.locals.subject(*at).clone())).collect();
-        let latest_ns = subjects.iter().map(|(_, subject)| subject.clock_ns()).max().unwrap_or(0);
-        subjects.iter_mut().for_each(|(_, subject)| subject.set_clock(latest_ns));
-        let sets = global.sent.map(|set| moves.sets.get(set));
-        let letters: Vec<&Letter> = sets.iter().flat_map(|set| set.iter()).map(|id| moves.post.letter(*id)).collect();
-        let mut replied: BTreeMap<Reply, BTreeSet<ReplicaId>> = BTreeMap::new();
-        let mut under_way = Vec::new();
-        for letter in letters {
-            match (letter.to, &letter.said) {
-                (Principal::Replica(to), ..) => under_way.push((letter.from, to, letter.body.clone())),
-                (_, Said::Reply { .. }) => note(&mut replied, &letter.said, letter.from),
-                _ => {}
+/// Whatever is on its way arrives, and what that causes, while the clocks stand still: the states in which that leaves the replicas, and what they have
+/// said by then.
+fn arrive_all(
+    moves: &mut Moves,
+    mut locals: [LocalId; CORRECT],
+    mut said: [SetId; CORRECT],
+) -> ([LocalId; CORRECT], [SetId; CORRECT]) {
+    loop {
+        let before = (locals, said);
+        for place in 0..CORRECT {
+            let owner = moves.locals.owner(locals[place]);
+            for from in (0..CORRECT).filter(|from| *from != place) {
+                for id in moves.sets.get(said[from]).iter() {
+                    let (letter, standing) = (moves.post.letter(*id), moves.locals.standing(locals[place]));
+                    let taken = letter.said.is_taken_in(standing.view, standing.active);
+                    if letter.to == Principal::Replica(owner) && taken {
+                        let step = moves.locals.step(locals[place], Happening::Letter(*id), &mut moves.post);
+                        locals[place] = step.to;
+                        said[place] = moves.sets.with(said[place], &step.sends);
+                    }
+                }
             }
         }
-        Self { moves, subjects, under_way, replied, wanted }
-    }
-
-    /// Whatever is on its way arrives, and what that causes, while the clocks stand still.
-    fn arrive_all(&mut self) {
-        while !self.under_way.is_empty() {
-            self.arrive();
+        if (locals, said) == before {
+            return before;
         }
+    }
+}
+
+impl<'a> Play<'a> {
+    fn new(moves: &'a mut Moves, locals: [LocalId; CORRECT], replies: SetId, wanted: usize) -> Self {
+        let mut subject = |at: LocalId| (moves.locals.owner(at), moves.locals.subject(at, &moves.post));
+        let mut subjects: Vec<(ReplicaId, Subject)> = locals.iter().map(|at| subject(*at)).collect();
+        let latest_ns = subjects.iter().map(|(_, subject)| subject.clock_ns()).max().unwrap_or(0);
+        subjects.iter_mut().for_each(|(_, subject)| subject.set_clock(latest_ns));
+        let mut replied: BTreeMap<Reply, BTreeSet<ReplicaId>> = BTreeMap::new();
+        for letter in moves.sets.get(replies).iter().map(|id| moves.post.letter(*id)) {
+            note(&mut replied, &letter.said, letter.from);
+        }
+        Self { moves, subjects, under_way: Vec::new(), replied, wanted }
     }
 
     /// What is on its way arrives; what that causes is on its way then.
@@ -120,22 +143,6 @@ impl<'a> Play<'a> {
                 }
             }
         }
-    }
-
-    /// What decides how it goes on.
-    fn key(&self) -> Digest {
-        let mut writer = DigestWriter::new("logothete exhaustive kind state");
-        self.subjects.iter().for_each(|(_, subject)| {
-            writer.update(&subject.fingerprint().0);
-        });
-        for ((client, sequence, result, view), from) in &self.replied {
-            writer.update(&client.0.to_le_bytes()).update(&sequence.0.to_le_bytes()).update(&result.0);
-            writer.update(&view.map_or(u64::MAX, |view| view.0).to_le_bytes());
-            from.iter().for_each(|id| {
-                writer.update(&[id.0]);
-            });
-        }
-        writer.finish()
     }
 
     /// Whether each client accepts a result: with f+1 final replies, or 2f+1 of which some are tentative.

@@ -3,7 +3,7 @@
 //! | what | of which |
 //! | --- | --- |
 //! | pre-prepare | batch A, batch B of each number, in the views that it leads |
-//! | prepare, commit | for A, for B, for null where a new view may select it |
+//! | prepare, commit | for A, for B, for null where a new view may select it; in each view, those that it leads among them |
 //! | claim of a commit | A, B |
 //! | content of a batch | A, B |
 //! | suspicion | in each view |
@@ -140,9 +140,7 @@ impl Liar {
             for digest in pair.iter().map(Proposal::digest).chain(null) {
                 for view in (0..self.views).map(View) {
                     let vote = Vote::new(view, sequence, digest);
-                    if !self.leads(view) {
-                        add(&|body| vote.append_prepare(body));
-                    }
+                    add(&|body| vote.append_prepare(body));
                     add(&|body| vote.append_commit(body));
                 }
             }

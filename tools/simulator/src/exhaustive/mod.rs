@@ -9,18 +9,32 @@
 //!   opens views with wrong selections, with right ones, to one receiver only, or is silent;
 //! - the time-out of any replica fires.
 //!
-//! **How it ends within the bound.** A step of a replica is made once, by the engine, and looked up from then on ([`locals`]); replicas are told apart by the
-//! fingerprint of what decides what they do, and a state of all is three such numbers and what of their letters may still be taken ([`search`]). What nobody
-//! can see is not a step of its own: a vote that does not suffice yet is delivered together with the one that it was lacking for ([`moves`]). That takes
-//! the place of a partial-order reduction among deliveries to one receiver. Replicas are not interchangeable, since each leads a view of its own: there is no
-//! reduction by symmetry.
+//! **How it ends within the bound.** A step of a replica is made once, by the engine, and looked up from then on ([`locals`]). How one replica got on, its state and
+//! everything that it said, is its *course* ([`courses`]); three courses are a state of all, and what can happen next in one follows from a look into a table
+//! ([`edges`]). The goals go by what was said and is held, not by how it came about, and are judged once for each such combination ([`facts`]).
+//!
+//! **What is left out** because something else stands for it:
+//! - A vote that does not suffice yet shows nowhere but in the replica that notes it. It is delivered together with the one that it was lacking for ([`moves`]): it
+//!   commutes with everything that others do, and whoever may deliver it now may deliver it later. What single votes reach is reached, or is part of what
+//!   is reached; a test compares both.
+//! - View changes are grouped likewise, and new views with what they name. That is *not* all the same: a replica that has noted one view change and votes on in its
+//!   view answers some things otherwise than one that has noted none, and claims what it commits to who left. Such answers are left out.
+//! - A lie or a time-out that was possible already before another replica's last move is not taken up again after it: done before, the other's move follows it all
+//!   the same, since nothing that one replica does takes anything from another ([`search`]).
+//! - Replicas are not interchangeable, since each leads a view of its own, but for one where there are three views: there is no reduction by symmetry.
+//!   Persistent sets were tried, over all that each replica might still say once lies and time-outs are used up. They leave two thirds of the states out, and
+//!   take longer to find than these take to visit.
 //!
 //! **Goals** ([`goals`]), in every state: agreement (C1), no self-contradiction (C9), certificates with enough correct voters, new views that keep what may
 //! have committed and invent nothing (C11), what a client accepts stays (C12), and views change for a correct replica's reason. And from the
 //! states that lead nowhere else within the bound, or from all, with a network that is kind and a faulty replica that has fallen silent, every request completes ([`kind`]).
 //!
 //! **The bound** is in [`Bound`]: sequence numbers (as many as requests), views, moves in which the faulty replica has a hand, time-outs.
-//! What lies beyond a view, or uses up more, is not followed.
+//! What lies beyond a view or a number, or uses up more, is not followed. States are visited by how much they use up, and then breadth first: what is found is found
+//! with as few lies and time-outs together as can be, and then in as few moves.
+//!
+//! With two numbers, three views, one lie and two time-outs there are 22,559 states where replica 0 is faulty, 1,682,519 where replica 1 is, and 15,149,421 where
+//! replica 2 is, with 47 million moves: 2, 80 and 74 seconds of one core, and 2.2 GB. With one number and three time-outs there are 887,709 where replica 3 is: 15 seconds.
 //!
 //! **What it does not cover.** Seeds play what is left out here. There are no lost messages but those that are held back for ever, no restarts, journals, checkpoints, state
 //! transfer, queries or disputed requests, and four replicas. Of status messages only the suspicion of a primary is delivered until the network is kind; what is said again in
@@ -29,7 +43,12 @@
 //!
 //! A replica that two paths lead to keeps the clock of the first one.
 
+mod contradiction;
+mod courses;
+mod edges;
+mod facts;
 pub mod goals;
+mod hashing;
 mod kind;
 mod liar;
 mod locals;
@@ -39,9 +58,11 @@ mod quorums;
 mod search;
 mod sets;
 mod subject;
+mod telling;
 
 use goals::Goal;
 use logothete_engine::numbers::{ReplicaId, ReplicaSet};
+use moves::Grain;
 use quorums::REPLICAS;
 use search::Search;
 use std::fmt;
@@ -64,9 +85,14 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// What is searched where nothing else is said.
-    pub const STANDARD: Self =
-        Self { numbers: 1, views: 2, lies: 2, time_outs: 2, tentative: true, completes_everywhere: false };
+    /// What is searched where nothing else is said: two numbers, with as many lies and time-outs as a search of minutes can take; and one number with a time-out more, by
+    /// which all enter the third view.
+    pub const STANDARD: [Self; 2] = [Self::of(2, 3, 1, 2), Self::of(1, 3, 1, 3)];
+
+    /// So many numbers, views, lies and time-outs, where batches are executed when they have prepared.
+    pub const fn of(numbers: u64, views: u64, lies: u8, time_outs: u8) -> Self {
+        Self { numbers, views, lies, time_outs, tentative: true, completes_everywhere: false }
+    }
 }
 
 /// What a search came to.
@@ -75,6 +101,8 @@ pub struct Counts {
     /// States of all three correct replicas, and moves between them.
     pub states: u64,
     pub transitions: u64,
+    /// Courses of one replica: its states, and what it said on the way to them.
+    pub courses: u64,
     /// States of one replica, and the engine's steps between those.
     pub locals: u64,
     pub steps: u64,
@@ -87,10 +115,10 @@ pub struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { states, transitions, locals, steps, ends, completions, completions_played } = self;
+        let Self { states, transitions, courses, locals, steps, ends, completions, completions_played } = self;
         write!(
             f,
-            "{states} states, {transitions} moves, {ends} ends; {locals} states of one replica, {steps} steps; "
+            "{states} states, {transitions} moves, {ends} ends, {courses} courses of one replica, {locals} states of one replica, {steps} steps; "
         )?;
         write!(f, "completion from {completions} states, {completions_played} different")
     }
@@ -113,7 +141,7 @@ impl fmt::Display for Finding {
 
 /// Searches everything that may happen within a bound when one replica is faulty, up to the first state that misses a goal.
 pub fn explore(bound: Bound, faulty: ReplicaId) -> (Counts, Option<Finding>) {
-    Search::new(bound, faulty).run()
+    Search::new(bound, faulty, Grain::Grouped).run()
 }
 
 /// The replicas that may be faulty, one at a time.

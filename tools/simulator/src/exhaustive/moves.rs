@@ -4,13 +4,14 @@
 //! deliver it now may deliver it later, for nothing is ever lost. So it is delivered only where the step that it was lacking for follows at once, and never
 //! where that step never comes. Which votes make such a group: those of one round, number and batch; the view changes; what a new view names, and it.
 
+use crate::exhaustive::hashing::NumberMap;
 use crate::exhaustive::liar::{Liar, Statement};
 use crate::exhaustive::locals::{Happening, LocalId, Locals, Step};
 use crate::exhaustive::post::{LetterId, Post, Round, Said};
 use crate::exhaustive::sets::{SetId, Sets};
 use logothete_crypto::Digest;
-use logothete_engine::numbers::{Principal, SequenceNumber, View};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use logothete_engine::numbers::{Principal, ReplicaId, SequenceNumber, View};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// So many votes, or view changes, are noted before the one that suffices: a quorum is the replica's own and two others, and a new primary may need a fourth.
@@ -22,6 +23,25 @@ pub struct Move {
     pub happenings: Rc<[Happening]>,
     pub to: LocalId,
     pub sends: Rc<[LetterId]>,
+    pub cost: Cost,
+}
+
+/// What a move uses up of a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cost {
+    /// 1 where it takes anything of the faulty replica.
+    pub lies: u8,
+    pub time_outs: u8,
+}
+
+/// What makes a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// What shows, with what had to be noted for it.
+    Grouped,
+    /// One letter, view changes and new views apart: what grouped votes are measured against.
+    #[cfg(test)]
+    Single,
 }
 
 /// Finds moves, each once.
@@ -30,15 +50,16 @@ pub struct Moves {
     pub locals: Locals,
     pub sets: Sets,
     pub liar: Liar,
-    known: HashMap<(LocalId, SetId), Rc<[Move]>>,
+    grain: Grain,
+    known: NumberMap<(LocalId, SetId), Rc<[Move]>>,
 }
 
-/// Moves as they are found: of those that come to the same, the shortest.
-type Found = BTreeMap<(LocalId, Rc<[LetterId]>), Vec<Happening>>;
+/// Moves as they are found: of those that come to the same at the same cost, the shortest.
+type Found = BTreeMap<(LocalId, Rc<[LetterId]>, Cost), Vec<Happening>>;
 
 impl Moves {
-    pub fn new(post: Post, locals: Locals, liar: Liar) -> Self {
-        Self { post, locals, sets: Sets::new(), liar, known: HashMap::new() }
+    pub fn new(post: Post, locals: Locals, liar: Liar, grain: Grain) -> Self {
+        Self { post, locals, sets: Sets::new(), liar, grain, known: NumberMap::default() }
     }
 
     /// The moves of a replica in a state, when these letters exist: those to it, and its own view changes.
@@ -47,13 +68,16 @@ impl Moves {
             return known.clone();
         }
         let mut found = Found::new();
-        self.find(at, &self.sets.get(letters), &mut found);
-        let made = |((to, sends), happenings): ((LocalId, Rc<[LetterId]>), Vec<Happening>)| Move {
-            happenings: happenings.into(),
-            to,
-            sends,
-        };
-        let moves: Rc<[Move]> = found.into_iter().map(made).collect();
+        let letters_here = self.sets.get(letters);
+        match self.grain {
+            Grain::Grouped => self.find(at, &letters_here, &mut found),
+            #[cfg(test)]
+            Grain::Single => self.find_single(at, &letters_here, &mut found),
+        }
+        let made = found.into_iter();
+        let moves: Rc<[Move]> = made
+            .map(|((to, sends, cost), happenings)| Move { happenings: happenings.into(), to, sends, cost })
+            .collect();
         self.known.insert((at, letters), moves.clone());
         moves
     }
@@ -105,20 +129,7 @@ impl Moves {
         let own: Vec<LetterId> = self.liar.view_changes(owner, view).collect();
         let group: Vec<LetterId> = said.iter().copied().filter(is_view_change).chain(own).collect();
         self.try_groups(at, &mut Vec::new(), &group, true, found);
-        // By view, whose view changes there are: the liar makes new views of them.
-        let mut others: BTreeMap<View, BTreeSet<Statement>> = BTreeMap::new();
-        for letter in letters {
-            let letter = self.post.letter(*letter);
-            if let Said::ViewChange { view: of, statement, .. } = letter.said
-                && of >= view
-            {
-                others.entry(of).or_default().insert((letter.from, statement));
-            }
-        }
-        for (of, statements) in others {
-            let statements: Vec<Statement> = statements.into_iter().collect();
-            new_views.extend(self.liar.new_views(of, owner, &statements, &mut self.post));
-        }
+        new_views.extend(self.liars_new_views(owner, view, letters));
         for new_view in new_views {
             let Said::NewView { named, .. } = &self.post.letter(new_view).said else { unreachable!("it is one") };
             let names = |letter: &&LetterId| match &self.post.letter(**letter).said {
@@ -132,7 +143,52 @@ impl Moves {
         }
     }
 
-    /// Tries every way of noting some letters of a group, in one order, before the one that shows.
+    /// The new views that the liar can make of the view changes that there are, for views from this one on.
+    fn liars_new_views(&mut self, owner: ReplicaId, view: View, letters: &[LetterId]) -> Vec<LetterId> {
+        let mut others: BTreeMap<View, BTreeSet<Statement>> = BTreeMap::new();
+        for letter in letters {
+            let letter = self.post.letter(*letter);
+            if let Said::ViewChange { view: of, statement, .. } = letter.said
+                && of >= view
+            {
+                others.entry(of).or_default().insert((letter.from, statement));
+            }
+        }
+        let mut new_views = Vec::new();
+        for (of, statements) in others {
+            let statements: Vec<Statement> = statements.into_iter().collect();
+            new_views.extend(self.liar.new_views(of, owner, &statements, &mut self.post));
+        }
+        new_views
+    }
+
+    /// Moves of one letter each, whether they show or not, but for view changes and new views.
+    #[cfg(test)]
+    fn find_single(&mut self, at: LocalId, letters: &[LetterId], found: &mut Found) {
+        let (owner, view) = (self.locals.owner(at), self.locals.standing(at).view);
+        let is_to_owner = |letter: &LetterId| self.post.letter(*letter).to == Principal::Replica(owner);
+        let said: Vec<LetterId> = letters.iter().copied().filter(is_to_owner).collect();
+        let mut new_views = Vec::new();
+        let singles = said.iter().chain(self.liar.menu(owner)).copied().map(Happening::Letter);
+        for happening in singles.chain([Happening::TimeOut]).collect::<Vec<_>>() {
+            if let Happening::Letter(letter) = happening {
+                match self.post.letter(letter).said {
+                    Said::NewView { view: of, .. } if of >= view => new_views.push(letter),
+                    _ => {}
+                }
+                if matches!(self.post.letter(letter).said, Said::NewView { .. } | Said::ViewChange { .. }) {
+                    continue;
+                }
+            }
+            let step = self.locals.step(at, happening, &mut self.post);
+            if step.to != at || step.shows {
+                self.keep(found, &[], happening, step);
+            }
+        }
+        self.find_view_changes(at, &said, letters, new_views, found);
+    }
+
+    /// Tries every way of noting some letters of a group, in one order, before the one that shows. The same letter may come again: who counts it twice is found out.
     fn try_groups(
         &mut self,
         at: LocalId,
@@ -141,27 +197,22 @@ impl Moves {
         with_time_out: bool,
         found: &mut Found,
     ) {
-        let from = |letter: LetterId, moves: &Self| moves.post.letter(letter).from;
         for (place, letter) in group.iter().enumerate() {
-            let sender = from(*letter, self);
-            if noted.iter().any(|held| from(*held, self) == sender) {
-                continue;
-            }
             let step = self.locals.step(at, Happening::Letter(*letter), &mut self.post);
             if step.shows {
-                keep(found, noted, Happening::Letter(*letter), step);
+                self.keep(found, noted, Happening::Letter(*letter), step);
             } else if step.to != at
                 && noted.len() < NOTED_MAX
                 && noted
                     .last()
-                    .is_none_or(|last| group.iter().position(|held| held == last).is_some_and(|held| held < place))
+                    .is_none_or(|last| group.iter().position(|held| held == last).is_some_and(|held| held <= place))
             {
                 noted.push(*letter);
                 self.try_groups(step.to, noted, group, with_time_out, found);
                 if with_time_out {
                     let late = self.locals.step(step.to, Happening::TimeOut, &mut self.post);
                     if late.shows {
-                        keep(found, noted, Happening::TimeOut, late);
+                        self.keep(found, noted, Happening::TimeOut, late);
                     }
                 }
                 noted.pop();
@@ -175,7 +226,7 @@ impl Moves {
         for happening in path {
             let step = self.locals.step(at, *happening, &mut self.post);
             if step.shows {
-                keep(found, &noted, *happening, step);
+                self.keep(found, &noted, *happening, step);
                 return;
             }
             if step.to != at
@@ -187,20 +238,18 @@ impl Moves {
         }
     }
 
-    /// Whether a move takes anything of the faulty replica.
-    pub fn takes_of_faulty(&self, made: &Move) -> bool {
-        made.happenings.iter().any(|happening| match happening {
+    fn keep(&self, found: &mut Found, noted: &[LetterId], last: Happening, step: Step) {
+        let mut happenings: Vec<Happening> = noted.iter().map(|letter| Happening::Letter(*letter)).collect();
+        happenings.push(last);
+        let of_faulty = |happening: &Happening| match happening {
             Happening::Letter(letter) => self.post.letter(*letter).from == self.liar.id,
             Happening::TimeOut => false,
-        })
-    }
-}
-
-fn keep(found: &mut Found, noted: &[LetterId], last: Happening, step: Step) {
-    let mut happenings: Vec<Happening> = noted.iter().map(|letter| Happening::Letter(*letter)).collect();
-    happenings.push(last);
-    let held = found.entry((step.to, step.sends)).or_insert_with(|| happenings.clone());
-    if happenings.len() < held.len() {
-        *held = happenings;
+        };
+        let lies = u8::from(happenings.iter().any(of_faulty));
+        let cost = Cost { lies, time_outs: u8::from(last == Happening::TimeOut) };
+        let held = found.entry((step.to, step.sends, cost)).or_insert_with(|| happenings.clone());
+        if happenings.len() < held.len() {
+            *held = happenings;
+        }
     }
 }

@@ -22,7 +22,7 @@ pub const CLIENTS: usize = 2;
 pub const REGISTER: Register = Register { replicas: REPLICAS, clients: CLIENTS, stand_ins: false };
 
 /// The rounds of the agreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Round {
     PrePrepare,
     Prepare,
@@ -126,6 +126,14 @@ impl Said {
         Self::NewView { view: content.view, named: content.named.iter().map(|named| named.digest).collect(), selection }
     }
 
+    /// The number that a vote or a claim is about.
+    fn voted_on(&self) -> Option<SequenceNumber> {
+        match self {
+            Self::Vote { sequence, .. } | Self::Claim { sequence, .. } => Some(*sequence),
+            _ => None,
+        }
+    }
+
     /// Whether a replica that is in a view, or wants to enter it, may still take it. What is of no view is always taken.
     pub fn is_taken_in(&self, own: View, active: bool) -> bool {
         match self {
@@ -134,11 +142,6 @@ impl Said {
             Self::ViewChange { view, .. } | Self::NewView { view, .. } => *view > own || (*view == own && !active),
             Self::Claim { .. } | Self::Content | Self::Reply { .. } => true,
         }
-    }
-
-    /// Whether it is the last word about a request.
-    pub fn is_final(&self) -> bool {
-        matches!(self, Self::Reply { mode: Mode::Committed, .. })
     }
 }
 
@@ -162,6 +165,8 @@ impl Letter {
 
 /// All letters, and the keys of all.
 pub struct Post {
+    /// What is about a later number is held back.
+    last: SequenceNumber,
     seats: Vec<Seat>,
     clients: Vec<Seat>,
     letters: Vec<Letter>,
@@ -171,8 +176,8 @@ pub struct Post {
 }
 
 impl Post {
-    /// Nobody has sent anything, and all know each other's keys.
-    pub fn new() -> Self {
+    /// Nobody has sent anything, and all know each other's keys. There are so many numbers.
+    pub fn new(numbers: u64) -> Self {
         let mut random = Random::new(1);
         let mut seats: Vec<Seat> = REGISTER.replicas().map(|own| Seat::new(own, REGISTER, &mut random)).collect();
         let clients = (0..CLIENTS as u16).map(|id| Principal::Client(ClientId(id)));
@@ -181,7 +186,8 @@ impl Post {
             let (earlier, later) = seats.split_at_mut(at);
             earlier.iter_mut().chain(&mut clients).for_each(|other| later[0].introduce(other));
         }
-        Self { seats, clients, letters: Vec::new(), known: HashMap::new(), replies: BTreeMap::new() }
+        let (letters, known, replies) = (Vec::new(), HashMap::new(), BTreeMap::new());
+        Self { last: SequenceNumber(numbers), seats, clients, letters, known, replies }
     }
 
     /// The epoch that a replica's packets and statements name.
@@ -235,7 +241,7 @@ impl Post {
         if let Some(known) = self.known.get(&key) {
             return Some(*known);
         }
-        let said = Said::of(body, from, to, to_all)?;
+        let said = Said::of(body, from, to, to_all).filter(|said| said.voted_on().is_none_or(|of| of <= self.last))?;
         let id = self.letters.len() as LetterId;
         if let Said::Reply { client, sequence, result, mode: Mode::Committed, .. } = said {
             let known = *self.replies.entry((from, client, sequence, result)).or_insert(id);

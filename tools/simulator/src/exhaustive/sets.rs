@@ -42,7 +42,11 @@ impl Sets {
 
     /// A set with some more letters.
     pub fn with(&mut self, id: SetId, more: &[LetterId]) -> SetId {
-        let mut letters = [&self.get(id)[..], more].concat();
+        let held = self.get(id);
+        if more.iter().all(|letter| held.binary_search(letter).is_ok()) {
+            return id;
+        }
+        let mut letters = [&held[..], more].concat();
         letters.sort_unstable();
         letters.dedup();
         self.of(letters)

@@ -19,6 +19,9 @@ const DATAGRAM_BYTES: usize = 8192;
 /// No checkpoint is due within a bound.
 const CHECKPOINT_INTERVAL: u64 = 4;
 
+/// More than a request takes. Of bodies there is room for as many as a replica must have: each of its states is kept.
+const REQUEST_BYTES: usize = 256;
+
 /// How far a clock leaps when a time-out fires: whatever waits for a time is due then.
 const LEAP_NS: u64 = 2 * (if TIMEOUT_VIEW_MAX_NS > LATENCY_MAX_NS { TIMEOUT_VIEW_MAX_NS } else { LATENCY_MAX_NS });
 
@@ -86,15 +89,15 @@ impl Subject {
             checkpoint_interval: CHECKPOINT_INTERVAL,
             pipeline_depth: bound.numbers,
             batch_requests_max: 1,
-            request_bytes_max: 1024,
-            request_packet_bytes_max: 1024,
+            request_bytes_max: REQUEST_BYTES,
+            request_packet_bytes_max: REQUEST_BYTES,
             parts: PartShape::of(DATAGRAM_BYTES, REPLICAS),
             reply_bytes_max: 1024,
             reply_packet_bytes_max: 1024,
             reply_piece_bytes: 1024,
             client_window: 1,
             clock_bound_ns: 1_000_000_000,
-            bodies_bytes_max: 1 << 20,
+            bodies_bytes_max: 64 * REQUEST_BYTES,
             keeps_journal: false,
             makes_journal: false,
             forgot: false,
@@ -102,7 +105,7 @@ impl Subject {
             epoch,
             statement_piece_bytes: DATAGRAM_BYTES,
         };
-        let replica = Replica::new(config, REGISTER.signatures(id));
+        let replica = Replica::new(config, REGISTER.signatures(id).remembering());
         Self { replica, chain: vec![Digest::ZERO], clock_ns: LEAP_NS, blamed: None }
     }
 
