@@ -10,7 +10,7 @@ use logothete_crypto::Digest;
 use logothete_engine::authentication::Refused;
 use logothete_engine::journal::Record;
 use logothete_engine::numbers::{Principal, ReplicaId};
-use logothete_engine::replica::{Event, Reject, RejectCounters};
+use logothete_engine::replica::{Event, Holdings, Reject, RejectCounters};
 use logothete_engine::wire::reply::Mode;
 use logothete_engine::wire::report::ReportReply;
 use logothete_engine::wire::view_change::Part;
@@ -173,9 +173,9 @@ impl Checks {
             self.certificates.on_commit_sent(by, vote);
         }
         if self.contradictions.on_vote(by, vote, &mut self.violations) {
-            let proposal = Vote::new(Round::Proposal, vote.ballot.view, vote.ballot.sequence, vote.batch);
-            let kept = self.durability.holds(by, &Promise::Vote(proposal));
-            self.received.on_sent(by, vote, kept, &mut self.violations);
+            if !self.durability.holds(by, &Promise::Vote(vote)) {
+                self.on_cast(by, vote);
+            }
             self.bounds.on_vote(by, vote);
         }
     }
@@ -252,14 +252,14 @@ impl Checks {
     fn read_disk(&mut self, of: ReplicaId, disk: &Disk, ended: bool) {
         for bytes in disk.durable_from(self.durability.records(of)) {
             let (record, _) = Record::decode(&bytes).expect("what was written is read");
-            self.durability.on_record(of, &record);
+            let news = self.durability.on_record(of, &record);
             self.monotonicity.on_record(of, &record);
             match record {
                 Record::Prepare { view, sequence, digest } => {
-                    self.on_vote_durable(of, Vote::new(Round::Prepare, view.0, sequence.0, digest), ended);
+                    self.on_vote_durable(of, Vote::new(Round::Prepare, view.0, sequence.0, digest), (news, ended));
                 }
                 Record::Commit { view, sequence, digest } => {
-                    self.on_vote_durable(of, Vote::new(Round::Commit, view.0, sequence.0, digest), ended);
+                    self.on_vote_durable(of, Vote::new(Round::Commit, view.0, sequence.0, digest), (news, ended));
                 }
                 Record::Committed { sequence, digest } => {
                     self.received.on_decided(of, sequence.0, digest, &mut self.violations);
@@ -270,13 +270,23 @@ impl Checks {
         }
     }
 
-    /// A replica's own vote counts for itself when it is durable, whether or not it has left.
-    fn on_vote_durable(&mut self, of: ReplicaId, vote: Vote, ended: bool) {
+    /// A replica's own vote counts for itself when it is durable, whether or not it has left. It need not know itself that it is, where its disk failed.
+    fn on_vote_durable(&mut self, of: ReplicaId, vote: Vote, (news, ended): (bool, bool)) {
         self.certificates.on_vote(of, vote);
         self.received.on_vote(of, of, vote);
+        if news {
+            self.on_cast(of, vote);
+        }
         if ended {
             self.on_vote(of, vote);
         }
+    }
+
+    /// A correct replica votes for the first time in its present life; what a former one cast was looked at then.
+    fn on_cast(&mut self, by: ReplicaId, vote: Vote) {
+        let proposal = Vote::new(Round::Proposal, vote.ballot.view, vote.ballot.sequence, vote.batch);
+        let kept = self.durability.holds(by, &Promise::Vote(proposal));
+        self.received.on_cast(by, vote, kept, &mut self.violations);
     }
 
     /// A correct replica's duty cycle is over, as far as it says anything: what it said in it binds it from now on.
@@ -356,6 +366,16 @@ impl Checks {
         self.bounds.on_cycle_end(by, (executed, stable), bodies, &mut self.violations);
         self.certificates.on_cycle_end(&mut self.violations);
         self.counters.on_cycle_end(by, stable, &mut self.violations);
+    }
+
+    /// How much a correct replica with a stable checkpoint holds, and how many bytes of journal its disk has, after a duty cycle.
+    pub fn on_holdings(&mut self, by: ReplicaId, stable: u64, held: (&Holdings, u64)) {
+        self.bounds.on_holdings(by, stable, held, &mut self.violations);
+    }
+
+    /// Whether a correct replica finds that its primary achieves less than it owes.
+    pub fn on_goodput(&mut self, by: ReplicaId, missed: bool) {
+        self.observer.on_goodput(by, missed);
     }
 
     /// How a correct replica says that it fares, after a duty cycle.
