@@ -13,7 +13,7 @@ use logothete_engine::numbers::{Principal, ReplicaId};
 use logothete_engine::replica::{Event, Holdings, Reject, RejectCounters};
 use logothete_engine::wire::reply::Mode;
 use logothete_engine::wire::report::ReportReply;
-use logothete_engine::wire::view_change::Part;
+use logothete_engine::wire::view_change::{NewView, Part};
 use logothete_engine::wire::{Audience, Message, Messages};
 
 /// Packets.
@@ -60,7 +60,7 @@ impl Checks {
             match message {
                 Message::CommitClaim(claim) => self.received.on_claim(at, from, claim.sequence().0, claim.digest),
                 Message::Checkpoint(vote) => self.counters.on_checkpoint(at, from, vote.sequence().0, vote.digest),
-                Message::Part(part) => self.on_part(&part),
+                Message::Part(part) => self.on_part(from, &part),
                 _ => {}
             }
         }
@@ -82,12 +82,16 @@ impl Checks {
         self.counters.on_taken(at, from, body, counters, &mut self.violations);
     }
 
-    fn on_part(&mut self, part: &Part<'_>) {
+    /// A part of a statement was sent. What was not said by the replica in whose name it is counts for its own only where that one is faulty: somebody
+    /// else has no key to sign it with.
+    fn on_part(&mut self, from: ReplicaId, part: &Part<'_>) {
         if !self.statements.take(part) {
             return;
         }
         let seen = self.statements.get(&part.digest).expect("it was just completed");
-        let Some(content) = seen.new_view().filter(|content| self.views.is_primary(content)) else { return };
+        let is_own = |content: &NewView<'_>| content.replica == from || self.faulty(content.replica);
+        let of_primary = |content: &NewView<'_>| self.views.is_primary(content) && is_own(content);
+        let Some(content) = seen.new_view().filter(of_primary) else { return };
         self.views.on_new_view(&content, part.digest);
         let first = content.checkpoint.0.0 + 1;
         for (sequence, digest) in (first..).zip(content.selection) {
@@ -106,7 +110,7 @@ impl Checks {
             }
             match &message {
                 Message::Part(part) => {
-                    self.on_part(part);
+                    self.on_part(by, part);
                     if part.replica == by {
                         self.on_statement(by, part);
                     }
