@@ -227,6 +227,11 @@ impl Clients {
         self.states[usize::from(client.0)].waiting_bytes + packet_bytes <= self.waiting_bytes_max
     }
 
+    /// The bytes of what waits of the client of which most does.
+    pub fn waiting_bytes(&self) -> usize {
+        self.states.iter().map(|state| state.waiting_bytes).max().unwrap_or(0)
+    }
+
     /// Counts bytes of a request that is on its way as if it waited.
     pub fn reserve(&mut self, client: ClientId, bytes: usize) {
         self.states[usize::from(client.0)].waiting_bytes += bytes;

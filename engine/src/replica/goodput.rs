@@ -197,6 +197,11 @@ impl Replica {
         self.goodput.complains() || self.is_refusing() || disputed
     }
 
+    /// Whether the primary achieves less than it owes (`RB-6`, `RB-7`), as far as this replica can tell.
+    pub fn misses_goodput(&self) -> bool {
+        self.goodput.complains()
+    }
+
     /// Whether what the primary proposed next is never accepted in this view, and nothing else decided it either (`RB-8`).
     fn is_refusing(&self) -> bool {
         let next = self.accepted.next();

@@ -66,7 +66,11 @@ impl Votes {
     }
 
     fn is_empty(&self) -> bool {
-        self.from == ReplicaSet::EMPTY
+        self.count() == 0
+    }
+
+    fn count(&self) -> usize {
+        self.from.count()
     }
 
     fn voters(&self, digest: &Digest) -> impl Iterator<Item = ReplicaId> {
@@ -257,6 +261,20 @@ impl Slot {
         &mut self.batches[..self.batches_used]
     }
 
+    /// Whether anything is known of the number.
+    pub fn is_used(&self) -> bool {
+        self.votes() > 0
+            || self.proposal.or(self.committed).is_some()
+            || self.prepared.is_some()
+            || !self.pre_prepared.is_empty()
+            || self.batches_used > 0
+    }
+
+    /// How many votes of the kind of which there are most.
+    pub fn votes(&self) -> usize {
+        self.prepares.count().max(self.commits.count()).max(self.claims.count())
+    }
+
     /// The batch of the present view's proposal.
     pub fn proposed_batch(&self) -> Option<&Batch> {
         self.batch(&self.proposal?)
@@ -436,6 +454,11 @@ impl Log {
             let at = self.index(SequenceNumber(sequence));
             self.slots[at].reset(SequenceNumber(sequence), bodies);
         }
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter()
     }
 
     /// All slots, to change.

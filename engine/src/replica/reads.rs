@@ -52,6 +52,11 @@ impl Reads {
         true
     }
 
+    /// How many wait of the client of which most do.
+    pub(super) fn waiting_of_client(&self) -> usize {
+        self.queues.iter().map(|queue| queue.waiting.len()).max().unwrap_or(0)
+    }
+
     /// Takes all out: one of each client in turn, and another client first each time.
     fn release(&mut self, mut release: impl FnMut(ClientId, u64, &[u8])) {
         let count = self.queues.len();

@@ -72,17 +72,22 @@ fn a_write_of_which_any_sectors_are_left_is_whole_or_gone() {
     }
 }
 
-/// `protocol.md JR-3`, D-02, D-04: what has anything valid behind it is never taken for a torn end.
+/// `protocol.md JR-3`, D-02, D-04: a file of another size, and what has anything valid behind it is never taken for a torn end.
 #[test]
 fn damage_in_the_middle_is_refused() {
     let disk = journal_with_a_write_under_way(false);
     disk.crash_with(Loss::Nothing);
-    for kind in [DiskFault::Rot, DiskFault::Zeroed, DiskFault::Stale, DiskFault::Misdirected] {
+    let kinds = [DiskFault::Rot, DiskFault::Zeroed, DiskFault::Stale, DiskFault::Misdirected, DiskFault::Short];
+    for kind in kinds {
         for seed in 0..200 {
             let copy = disk.copy(seed);
             let damaged = copy.damage(kind).expect("there are groups");
             let opened = Journal::open(Path::new("/data/journal"), &config(&copy).journal, Mark(1), &mut |_, _| {});
-            assert!(matches!(opened, Err(JournalError::Corrupt { .. })), "{damaged:?}: {opened:?}");
+            let refused = match kind {
+                DiskFault::Short => matches!(opened, Err(JournalError::Host(_))),
+                _ => matches!(opened, Err(JournalError::Corrupt { .. })),
+            };
+            assert!(refused, "{damaged:?}: {opened:?}");
         }
     }
 }

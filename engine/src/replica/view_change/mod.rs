@@ -107,6 +107,13 @@ impl ViewChanges {
         latest.into_iter().chain(relayed).find(|held| held.digest == named.digest && held.replica == named.replica())
     }
 
+    /// How many view changes count, and how many statements are kept in all.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let latest = self.latest.iter().flatten().count();
+        let claimed: usize = self.claimed.iter().flatten().map(|claimed| 1 + claimed.relayed.len()).sum();
+        (latest, latest + claimed + self.named.len() + usize::from(self.new_view.is_some()))
+    }
+
     /// Of [`Replica::fingerprint`]. Of the view that is entered, and those before, statements are only handed on.
     pub(super) fn fingerprint(&self, view: View, active: bool, state: &mut impl Hasher) {
         let Self { parts, latest, claimed, new_view, selection, named: _ } = self;

@@ -2,7 +2,7 @@
 
 use crate::adversary::faults::{Behaviour, Fault, receivers, spoil};
 use crate::adversary::letter::Letter;
-use crate::adversary::plan::{Level, Plan};
+use crate::adversary::plan::Plan;
 use crate::adversary::strategy::{Deed, Forgery, Strategy};
 use crate::adversary::twins::Twins;
 use crate::scenario::say::seal;
@@ -139,7 +139,7 @@ impl Cluster {
             late_ns: None,
             tick_ns: Some(self.now_ns),
             random: Some(plan.random("ticks")),
-            schedules: matches!(plan.level, Level::Schedule | Level::Mixture),
+            schedules: plan.schedules(),
         };
         self.adversary.look_at_twins();
     }
@@ -317,6 +317,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adversary::plan::Level;
     use crate::world::hosts::Settings;
     use logothete_engine::numbers::{ReplicaSet, SequenceNumber, View};
     use logothete_engine::wire::agreement::Vote;

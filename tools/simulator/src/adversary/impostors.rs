@@ -4,7 +4,7 @@
 use crate::adversary::agent::Owned;
 use crate::adversary::byzantine_clients::{Requests, all};
 use crate::adversary::letter::Letter;
-use crate::adversary::liar::{some_view, view_change};
+use crate::adversary::liar::{new_view, next_view_of, some_view, view_change};
 use crate::adversary::strategy::{Deed, Forgery, Strategy};
 use crate::adversary::views::{one_of, told_by};
 use crate::scenario::say::parts;
@@ -16,7 +16,7 @@ use logothete_engine::numbers::{Principal, ReplicaId, SequenceNumber};
 use logothete_engine::wire::agreement::Vote;
 use logothete_engine::wire::forward::Forward;
 use logothete_engine::wire::request::RequestName;
-use logothete_engine::wire::view_change::{StatementKind, ViewChange, null_batch};
+use logothete_engine::wire::view_change::{NewView, StatementKind, ViewChange, null_batch};
 
 /// Another replica than this one.
 fn another(own: ReplicaId, cluster: &Cluster, random: &mut Random) -> ReplicaId {
@@ -32,7 +32,7 @@ fn made_up_request(requests: &Requests, cluster: &Cluster, random: &mut Random) 
     (name, requests.body(cluster, name, 0))
 }
 
-/// View changes in the names of others, under its own signature.
+/// View changes and new views in the names of others, under its own signature.
 struct SignForOthers {
     random: Random,
 }
@@ -46,12 +46,24 @@ impl Strategy for SignForOthers {
         let random = &mut self.random;
         let Some(own) = one_of(owned, random) else { return Vec::new() };
         let Some(told) = told_by(own, cluster, random) else { return Vec::new() };
-        let (name, view) = (another(own, cluster, random), some_view(cluster, random, 1));
-        let lie = view_change(cluster, own, view, random);
-        let (content, ..) = ViewChange::decode(&lie).expect("it was just encoded");
-        let content = ViewChange { replica: name, epoch: cluster.replicas[usize::from(name.0)].epoch, ..content };
-        let bytes = content.encode(|body| owned.sign(cluster, own, StatementKind::ViewChange, body));
-        let bodies = parts(cluster, (StatementKind::ViewChange, name, view), &bytes);
+        let name = another(own, cluster, random);
+        let epoch = cluster.replicas[usize::from(name.0)].epoch;
+        let (kind, view, bytes) = if random.percent(50) {
+            let view = some_view(cluster, random, 1);
+            let lie = view_change(cluster, own, view, random);
+            let (content, ..) = ViewChange::decode(&lie).expect("it was just encoded");
+            let kind = StatementKind::ViewChange;
+            let content = ViewChange { replica: name, epoch, ..content };
+            (kind, view, content.encode(|body| owned.sign(cluster, own, kind, body)))
+        } else {
+            let view = next_view_of(name, cluster, random);
+            let lie = new_view(cluster, own, view, random);
+            let (content, ..) = NewView::decode(&lie).expect("it was just encoded");
+            let kind = StatementKind::NewView;
+            let content = NewView { replica: name, epoch, ..content };
+            (kind, view, content.encode(|body| owned.sign(cluster, own, kind, body)))
+        };
+        let bodies = parts(cluster, (kind, name, view), &bytes);
         bodies.into_iter().map(|body| Deed::Say(Letter::between(own, told, body))).collect()
     }
 }

@@ -28,12 +28,9 @@ pub fn lie(cluster: &Cluster, liar: ReplicaId, random: &mut Random) -> Vec<Lette
             statement((StatementKind::ViewChange, liar, view), &bytes)
         }
         3 => {
-            let ahead = some_view(cluster, random, 1).0;
-            let replicas = cluster.settings.replicas as u64;
-            // The next view from there on whose primary it is.
-            let view = View(ahead + (u64::from(liar.0) + replicas - ahead % replicas) % replicas);
+            let view = next_view_of(liar, cluster, random);
             let bytes = new_view(cluster, liar, view, random);
-            bytes.map_or_else(Vec::new, |bytes| statement((StatementKind::NewView, liar, view), &bytes))
+            statement((StatementKind::NewView, liar, view), &bytes)
         }
         4 => {
             let seen = cluster.words.statements_seen();
@@ -70,6 +67,13 @@ pub fn some_view(cluster: &Cluster, random: &mut Random, least: u64) -> View {
     let (view, ..) = correct(cluster, random);
     let further = [0, 0, 0, 1, 2, 5, 1 << 40][random.below(7)];
     View(view.0 + least + further)
+}
+
+/// The next view from some view on whose primary it is.
+pub fn next_view_of(primary: ReplicaId, cluster: &Cluster, random: &mut Random) -> View {
+    let ahead = some_view(cluster, random, 1).0;
+    let replicas = cluster.settings.replicas as u64;
+    View(ahead + (u64::from(primary.0) + replicas - ahead % replicas) % replicas)
 }
 
 pub fn some_number(cluster: &Cluster, random: &mut Random) -> SequenceNumber {
@@ -126,7 +130,7 @@ pub fn view_change(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut 
 }
 
 /// Of the view changes that were seen, some; decided as they call for, or not.
-fn new_view(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random) -> Option<Vec<u8>> {
+pub fn new_view(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random) -> Vec<u8> {
     let quorum = cluster.settings.quorum().strong();
     let seen = cluster.words.statements_seen();
     let mut by_replica: Vec<_> = seen
@@ -162,5 +166,5 @@ fn new_view(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random)
         named: &named,
         selection: &selection,
     };
-    Some(content.encode(|body| seal(cluster, liar, StatementKind::NewView, body)))
+    content.encode(|body| seal(cluster, liar, StatementKind::NewView, body))
 }

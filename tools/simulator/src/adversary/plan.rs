@@ -97,10 +97,6 @@ impl Plan {
             replicas.insert(random.below(among) as u8);
         }
         let mut strategies = BTreeSet::new();
-        let some = |level: Level, count: usize, random: &mut Random, strategies: &mut BTreeSet<&'static str>| {
-            let all: Vec<_> = strategy::ALL.iter().filter(|entry| entry.level == level).collect();
-            (0..count).for_each(|_| _ = strategies.insert(all[random.below(all.len())].name));
-        };
         match level {
             Level::Omission => some(level, 1 + random.below(3), random, &mut strategies),
             Level::Twins => _ = strategies.insert(TWINS),
@@ -129,6 +125,20 @@ impl Plan {
         Self { level, replicas: replicas.into_iter().collect(), clients, strategies, seed: random.draw() }
     }
 
+    /// One that owns nobody, and does nothing.
+    pub fn nobody(seed: u64) -> Self {
+        Self { level: Level::Schedule, replicas: Vec::new(), clients: Vec::new(), strategies: Vec::new(), seed }
+    }
+
+    /// The same, and the network is its own.
+    pub fn scheduling(mut self, random: &mut Random) -> Self {
+        let mut strategies = BTreeSet::new();
+        some(Level::Schedule, 1 + random.below(2), random, &mut strategies);
+        let more = strategies.into_iter().filter(|name| !self.has(name)).map(str::to_owned).collect::<Vec<_>>();
+        self.strategies.extend(more);
+        self
+    }
+
     /// The same without one strategy.
     pub fn without(&self, name: &str) -> Self {
         let mut less = self.clone();
@@ -138,6 +148,11 @@ impl Plan {
 
     fn has(&self, name: &str) -> bool {
         self.strategies.iter().any(|held| held == name)
+    }
+
+    /// Whether the network is the adversary's.
+    pub fn schedules(&self) -> bool {
+        strategy::ALL.iter().any(|entry| entry.level == Level::Schedule && self.has(entry.name))
     }
 
     /// Whether the replicas are twins.
@@ -155,6 +170,12 @@ impl Plan {
     pub(super) fn random(&self, name: &str) -> Random {
         Random::named(self.seed, name)
     }
+}
+
+/// Draws some strategies of a level, the same perhaps twice.
+fn some(level: Level, count: usize, random: &mut Random, strategies: &mut BTreeSet<&'static str>) {
+    let all: Vec<_> = strategy::ALL.iter().filter(|entry| entry.level == level).collect();
+    (0..count).for_each(|_| _ = strategies.insert(all[random.below(all.len())].name));
 }
 
 impl fmt::Display for Plan {

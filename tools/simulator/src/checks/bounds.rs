@@ -1,10 +1,13 @@
-//! C7, bounds: proposals and votes stay in the window, what is proposed in the pipeline, the log near its checkpoint, the bodies in their store, and what
-//! a faulty peer makes a correct replica send is bounded by what it sends itself, and by time.
+//! C7, bounds: proposals and votes stay in the window, what is proposed in the pipeline, the log near its checkpoint, the bodies in their store, what is held
+//! of each peer and client and on the disk within what was fixed at the start, and what a faulty peer makes a correct replica send is bounded by what it
+//! sends itself, and by time.
 
 use super::violations::{Checker, Violations};
 use super::vote::{Round, Vote};
 use crate::world::hosts::Settings;
+use logothete_engine::limits::QUERIES_MAX;
 use logothete_engine::numbers::ReplicaId;
+use logothete_engine::replica::Holdings;
 use std::collections::BTreeMap;
 
 /// Answers to status, fetch and recovery query have at most so many times the bytes of what a faulty peer sent (RELIABILITY.md section 6, item 13), …
@@ -14,6 +17,9 @@ const AMPLIFICATION_MAX: u64 = 4;
 const ANSWERS_FREE_BYTES: u64 = 1 << 20;
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// Batches that a correct replica pre-prepares for one number because a primary proposed them (`protocol.md RB-8`).
+const PROPOSED_MAX: usize = 7;
 
 /// What passed between a correct replica and a peer since a moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +78,40 @@ impl Bounds {
         }
     }
 
+    /// How much a correct replica with a stable checkpoint holds, and how many bytes its journal takes on its disk.
+    pub fn on_holdings(
+        &mut self,
+        by: ReplicaId,
+        stable: u64,
+        (holdings, journal_bytes): (&Holdings, u64),
+        violations: &mut Violations,
+    ) {
+        let Settings { replicas, clients, .. } = self.settings;
+        let window = self.settings.window();
+        let mut bounded = |what: &str, held: u64, most: u64| {
+            if held > most {
+                violations.add(Checker::Bounds, format!("{by} holds {held} {what}: at most {most} are allowed"));
+            }
+        };
+        bounded("numbers of the log", holdings.slots as u64, 2 * window);
+        if let Some((first, last)) = holdings.numbers {
+            // What is below the window stays for one window more, for others.
+            bounded("as a number of its log", last.0, stable + window);
+            bounded("numbers below the first of its log", (stable + 1).saturating_sub(window), first.0);
+        }
+        bounded("votes of one kind for a number", holdings.votes as u64, replicas as u64);
+        // What was proposed to each replica may be taken over by a view; and the null batch, what commits, and what is proposed now.
+        bounded("batches of a number", holdings.batches as u64, (PROPOSED_MAX * replicas + 3) as u64);
+        bounded("view changes", holdings.view_changes as u64, replicas as u64);
+        // Of each replica its view change, its new view, and what that names; and the same of the present view.
+        bounded("signed statements", holdings.statements as u64, ((replicas + 3) * replicas + 1) as u64);
+        // The operator is a client as well.
+        let share = self.settings.bodies_bytes_max() / 2 / (clients + 1);
+        bounded("bytes that wait of a client", holdings.waiting_bytes as u64, share as u64);
+        bounded("queries that wait of a client", holdings.queries as u64, QUERIES_MAX as u64);
+        bounded("bytes of journal", journal_bytes, self.settings.journal_bytes_max());
+    }
+
     fn exchange(&mut self, of: ReplicaId, with: ReplicaId, now_ns: u64) -> &mut Exchange {
         let exchange = self.exchanges.entry((of, with)).or_default();
         if now_ns - exchange.since_ns >= SECOND_NS {
@@ -114,6 +154,7 @@ impl Bounds {
 mod tests {
     use super::*;
     use logothete_crypto::Digest;
+    use logothete_engine::numbers::SequenceNumber;
 
     const BY: ReplicaId = ReplicaId(1);
 
@@ -135,6 +176,32 @@ mod tests {
         assert_eq!(cycle(&[], 25, 8, 0), 1, "the log is too long");
         assert_eq!(cycle(&[], 10, 9, 0), 2, "no checkpoint is there");
         assert_eq!(cycle(&[], 10, 8, 1 << 30), 1, "bodies without end");
+    }
+
+    fn holds(change: impl Fn(&mut Holdings), journal_bytes: u64) -> usize {
+        let settings = Settings { checkpoint_interval: 8, ..Settings::default() };
+        let numbers = Some((SequenceNumber(9), SequenceNumber(40)));
+        let mut holdings = Holdings { slots: 32, numbers, votes: 4, view_changes: 4, ..Holdings::default() };
+        change(&mut holdings);
+        let (mut bounds, mut violations) = (Bounds::new(settings), Violations::default());
+        bounds.on_holdings(BY, 24, (&holdings, journal_bytes), &mut violations);
+        violations.checkers().len()
+    }
+
+    #[test]
+    fn everything_held_has_its_bound() {
+        assert_eq!(holds(|_| {}, 1 << 20), 0);
+        assert_eq!(holds(|holdings| holdings.slots = 33, 0), 1);
+        let numbers = |first, last| Some((SequenceNumber(first), SequenceNumber(last)));
+        assert_eq!(holds(|holdings| holdings.numbers = numbers(9, 41), 0), 1, "above the window");
+        assert_eq!(holds(|holdings| holdings.numbers = numbers(8, 40), 0), 1, "should have been let go");
+        assert_eq!(holds(|holdings| holdings.votes = 5, 0), 1);
+        assert_eq!(holds(|holdings| holdings.batches = 32, 0), 1);
+        assert_eq!(holds(|holdings| holdings.view_changes = 5, 0), 1);
+        assert_eq!(holds(|holdings| holdings.statements = 30, 0), 1);
+        assert_eq!(holds(|holdings| holdings.waiting_bytes = 1 << 20, 0), 1);
+        assert_eq!(holds(|holdings| holdings.queries = 5000, 0), 1);
+        assert_eq!(holds(|_| {}, 1 << 30), 1);
     }
 
     #[test]

@@ -72,18 +72,17 @@ impl Durability {
         self.replicas[usize::from(of.0)].records
     }
 
-    /// The next record of a replica's journal is durable.
-    pub fn on_record(&mut self, of: ReplicaId, record: &Record<'_>) {
+    /// The next record of a replica's journal is durable. Whether it is a promise that was not there yet.
+    pub fn on_record(&mut self, of: ReplicaId, record: &Record<'_>) -> bool {
         let kept = &mut self.replicas[usize::from(of.0)];
         kept.records += 1;
-        if let Some(promise) = Promise::of(record) {
-            if let Promise::Vote(Vote { ballot, .. }) = promise
-                && ballot.round == Round::Commit
-            {
-                kept.prepared.insert(ballot.sequence);
-            }
-            kept.promises.insert(promise);
+        let Some(promise) = Promise::of(record) else { return false };
+        if let Promise::Vote(Vote { ballot, .. }) = promise
+            && ballot.round == Round::Commit
+        {
+            kept.prepared.insert(ballot.sequence);
         }
+        kept.promises.insert(promise)
     }
 
     /// Whether a replica's disk holds a promise.

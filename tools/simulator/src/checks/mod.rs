@@ -28,7 +28,7 @@ pub mod views;
 pub mod violations;
 pub mod vote;
 
-use crate::marks::{Marks, Observer};
+use crate::marks::{Mark, Marks, Observer};
 use crate::world::hosts::Settings;
 use crate::world::witness::Appended;
 use acceptance::Acceptance;
@@ -129,6 +129,11 @@ impl Checks {
     /// All violations, one a line, each with its checker.
     pub fn verdict(&mut self) -> Result<(), String> {
         self.violations.take()
+    }
+
+    /// Something happened to the world that nobody says.
+    pub fn hit(&mut self, mark: Mark) {
+        self.observer.marks.hit(mark);
     }
 
     /// What this run has come through.

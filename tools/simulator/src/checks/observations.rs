@@ -10,10 +10,10 @@ use logothete_crypto::Digest;
 use logothete_engine::authentication::Refused;
 use logothete_engine::journal::Record;
 use logothete_engine::numbers::{Principal, ReplicaId};
-use logothete_engine::replica::{Event, Reject, RejectCounters};
+use logothete_engine::replica::{Event, Holdings, Reject, RejectCounters};
 use logothete_engine::wire::reply::Mode;
 use logothete_engine::wire::report::ReportReply;
-use logothete_engine::wire::view_change::Part;
+use logothete_engine::wire::view_change::{NewView, Part};
 use logothete_engine::wire::{Audience, Message, Messages};
 
 /// Packets.
@@ -60,7 +60,7 @@ impl Checks {
             match message {
                 Message::CommitClaim(claim) => self.received.on_claim(at, from, claim.sequence().0, claim.digest),
                 Message::Checkpoint(vote) => self.counters.on_checkpoint(at, from, vote.sequence().0, vote.digest),
-                Message::Part(part) => self.on_part(&part),
+                Message::Part(part) => self.on_part(from, &part),
                 _ => {}
             }
         }
@@ -82,12 +82,16 @@ impl Checks {
         self.counters.on_taken(at, from, body, counters, &mut self.violations);
     }
 
-    fn on_part(&mut self, part: &Part<'_>) {
+    /// A part of a statement was sent. What was not said by the replica in whose name it is counts for its own only where that one is faulty: somebody
+    /// else has no key to sign it with.
+    fn on_part(&mut self, from: ReplicaId, part: &Part<'_>) {
         if !self.statements.take(part) {
             return;
         }
         let seen = self.statements.get(&part.digest).expect("it was just completed");
-        let Some(content) = seen.new_view().filter(|content| self.views.is_primary(content)) else { return };
+        let is_own = |content: &NewView<'_>| content.replica == from || self.faulty(content.replica);
+        let of_primary = |content: &NewView<'_>| self.views.is_primary(content) && is_own(content);
+        let Some(content) = seen.new_view().filter(of_primary) else { return };
         self.views.on_new_view(&content, part.digest);
         let first = content.checkpoint.0.0 + 1;
         for (sequence, digest) in (first..).zip(content.selection) {
@@ -106,7 +110,7 @@ impl Checks {
             }
             match &message {
                 Message::Part(part) => {
-                    self.on_part(part);
+                    self.on_part(by, part);
                     if part.replica == by {
                         self.on_statement(by, part);
                     }
@@ -187,9 +191,9 @@ impl Checks {
             self.certificates.on_commit_sent(by, vote);
         }
         if self.contradictions.on_vote(by, vote, &mut self.violations) {
-            let proposal = Vote::new(Round::Proposal, vote.ballot.view, vote.ballot.sequence, vote.batch);
-            let kept = self.durability.holds(by, &Promise::Vote(proposal));
-            self.received.on_sent(by, vote, kept, &mut self.violations);
+            if !self.durability.holds(by, &Promise::Vote(vote)) {
+                self.on_cast(by, vote);
+            }
             self.bounds.on_vote(by, vote);
         }
     }
@@ -266,14 +270,14 @@ impl Checks {
     fn read_disk(&mut self, of: ReplicaId, disk: &Disk, ended: bool) {
         for bytes in disk.durable_from(self.durability.records(of)) {
             let (record, _) = Record::decode(&bytes).expect("what was written is read");
-            self.durability.on_record(of, &record);
+            let news = self.durability.on_record(of, &record);
             self.monotonicity.on_record(of, &record);
             match record {
                 Record::Prepare { view, sequence, digest } => {
-                    self.on_vote_durable(of, Vote::new(Round::Prepare, view.0, sequence.0, digest), ended);
+                    self.on_vote_durable(of, Vote::new(Round::Prepare, view.0, sequence.0, digest), (news, ended));
                 }
                 Record::Commit { view, sequence, digest } => {
-                    self.on_vote_durable(of, Vote::new(Round::Commit, view.0, sequence.0, digest), ended);
+                    self.on_vote_durable(of, Vote::new(Round::Commit, view.0, sequence.0, digest), (news, ended));
                 }
                 Record::Committed { sequence, digest } => {
                     self.received.on_decided(of, sequence.0, digest, &mut self.violations);
@@ -284,13 +288,23 @@ impl Checks {
         }
     }
 
-    /// A replica's own vote counts for itself when it is durable, whether or not it has left.
-    fn on_vote_durable(&mut self, of: ReplicaId, vote: Vote, ended: bool) {
+    /// A replica's own vote counts for itself when it is durable, whether or not it has left. It need not know itself that it is, where its disk failed.
+    fn on_vote_durable(&mut self, of: ReplicaId, vote: Vote, (news, ended): (bool, bool)) {
         self.certificates.on_vote(of, vote);
         self.received.on_vote(of, of, vote);
+        if news {
+            self.on_cast(of, vote);
+        }
         if ended {
             self.on_vote(of, vote);
         }
+    }
+
+    /// A correct replica votes for the first time in its present life; what a former one cast was looked at then.
+    fn on_cast(&mut self, by: ReplicaId, vote: Vote) {
+        let proposal = Vote::new(Round::Proposal, vote.ballot.view, vote.ballot.sequence, vote.batch);
+        let kept = self.durability.holds(by, &Promise::Vote(proposal));
+        self.received.on_cast(by, vote, kept, &mut self.violations);
     }
 
     /// A correct replica's duty cycle is over, as far as it says anything: what it said in it binds it from now on.
@@ -371,6 +385,16 @@ impl Checks {
         self.bounds.on_cycle_end(by, (executed, stable), bodies, &mut self.violations);
         self.certificates.on_cycle_end(&mut self.violations);
         self.counters.on_cycle_end(by, stable, &mut self.violations);
+    }
+
+    /// How much a correct replica with a stable checkpoint holds, and how many bytes of journal its disk has, after a duty cycle.
+    pub fn on_holdings(&mut self, by: ReplicaId, stable: u64, held: (&Holdings, u64)) {
+        self.bounds.on_holdings(by, stable, held, &mut self.violations);
+    }
+
+    /// Whether a correct replica finds that its primary achieves less than it owes.
+    pub fn on_goodput(&mut self, by: ReplicaId, missed: bool) {
+        self.observer.on_goodput(by, missed);
     }
 
     /// How a correct replica says that it fares, after a duty cycle.

@@ -51,8 +51,8 @@ impl Received {
         self.carried.insert((view, sequence, batch));
     }
 
-    /// A correct replica sends a vote that it did not send before in this life. `kept`: it had the proposal in a former one, and kept it.
-    pub fn on_sent(&mut self, by: ReplicaId, vote: Vote, kept: bool, violations: &mut Violations) {
+    /// A correct replica votes for the first time. `kept`: it had the proposal in a former life, and kept it.
+    pub fn on_cast(&mut self, by: ReplicaId, vote: Vote, kept: bool, violations: &mut Violations) {
         let primary = ReplicaId((vote.ballot.view % self.quorums.replicas as u64) as u8);
         let Ballot { sequence, view, .. } = vote.ballot;
         let told = |round| {
@@ -136,7 +136,7 @@ mod tests {
     fn sent(received: &mut Received, round: Round, kept: bool) -> usize {
         let mut violations = Violations::default();
         received.on_vote(BY, BY, vote(round));
-        received.on_sent(BY, vote(round), kept, &mut violations);
+        received.on_cast(BY, vote(round), kept, &mut violations);
         violations.checkers().len()
     }
 

@@ -4,9 +4,8 @@
 //! *For*: counting what happened, over one run and over many. *Enters*: observations from outside (what was sent and arrived, events, what clients
 //! were told). *Never*: a judgement of what happened; that is [`crate::checks`]'.
 //!
-//! What has no mark here because this world does not have it: the goodput watch tells nobody that it fired but by the view that is left; a
-//! shared-memory client that is cut off belongs to `driver/`; probes, key reports and the operator's questions belong to the network's agents, whose own
-//! tests play them (`engine/src/pipeline/network/tests.rs`).
+//! What has no mark here because this world does not have it: a shared-memory client that is cut off belongs to `driver/`; probes, key reports and the
+//! operator's questions belong to the network's agents, whose own tests play them (`engine/src/pipeline/network/tests.rs`).
 
 mod observer;
 mod traffic;
@@ -60,7 +59,7 @@ marks! {
     NewViewUnsound => "new view refused: unsound",
     /// One was refused since it was there already, or is past.
     NewViewKnown => "new view refused: known",
-    /// A replica went through as many views without progress as double the time-outs up to their cap.
+    /// A replica left more views in a row, with nothing executed meanwhile, than double the time-outs up to their cap.
     TimeoutCapped => "view time-out capped",
     /// What was executed tentatively was undone.
     RolledBack => "tentative batch rolled back",
@@ -94,6 +93,8 @@ marks! {
     SignedExecuted => "signed request executed",
     /// A proposal or vote was ignored that was there already.
     DuplicateIgnored => "duplicate vote ignored",
+    /// A vote or proposal was rejected since its replica had said something else for the number before.
+    VoteConflicts => "conflicting vote rejected",
     /// A replica was caught contradicting itself.
     Contradiction => "contradiction caught",
     /// What one source of a state was asked for another was asked for later.
@@ -104,16 +105,28 @@ marks! {
     RecoveryBounded => "recovery point learned",
     /// It recovered.
     Recovered => "recovered after amnesia",
+    /// A packet sealed under keys that a rotation had replaced was taken, while both generations counted.
+    KeysOverlapped => "packet under a former key taken",
+    /// One was dropped when only the later counted.
+    KeyRetired => "packet under a former key dropped",
     /// A packet of a former epoch was dropped.
     EpochOver => "packet of a former epoch dropped",
     /// A request of a former incarnation was refused.
     IncarnationOver => "request of a former incarnation refused",
     /// A replica came back with its journal.
     Resumed => "resumed from journal",
+    /// One found a group of records of which a power cut had left a part, and cut it.
+    TornEndCut => "torn end of a journal cut",
+    /// One found its disk damaged, refused it, and recovered from the others.
+    DamageRefused => "damaged disk refused",
+    /// A replica's disk failed, and it promised nothing more.
+    DiskFailed => "disk failed",
     /// All replicas were restarted, and went on.
     AllRestarted => "all restarted and went on",
     /// A backup passed a request on to the primary.
     Forwarded => "request forwarded",
+    /// A backup found that its primary achieves less than it owes.
+    GoodputMissed => "goodput watch fired",
     /// A replica had no room for a request, and said so.
     Overloaded => "overload refused",
 }

@@ -6,6 +6,7 @@ use crate::world::hosts::Settings;
 use crate::world::witness::{Executed, Happened};
 use logothete_crypto::Digest;
 use logothete_engine::authentication::Refused;
+use logothete_engine::journal::Trouble;
 use logothete_engine::limits::DOUBLINGS_MAX;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::replica::{Event, Reject};
@@ -25,13 +26,14 @@ struct Seen {
     view: u64,
     /// For which view each other asks.
     wanted: BTreeMap<ReplicaId, u64>,
-    /// Views left and entered since something was executed.
+    /// Views left since something was executed.
     restless: u32,
     /// The requests executed last, and those of them that were undone.
     executed: Vec<(u64, Digest)>,
     undone: BTreeSet<Digest>,
-    /// The last checkpoint fetched.
+    /// The last checkpoint fetched, and the last that became stable.
     fetched: u64,
+    stable: u64,
     /// Whom it replied to, about what.
     replied: BTreeSet<(ClientId, u64, u64)>,
     /// The last number that it proposed.
@@ -41,6 +43,8 @@ struct Seen {
     /// What it asked for of a state: whom last, and whether that one answered.
     asked: BTreeMap<(u64, usize, u64, usize), (ReplicaSet, bool)>,
     restarted: bool,
+    /// It finds that its primary achieves too little.
+    goodput_missed: bool,
 }
 
 /// Counts the marks of one run.
@@ -82,6 +86,7 @@ impl Observer {
         };
         let mark = match reason {
             Reject::Duplicate => Mark::DuplicateIgnored,
+            Reject::VoteConflict | Reject::ProposalConflict => Mark::VoteConflicts,
             Reject::CheckpointDiffers => Mark::CheckpointDiffers,
             Reject::RequestSuperseded => Mark::IncarnationOver,
             Reject::NewViewWrong => Mark::NewViewWrong,
@@ -224,15 +229,16 @@ impl Observer {
             Event::ViewLeft { wanted } => {
                 let others = seen.wanted.values().filter(|view| **view > seen.view).count();
                 seen.view = wanted.0;
-                self.on_restless(by);
+                seen.restless += 1;
+                let capped = seen.restless > DOUBLINGS_MAX;
                 if others >= weak {
                     self.marks.hit(Mark::ViewChangeJoined);
                 }
+                if capped {
+                    self.marks.hit(Mark::TimeoutCapped);
+                }
             }
-            Event::ViewEntered(view) => {
-                seen.view = view.0;
-                self.on_restless(by);
-            }
+            Event::ViewEntered(view) => seen.view = view.0,
             Event::RolledBack { from, .. } => {
                 let undone = seen.executed.iter().filter(|(sequence, _)| *sequence >= from.0);
                 seen.undone.extend(undone.map(|(_, digest)| *digest));
@@ -241,21 +247,17 @@ impl Observer {
             Event::StateFetched(sequence) => {
                 seen.fetched = sequence.0;
                 seen.asked.clear();
+                if seen.stable == sequence.0 {
+                    self.marks.hit(Mark::CheckpointFetched);
+                }
             }
-            Event::Stable(sequence) if sequence.0 == seen.fetched => self.marks.hit(Mark::CheckpointFetched),
+            Event::Stable(sequence) => seen.stable = sequence.0,
             Event::Contradiction(_) => self.marks.hit(Mark::Contradiction),
             Event::Demoted { .. } => self.marks.hit(Mark::Demoted),
             Event::RecoveryPoint(_) => self.marks.hit(Mark::RecoveryBounded),
             Event::Recovered => self.marks.hit(Mark::Recovered),
+            Event::MemoryTrouble(Trouble::Failed) => self.marks.hit(Mark::DiskFailed),
             _ => {}
-        }
-    }
-
-    fn on_restless(&mut self, by: ReplicaId) {
-        let seen = self.of(by);
-        seen.restless += 1;
-        if seen.restless == DOUBLINGS_MAX {
-            self.marks.hit(Mark::TimeoutCapped);
         }
     }
 
@@ -292,6 +294,14 @@ impl Observer {
     /// A correct replica committed a batch that others claimed to have committed.
     pub fn on_claimed(&mut self) {
         self.marks.hit(Mark::CommittedOnClaims);
+    }
+
+    /// Whether a correct replica finds that its primary achieves less than it owes.
+    pub fn on_goodput(&mut self, by: ReplicaId, missed: bool) {
+        let before = std::mem::replace(&mut self.of(by).goodput_missed, missed);
+        if missed && !before {
+            self.marks.hit(Mark::GoodputMissed);
+        }
     }
 
     /// How far a correct replica's last stable checkpoint is, after a duty cycle.

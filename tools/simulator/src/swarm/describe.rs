@@ -3,6 +3,7 @@
 use crate::scenario::words::{duration, list};
 use crate::swarm::fault::{Fault, FaultEvent, Hearing, Target};
 use crate::swarm::plan::{Core, Plan};
+use crate::world::disk::faults::DiskFaults;
 use crate::world::links::Tail;
 use logothete_engine::numbers::{Principal, ReplicaSet};
 use std::fmt;
@@ -21,6 +22,9 @@ impl fmt::Display for Plan {
         let (window, depth, batch) = (cluster.window(), cluster.pipeline_depth, cluster.batch_requests_max);
         writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}{tags}")?;
         writeln!(f, "network   {}", Network(self))?;
+        if self.disks != DiskFaults::NONE {
+            writeln!(f, "disks     {}", self.disks)?;
+        }
         match &self.adversary {
             Some(adversary) => writeln!(f, "adversary {adversary}")?,
             None => writeln!(f, "adversary has nobody")?,
@@ -107,13 +111,17 @@ impl fmt::Display for Fault {
             Self::Clog { from, to } => write!(f, "the link from agent {from} to {to} is clogged"),
             Self::Outage { group: true } => write!(f, "packets to groups are lost"),
             Self::Outage { group: false } => write!(f, "packets to single receivers are lost"),
+            Self::Silence { of } => write!(f, "every {} is lost", of.word()),
             Self::Pause { who } => write!(f, "{who} stands still"),
             Self::Crash { who, lost: false } => write!(f, "{who} crashes"),
             Self::Crash { who, lost: true } => write!(f, "{who} crashes and its disk is lost"),
+            Self::CrashWriting { who, steps } => write!(f, "{who} crashes after {steps} steps of its disk"),
             Self::PowerLoss => write!(f, "the power fails"),
             Self::RollingRestart => write!(f, "the replicas are restarted in turn"),
             Self::RestartClient { client } => write!(f, "client {client} restarts"),
             Self::DiskStall { who } => write!(f, "the disk of {who} stalls"),
+            Self::DiskFails { who, kind } => write!(f, "the disk of {who} fails: {}", kind.name()),
+            Self::DiskDamage { who, kind } => write!(f, "{who} crashes and its disk is damaged: {}", kind.name()),
             Self::ClockFreeze { who } => write!(f, "the clocks of {who} stand still"),
             Self::ClockLeap { who, by_ns } => write!(f, "the clocks of {who} leap by {}", duration(by_ns)),
             Self::ClockRate { who, rate_ppm } => {

@@ -1,10 +1,11 @@
 //! Drawing a plan from a seed (RELIABILITY 3.2): sizes, configuration, network, clocks, loads, and what goes wrong when.
 
 use crate::adversary::plan::Level;
-use crate::swarm::fault::{Fault, FaultEvent, Hearing, Target};
+use crate::swarm::fault::{Fault, FaultEvent, Hearing, Speech, Target};
 use crate::swarm::load::Load;
 use crate::swarm::mix::{Feature, Features, Mix};
 use crate::swarm::plan::{ClockSettings, Core, Plan};
+use crate::world::disk::faults::{DiskFault, DiskFaults};
 use crate::world::hosts::Settings;
 use crate::world::links::{LinkSettings, Tail};
 use crate::world::random::Random;
@@ -21,22 +22,43 @@ const WALL_OFFSET_NS: u64 = 300 * MILLISECOND_NS;
 /// How many seeds in a hundred have real session keys and tags (RELIABILITY 3.1: a fifth at least).
 const REAL_KEYS_PERCENT: u32 = 25;
 
+/// The adversary has so many clients at most.
+const CLIENTS_MORE_MAX: usize = 4;
+
+/// How long no view works in a run that is about nothing else: the shortest time-out doubles to its cap in two minutes.
+const NO_VIEW_NS: u64 = 160 * SECOND_NS;
+
 /// Draws the plan of a seed.
 pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Plan {
     let features = Features::of(seed, mix);
+    match features.draw(Feature::NoViews) {
+        Some(_) => no_view_works(drawn(seed, &Features::of(seed, Mix::None), operations, replicas)),
+        None => drawn(seed, &features, operations, replicas),
+    }
+}
+
+/// The same with no proposal and no new view coming through for minutes.
+fn no_view_works(plan: Plan) -> Plan {
+    let silence = |number, of| FaultEvent { number, at_ns: 0, for_ns: NO_VIEW_NS, fault: Fault::Silence { of } };
+    let faults = vec![silence(0, Speech::Proposals), silence(1, Speech::NewViews)];
+    Plan { safety_ns: NO_VIEW_NS, faults, ..plan }
+}
+
+fn drawn(seed: u64, features: &Features, operations: u32, replicas: Option<usize>) -> Plan {
     let cluster = cluster(seed, replicas);
     let mut time = Random::named(seed, "time");
     let safety_ns = time.pick(&[300, 1000, 1000, 2000, 2000, 4000, 8000]) * MILLISECOND_NS;
     let mut faults = Faults { safety_ns, cluster, events: Vec::new() };
-    faults.draw(&features);
+    faults.draw(features);
     let replicas = cluster.replicas;
     let mut plan = Plan {
         seed,
         cluster,
-        links: links(seed, &features),
+        links: links(seed, features),
+        disks: disks(&cluster, features),
         inbox_packets_max: features.draw(Feature::SmallInboxes).map_or(4096, |mut random| random.pick(&[16, 64, 256])),
         pace: pace(seed),
-        clocks: clocks(replicas, &features),
+        clocks: clocks(replicas, features),
         loads: loads(seed, &cluster, operations, safety_ns),
         adversary: None,
         safety_ns,
@@ -45,11 +67,15 @@ pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Pl
         liveness_requests: time.between(1, 4) as u32,
         canary: false,
     };
-    let clients = features.draw(Feature::Clients).map_or(0, |mut random| random.between(1, 4) as usize);
+    let clients =
+        features.draw(Feature::Clients).map_or(0, |mut random| random.between(1, CLIENTS_MORE_MAX as u64) as usize);
     match features.draw(Feature::Replicas).map(|mut random| Level::draw(&mut random)) {
         Some(level) => plan.besiege(level, clients),
         None if clients > 0 => plan.besiege(Level::Client, clients),
         None => {}
+    }
+    if let Some(random) = features.draw(Feature::Schedule) {
+        plan.schedule(random);
     }
     plan
 }
@@ -60,6 +86,8 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
     let checkpoint_interval = random.pick(&[1, 2, 4, 8, 8, 16, 32, 128]);
     let clients = random.pick(&[1, 1, 2, 2, 3, 4, 6, 8]);
     let reads = random.percent(40);
+    let mut store = Random::named(seed, "store");
+    let (small, waiting) = (store.percent(25), store.pick(&[2, 4]));
     Settings {
         replicas: replicas.unwrap_or(drawn),
         clients,
@@ -68,6 +96,7 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
         batch_requests_max: random.pick(&[1, 2, 8, 16, 64]),
         client_window: random.pick(&[1, 2, 8, 16]),
         datagram_bytes_max: random.pick(&[1232, 1472, 1472]),
+        bodies_bytes_least: if small { 2 * (clients + CLIENTS_MORE_MAX + 1) * waiting * 4096 } else { 1 << 20 },
         operation_bytes_max: if random.percent(15) { random.pick(&[4_000, 20_000]) } else { 0 },
         tentative: random.percent(50),
         reads,
@@ -104,6 +133,11 @@ fn pace(seed: u64) -> Pace {
     let (turn_ns, packet_ns) =
         Random::named(seed, "pace").pick(&[(500, 250), (10_000, 500), (50_000, 1_000), (100_000, 2_000)]);
     Pace { turn_ns, packet_ns }
+}
+
+fn disks(cluster: &Settings, features: &Features) -> DiskFaults {
+    let drawn = features.draw(Feature::Disks).filter(|_| cluster.journal);
+    drawn.map_or(DiskFaults::NONE, |mut random| DiskFaults::draw_nature(&mut random))
 }
 
 fn clocks(replicas: usize, features: &Features) -> Vec<ClockSettings> {
@@ -171,6 +205,9 @@ impl Faults {
         self.some(features, Feature::Outages, (2, short, SECOND_NS), |random| Fault::Outage {
             group: random.percent(50),
         });
+        self.some(features, Feature::Silences, (4, MILLISECOND_NS, SECOND_NS), |random| Fault::Silence {
+            of: random.pick(&Speech::ALL),
+        });
         self.some(features, Feature::Pauses, (6, MILLISECOND_NS, 2 * SECOND_NS), |random| Fault::Pause {
             who: target(random, replicas),
         });
@@ -179,14 +216,14 @@ impl Faults {
             lost: random.percent(20),
         });
         self.some(features, Feature::PowerLoss, (2, short, SECOND_NS), |_| Fault::PowerLoss);
+        if self.cluster.journal {
+            self.draw_of_disks(features);
+        }
         self.some(features, Feature::RollingRestarts, (1, 100 * MILLISECOND_NS, 2 * SECOND_NS), |_| {
             Fault::RollingRestart
         });
         self.some(features, Feature::ClientRestarts, (3, 0, 0), |random| Fault::RestartClient {
             client: random.below(clients) as u16,
-        });
-        self.some(features, Feature::DiskStalls, (4, MILLISECOND_NS, SECOND_NS), |random| Fault::DiskStall {
-            who: target(random, replicas),
         });
         self.some(features, Feature::ClockJumps, (4, MILLISECOND_NS, SECOND_NS), |random| {
             let who = target(random, replicas);
@@ -203,6 +240,27 @@ impl Faults {
         self.some(features, Feature::SpoiltTags, (4, short, SECOND_NS), |random| Fault::SpoilTags {
             client: spoiler,
             replicas: random.between(1, all) as u16,
+        });
+    }
+
+    /// What goes wrong with disks, where replicas keep journals.
+    fn draw_of_disks(&mut self, features: &Features) {
+        let replicas = self.cluster.replicas;
+        let short = 10 * MILLISECOND_NS;
+        self.some(features, Feature::CrashesWriting, (6, short, SECOND_NS), |random| Fault::CrashWriting {
+            who: target(random, replicas),
+            steps: random.between(1, 40),
+        });
+        self.some(features, Feature::DiskStalls, (4, MILLISECOND_NS, SECOND_NS), |random| Fault::DiskStall {
+            who: target(random, replicas),
+        });
+        self.some(features, Feature::DiskErrors, (4, short, SECOND_NS), |random| Fault::DiskFails {
+            who: target(random, replicas),
+            kind: random.pick(&DiskFault::ERRORS),
+        });
+        self.some(features, Feature::DiskDamage, (3, short, SECOND_NS), |random| Fault::DiskDamage {
+            who: target(random, replicas),
+            kind: random.pick(&DiskFault::DAMAGE),
         });
     }
 

@@ -1,5 +1,6 @@
 //! One thing that goes wrong in a run, as data.
 
+use crate::world::disk::faults::DiskFault;
 use serde::{Deserialize, Serialize};
 
 /// Whom a fault hits.
@@ -21,6 +22,46 @@ pub enum Hearing {
     Inside,
 }
 
+/// What replicas say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speech {
+    Proposals,
+    Prepares,
+    Commits,
+    Checkpoints,
+    Statuses,
+    ViewChanges,
+    NewViews,
+    Replies,
+}
+
+impl Speech {
+    pub const ALL: [Self; 8] = [
+        Self::Proposals,
+        Self::Prepares,
+        Self::Commits,
+        Self::Checkpoints,
+        Self::Statuses,
+        Self::ViewChanges,
+        Self::NewViews,
+        Self::Replies,
+    ];
+
+    /// How messages of that kind are called.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Proposals => "pre-prepare",
+            Self::Prepares => "prepare",
+            Self::Commits => "commit",
+            Self::Checkpoints => "checkpoint",
+            Self::Statuses => "status",
+            Self::ViewChanges => "view-change",
+            Self::NewViews => "new-view",
+            Self::Replies => "reply",
+        }
+    }
+}
+
 /// What goes wrong. Replicas as a bit each, agents by their place among all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
@@ -34,18 +75,26 @@ pub enum Fault {
     Clog { from: usize, to: usize },
     /// Packets to groups are lost for everybody; or those to single receivers.
     Outage { group: bool },
+    /// Packets in which replicas say something are lost for everybody.
+    Silence { of: Speech },
     /// A process stands still, and its packets wait.
     Pause { who: Target },
-    /// A process is killed, and another begins when it is over; on an empty disk if it is `lost`.
+    /// A host loses its power, and another process begins when it is over; on an empty disk if it is `lost`.
     Crash { who: Target, lost: bool },
-    /// All processes of replicas with journals are killed at once, and begin again one after the other while it lasts.
+    /// The same of a host with a journal, after so many more things that its disk does, if it does so many in that time.
+    CrashWriting { who: Target, steps: u64 },
+    /// All replicas with journals lose their power at once, and begin again one after the other while it lasts.
     PowerLoss,
     /// The replicas' processes are killed one after the other while it lasts, each when the one before it began again.
     RollingRestart,
     /// A client's process is killed, and another begins.
     RestartClient { client: u16 },
-    /// A disk writes nothing.
+    /// Nothing becomes durable on a disk.
     DiskStall { who: Target },
+    /// What a disk is asked for fails in this way.
+    DiskFails { who: Target, kind: DiskFault },
+    /// A host loses its power, and when it is over another process begins on a disk that is damaged.
+    DiskDamage { who: Target, kind: DiskFault },
     /// A host's clocks stand still.
     ClockFreeze { who: Target },
     /// A host's clocks show so much more at once.

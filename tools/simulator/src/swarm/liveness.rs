@@ -4,7 +4,7 @@
 use crate::checks::violations::Checker;
 use crate::swarm::plan::Core;
 use crate::swarm::run::{Run, Stop};
-use crate::swarm::strike::begin_again;
+use crate::swarm::strike::{begin_again, start_failed};
 use crate::world::hosts::ReplicaHost;
 use crate::world::links::DELAY_MAX_NS;
 use crate::world::random::Random;
@@ -40,17 +40,17 @@ impl Run<'_, '_> {
             self.advance(self.timeline.now_ns() + LOOK_NS)?;
         }
         let end_ns = begin_ns + self.bound_ns();
-        self.until(end_ns, |run| run.timeline.cluster.clients.iter().all(|client| client.outstanding() == 0))?
+        self.until(&core, end_ns, |run| run.timeline.cluster.clients.iter().all(|client| client.outstanding() == 0))?
             .ok_or_else(|| self.failure("what clients asked for does not complete"))?;
         self.check_views(&core, begin_ns, begin_view)?;
         let settle_ns = self.timeline.now_ns() + SETTLE_NS;
         let furthest = core.iter().map(|at| self.timeline.cluster.replicas[*at].executed).max();
-        self.until(settle_ns, |run| run.has_come(&core, furthest.expect("a core has members")))?
+        self.until(&core, settle_ns, |run| run.has_come(&core, furthest.expect("a core has members")))?
             .ok_or_else(|| self.failure("a correct replica stays behind"))?;
         if self.plan.core == Core::Everybody {
             let recovery_ns = self.timeline.now_ns() + RECOVERY_NS;
             let recovered = |host: &ReplicaHost| !host.is_correct() || !host.recovers;
-            self.until(recovery_ns, |run| run.timeline.cluster.replicas.iter().all(recovered))?
+            self.until(&core, recovery_ns, |run| run.timeline.cluster.replicas.iter().all(recovered))?
                 .ok_or_else(|| self.failure("a replica does not recover"))?;
         }
         self.check_views(&core, begin_ns, begin_view)?;
@@ -70,16 +70,18 @@ impl Run<'_, '_> {
     /// Those that are correct and remember what they said; at most `f` do not.
     fn draw_core(&mut self) -> Vec<usize> {
         let replicas = &self.timeline.cluster.replicas;
-        let remembers = |host: &ReplicaHost| !host.is_crashed() || host.disk.remembers();
-        let is_fit = |at: &usize| {
-            let host = &replicas[*at];
-            !self.plan.is_byzantine(*at) && !host.recovers && remembers(host)
+        let remembers = |host: &ReplicaHost| {
+            let may_begin_again = host.is_crashed() || self.plan.cluster.journal;
+            !host.recovers && (!may_begin_again || host.disk.remembers())
         };
+        let is_correct = |host: &ReplicaHost| host.is_correct() || host.is_crashed();
+        let is_fit =
+            |at: &usize| !self.plan.is_byzantine(*at) && is_correct(&replicas[*at]) && remembers(&replicas[*at]);
         let mut fit: Vec<usize> = (0..replicas.len()).filter(is_fit).collect();
         let quorum = self.plan.cluster.quorum().strong();
         assert!(fit.len() >= quorum, "the harness made more than f replicas faulty");
         if self.plan.core == Core::Everybody {
-            let correct = |at: &usize| !self.plan.is_byzantine(*at);
+            let correct = |at: &usize| !self.plan.is_byzantine(*at) && is_correct(&replicas[*at]);
             return (0..replicas.len()).filter(correct).collect();
         }
         let mut random = Random::named(self.plan.seed, "core");
@@ -96,9 +98,9 @@ impl Run<'_, '_> {
         self.timeline.heal(&whole);
         self.timeline.cluster.end_schedule();
         for &at in core {
+            self.timeline.cluster.replicas[at].disk.mend();
             begin_again(&mut self.timeline, at)?;
             let host = &mut self.timeline.cluster.replicas[at];
-            host.disk.hold(false);
             host.clock.freeze(now_ns, false);
             let who = Principal::Replica(ReplicaId(at as u8));
             self.timeline.pause(who, false);
@@ -109,11 +111,13 @@ impl Run<'_, '_> {
     }
 
     /// Waits for something; `None` if it does not come in time.
-    fn until(&mut self, end_ns: u64, done: impl Fn(&Self) -> bool) -> Result<Option<()>, Stop> {
+    fn until(&mut self, core: &[usize], end_ns: u64, done: impl Fn(&Self) -> bool) -> Result<Option<()>, Stop> {
         while !done(self) {
             if self.timeline.now_ns() >= end_ns {
                 return Ok(None);
             }
+            // What failed before the disk was mended is noticed a little later.
+            core.iter().try_for_each(|at| start_failed(&mut self.timeline, *at))?;
             self.advance(self.timeline.now_ns() + LOOK_NS)?;
         }
         Ok(Some(()))

@@ -60,12 +60,19 @@ pub enum Feature {
     Clogs,
     Partitions,
     Outages,
+    Silences,
+    NoViews,
+    Schedule,
     Pauses,
     Crashes,
+    CrashesWriting,
     PowerLoss,
     RollingRestarts,
     ClientRestarts,
+    Disks,
     DiskStalls,
+    DiskErrors,
+    DiskDamage,
     SmallInboxes,
     ClockRates,
     ClockJumps,
@@ -88,13 +95,20 @@ impl Feature {
             | Self::Bursts
             | Self::Clogs
             | Self::Partitions
-            | Self::Outages => Mix::Network,
+            | Self::Outages
+            | Self::Silences
+            | Self::NoViews
+            | Self::Schedule => Mix::Network,
             Self::Pauses
             | Self::Crashes
+            | Self::CrashesWriting
             | Self::PowerLoss
             | Self::RollingRestarts
             | Self::ClientRestarts
+            | Self::Disks
             | Self::DiskStalls
+            | Self::DiskErrors
+            | Self::DiskDamage
             | Self::SmallInboxes
             | Self::ClockRates
             | Self::ClockJumps
@@ -107,8 +121,9 @@ impl Feature {
     /// How many in a hundred of the seeds that draw much have it: what is all or nothing for a run is rare.
     fn share(self) -> u32 {
         match self {
-            Self::PowerLoss | Self::RollingRestarts | Self::Outages => 20,
-            Self::Replicas => 90,
+            Self::NoViews => 2,
+            Self::PowerLoss | Self::RollingRestarts | Self::Outages | Self::Silences | Self::Schedule => 20,
+            Self::Replicas | Self::Disks => 90,
             Self::Clients => 50,
             _ => 70,
         }

@@ -6,6 +6,7 @@ use crate::swarm::draw;
 use crate::swarm::fault::{Fault, FaultEvent};
 use crate::swarm::load::Load;
 use crate::swarm::mix::Mix;
+use crate::world::disk::faults::DiskFaults;
 use crate::world::hosts::Settings;
 use crate::world::links::LinkSettings;
 use crate::world::random::Random;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub seed: u64,
     pub cluster: Settings,
     pub links: LinkSettings,
+    /// What the replicas' disks are like.
+    pub disks: DiskFaults,
     /// Packets that wait for an agent at most.
     pub inbox_packets_max: usize,
     /// How long agents are busy with what they do.
@@ -74,6 +77,13 @@ impl Plan {
         self.cluster.clients = self.loads.len() + clients;
         let mut random = Random::named(self.seed, "adversary");
         self.adversary = Some(adversary::plan::Plan::draw(level, &mut random, &self.cluster, clients));
+    }
+
+    /// Gives the adversary the network as well; the network alone, where it has nobody.
+    pub fn schedule(&mut self, mut random: Random) {
+        let nobody = || adversary::plan::Plan::nobody(random.draw());
+        let adversary = self.adversary.take().unwrap_or_else(nobody);
+        self.adversary = Some(adversary.scheduling(&mut random));
     }
 
     /// The clients that may spoil tags.

@@ -4,7 +4,7 @@ use crate::marks::Marks;
 use crate::scenario::report::Detail;
 use crate::swarm::load::Loading;
 use crate::swarm::plan::Plan;
-use crate::swarm::strike::Strikes;
+use crate::swarm::strike::{Strikes, start_failed};
 use crate::trace::lanes::Lanes;
 use crate::world::cluster::Cluster;
 use crate::world::fingerprint::Fingerprint;
@@ -81,6 +81,7 @@ impl<'a, 'b> Run<'a, 'b> {
             host.clock.set_rate(0, clock.rate_ppm);
             host.clock.wall_offset_ns = clock.wall_offset_ns;
         }
+        cluster.replicas.iter().for_each(|host| host.disk.set_faults(plan.disks));
         cluster.canary = plan.canary.then_some(1);
         if tell.is_some() {
             cluster.begin(Detail::Full);
@@ -136,6 +137,9 @@ impl<'a, 'b> Run<'a, 'b> {
                 self.strikes.strike(&mut self.timeline, event)?;
             }
             self.strikes.go_on(&mut self.timeline)?;
+            for at in 0..self.plan.cluster.replicas {
+                start_failed(&mut self.timeline, at)?;
+            }
             for load in self.loads.iter_mut().filter(|load| load.due_ns() <= now_ns) {
                 load.burst(&mut self.timeline)?;
             }

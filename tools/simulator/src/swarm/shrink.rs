@@ -7,6 +7,8 @@
 use crate::swarm::fault::{Fault, Target};
 use crate::swarm::load::Load;
 use crate::swarm::plan::{ClockSettings, Plan};
+use crate::world::disk::faults::DiskFaults;
+use crate::world::hosts::Settings;
 use crate::world::links::{LinkSettings, Tail};
 use logothete_engine::replica::Quorum;
 
@@ -75,8 +77,10 @@ fn features(plan: &Plan) -> Vec<Plan> {
             drop_adversary,
             |plan| plan.links = LinkSettings { base_ns: plan.links.base_ns, ..LinkSettings::default() },
             |plan| plan.clocks.fill(ClockSettings::default()),
+            |plan| plan.disks = DiskFaults::NONE,
             |plan| plan.inbox_packets_max = INBOX_PACKETS,
             |plan| plan.cluster.operation_bytes_max = 0,
+            |plan| plan.cluster.bodies_bytes_least = Settings::default().bodies_bytes_least,
         ],
     )
 }
@@ -255,12 +259,19 @@ fn makes_sense(plan: &Plan) -> bool {
         }
         Fault::Pause { who }
         | Fault::Crash { who, .. }
+        | Fault::CrashWriting { who, .. }
         | Fault::DiskStall { who }
+        | Fault::DiskFails { who, .. }
+        | Fault::DiskDamage { who, .. }
         | Fault::ClockFreeze { who }
         | Fault::ClockLeap { who, .. }
         | Fault::ClockRate { who, .. }
         | Fault::RotateKeys { who } => is_there(who),
-        Fault::IsolatePrimary { .. } | Fault::Outage { .. } | Fault::PowerLoss | Fault::RollingRestart => true,
+        Fault::IsolatePrimary { .. }
+        | Fault::Outage { .. }
+        | Fault::Silence { .. }
+        | Fault::PowerLoss
+        | Fault::RollingRestart => true,
     });
     plan.safety_ns > 0 && are_there && count <= quorum.faults() && faults_fit
 }

@@ -1,8 +1,7 @@
 //! How what a plan has goes wrong, and what ends it.
 
-use crate::adversary::faults::{Behaviour, Fault as Faulty};
-use crate::swarm::fault::{Fault, FaultEvent, Hearing, Target};
-use crate::world::hosts::ReplicaHost;
+use crate::swarm::fault::{Fault, FaultEvent, Hearing, Speech, Target};
+use crate::world::disk::faults::DiskFault;
 use crate::world::timeline::Timeline;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use std::collections::BTreeMap;
@@ -17,11 +16,19 @@ enum Sequel {
     OutageOver {
         group: bool,
     },
+    SilenceOver {
+        of: Speech,
+    },
     Wake {
         at: usize,
     },
     Begin {
         at: usize,
+    },
+    /// The same, after its disk was damaged.
+    BeginDamaged {
+        at: usize,
+        kind: DiskFault,
     },
     /// The next replica's turn in a rolling restart, with the time between two.
     Roll {
@@ -30,6 +37,10 @@ enum Sequel {
     },
     DiskGoesOn {
         at: usize,
+    },
+    DiskWell {
+        at: usize,
+        kind: DiskFault,
     },
     Thaw {
         at: usize,
@@ -85,6 +96,10 @@ impl Strikes {
                 timeline.links_mut().outage(group, true);
                 self.later(end_ns, Sequel::OutageOver { group });
             }
+            Fault::Silence { of } => {
+                timeline.links_mut().silence(of.word(), true);
+                self.later(end_ns, Sequel::SilenceOver { of });
+            }
             Fault::Pause { who } => {
                 let at = resolve(timeline, who);
                 timeline.pause(replica(at), true);
@@ -93,7 +108,16 @@ impl Strikes {
             Fault::Crash { who, lost } => {
                 let at = resolve(timeline, who);
                 if bears_crash(timeline, at, lost) {
-                    self.crash(timeline, at, lost, end_ns);
+                    crash(timeline, at, lost)?;
+                    self.later(end_ns, Sequel::Begin { at });
+                }
+            }
+            Fault::CrashWriting { who, steps } => {
+                let at = resolve(timeline, who);
+                let host = &timeline.cluster.replicas[at];
+                if host.is_correct() && host.disk.remembers() {
+                    host.disk.cut_after(steps);
+                    self.later(end_ns, Sequel::Begin { at });
                 }
             }
             Fault::PowerLoss => {
@@ -101,7 +125,8 @@ impl Strikes {
                 for at in all {
                     let host = &timeline.cluster.replicas[at];
                     if host.is_correct() && host.disk.remembers() {
-                        self.crash(timeline, at, false, now_ns + event.for_ns * (at as u64 + 1) / 10);
+                        crash(timeline, at, false)?;
+                        self.later(now_ns + event.for_ns * (at as u64 + 1) / 10, Sequel::Begin { at });
                     }
                 }
             }
@@ -117,6 +142,19 @@ impl Strikes {
                 let at = resolve(timeline, who);
                 timeline.cluster.replicas[at].disk.hold(true);
                 self.later(end_ns, Sequel::DiskGoesOn { at });
+            }
+            Fault::DiskFails { who, kind } => {
+                let at = resolve(timeline, who);
+                timeline.cluster.replicas[at].disk.set_fault(kind, true);
+                self.later(end_ns, Sequel::DiskWell { at, kind });
+            }
+            Fault::DiskDamage { who, kind } => {
+                let at = resolve(timeline, who);
+                let host = &timeline.cluster.replicas[at];
+                if host.disk.remembers() && bears_crash(timeline, at, true) {
+                    crash(timeline, at, false)?;
+                    self.later(end_ns, Sequel::BeginDamaged { at, kind });
+                }
             }
             Fault::ClockFreeze { who } => {
                 let at = resolve(timeline, who);
@@ -159,11 +197,22 @@ impl Strikes {
             match sequel {
                 Sequel::Mend { from, to } => timeline.links_mut().cut(from, to, false),
                 Sequel::OutageOver { group } => timeline.links_mut().outage(group, false),
+                Sequel::SilenceOver { of } => timeline.links_mut().silence(of.word(), false),
                 Sequel::Wake { at } => timeline.pause(replica(at), false),
-                Sequel::Begin { at } => begin_again(timeline, at)?,
+                Sequel::Begin { at } => {
+                    timeline.cluster.replicas[at].disk.cut_never();
+                    begin_again(timeline, at)?;
+                }
+                Sequel::BeginDamaged { at, kind } => {
+                    if timeline.cluster.replicas[at].is_crashed() {
+                        timeline.cluster.restart_damaged(at, kind)?;
+                        timeline.forget_inbox(replica(at));
+                    }
+                }
                 Sequel::Roll { at, gap_ns } => {
                     if bears_crash(timeline, at, false) {
-                        self.crash(timeline, at, false, now_ns + gap_ns / 2);
+                        crash(timeline, at, false)?;
+                        self.later(now_ns + gap_ns / 2, Sequel::Begin { at });
                     }
                     if at + 1 < timeline.cluster.replicas.len() {
                         self.later(now_ns + gap_ns, Sequel::Roll { at: at + 1, gap_ns });
@@ -173,6 +222,7 @@ impl Strikes {
                     timeline.cluster.replicas[at].disk.hold(false);
                     timeline.look_at(replica(at));
                 }
+                Sequel::DiskWell { at, kind } => timeline.cluster.replicas[at].disk.set_fault(kind, false),
                 Sequel::Thaw { at } => {
                     timeline.cluster.replicas[at].clock.freeze(now_ns, false);
                     timeline.look_at(replica(at));
@@ -211,16 +261,15 @@ impl Strikes {
             }
         }
     }
+}
 
-    fn crash(&mut self, timeline: &mut Timeline, at: usize, lost: bool, until_ns: u64) {
-        let host = &mut timeline.cluster.replicas[at];
-        host.fault = Some(Faulty::new(Behaviour::Crashed));
-        if lost {
-            host.disk.replace();
-        }
-        timeline.forget_inbox(replica(at));
-        self.later(until_ns, Sequel::Begin { at });
+fn crash(timeline: &mut Timeline, at: usize, lost: bool) -> Result<(), String> {
+    timeline.cluster.cut_power(at)?;
+    if lost {
+        timeline.cluster.replicas[at].disk.replace();
     }
+    timeline.forget_inbox(replica(at));
+    Ok(())
 }
 
 /// A replica's process begins again, if it is down.
@@ -235,14 +284,24 @@ pub fn begin_again(timeline: &mut Timeline, at: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// A replica that promises nothing any more because its disk failed is started again, once that is well.
+///
+/// # Errors
+/// What a checker found.
+pub fn start_failed(timeline: &mut Timeline, at: usize) -> Result<(), String> {
+    let host = &timeline.cluster.replicas[at];
+    if host.failed && host.is_correct() && host.disk.is_well() {
+        timeline.cluster.restart_replica(at, false)?;
+        timeline.forget_inbox(replica(at));
+    }
+    Ok(())
+}
+
 /// Whether a replica may crash now: a process that comes back without its memory counts as faulty until it has recovered, and no more than `f` are.
 fn bears_crash(timeline: &Timeline, at: usize, lost: bool) -> bool {
-    let replicas = &timeline.cluster.replicas;
-    let forgets = |host: &ReplicaHost| lost || !host.disk.remembers();
-    let faults = timeline.cluster.settings.quorum().faults();
-    let others = replicas.iter().enumerate().filter(|(other, _)| *other != at);
-    let faulty = others.filter(|(_, host)| !host.is_correct() || host.recovers).count();
-    replicas[at].is_correct() && (!forgets(&replicas[at]) || faulty < faults)
+    let host = &timeline.cluster.replicas[at];
+    let forgets = lost || !host.disk.remembers();
+    host.is_correct() && (!forgets || timeline.cluster.bears_loss_of(at))
 }
 
 /// The replica that is meant: of the primary the one that is it now.

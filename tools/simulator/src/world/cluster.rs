@@ -8,6 +8,7 @@ use crate::adversary::faults::{Fault, Spoken, receivers, spoil, spoil_copy};
 use crate::adversary::ledger::Ledger;
 use crate::adversary::letter::Letter;
 use crate::checks::Checks;
+use crate::marks::Mark;
 use crate::scenario::report::{Detail, Loss, Report};
 use crate::scenario::words::{Words, duration, name_of, ranges};
 use crate::world::clock::LocalClock;
@@ -16,7 +17,7 @@ use crate::world::links::Links;
 use crate::world::network::{Fate, Filter, Network, Packet};
 use crate::world::random::Random;
 use crate::world::seat::Seat;
-use logothete_engine::authentication::Incoming;
+use logothete_engine::authentication::{Incoming, Refused};
 use logothete_engine::journal::Trouble;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, SequenceNumber};
 use logothete_engine::pipeline::{Core, ReplicaFacts};
@@ -343,6 +344,9 @@ impl Cluster {
             assert!(!asked || facts.is_some(), "the operator's question is answered in the cycle in which it is put");
             if let Some(report) = facts {
                 self.checks.on_report(ReplicaId(at as u8), &report);
+                let (replica, disk) = (self.replicas[at].orderer.replica(), &self.replicas[at].disk);
+                let held = (&replica.holdings(), disk.journal_bytes());
+                self.checks.on_holdings(ReplicaId(at as u8), replica.stable().0, held);
             }
         }
         for (audience, body, message_count) in departed.packets {
@@ -386,6 +390,9 @@ impl Cluster {
                 let words = &mut self.words;
                 if correct {
                     self.checks.on_refused(packet.body(), packet.sender(), reason);
+                    if reason == Refused::KeyStale && host.seat.is_former(&packet.bytes) {
+                        self.checks.hit(Mark::KeyRetired);
+                    }
                     self.report.count(own, Loss::Dropped(reason.label()), || {
                         let text = words.body(packet.body(), packet.sender());
                         format!("drops {text} of {}: {}", name_of(packet.from), reason.label())
@@ -394,6 +401,9 @@ impl Cluster {
                 return;
             }
         };
+        if correct && host.seat.is_former(&packet.bytes) {
+            self.checks.hit(Mark::KeysOverlapped);
+        }
         let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
         self.prove_authentic(own, &incoming, packet.body());
@@ -425,6 +435,7 @@ impl Cluster {
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
         self.checks.on_executed(host.id, (executed, stable), &happened, batch_of);
         self.checks.on_standing(host.id, (executed, stable), replica.requests_held_bytes());
+        self.checks.on_goodput(host.id, replica.misses_goodput());
         // In a script somebody may listen later, and is told then what is new since it was said or could have been.
         if self.links.is_none() || self.report.is_full() {
             self.narrate(at, departed, events, &happened);

@@ -3,7 +3,7 @@
 
 use crate::adversary::faults::{Behaviour, Fault};
 use crate::world::clock::LocalClock;
-use crate::world::disk::Disk;
+use crate::world::disk::{self, Disk};
 use crate::world::random::Random;
 use crate::world::seat::{CLUSTER, CONTEXT, Register, Seat};
 use crate::world::witness::{Record, Witness};
@@ -48,6 +48,8 @@ pub struct Settings {
     /// The longest operation; one of a packet's size at least is always taken.
     pub operation_bytes_max: usize,
     pub retention_bytes: u64,
+    /// The memory for requests, if what has to fit takes less.
+    pub bodies_bytes_least: usize,
     /// Whether batches are executed when they have prepared.
     pub tentative: bool,
     /// Whether the service answers queries, so that clients take results of `2f+1` only.
@@ -73,6 +75,7 @@ impl Default for Settings {
             datagram_bytes_max: 1472,
             operation_bytes_max: 0,
             retention_bytes: 1 << 20,
+            bodies_bytes_least: 1 << 20,
             tentative: false,
             reads: false,
             journal: false,
@@ -123,6 +126,11 @@ impl Settings {
         self.request_bytes_max().1 + 4096
     }
 
+    /// What a journal may take on its disk.
+    pub fn journal_bytes_max(&self) -> u64 {
+        disk::journal_bytes_max(self.record_bytes_max())
+    }
+
     /// The room for results in one packet.
     pub fn reply_bytes_max(&self) -> usize {
         packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0))) - REPLY_OVERHEAD_BYTES
@@ -135,7 +143,7 @@ impl Settings {
         let log = 2 * self.window() as usize * body;
         // A batch can name one request of any packet; each client, the operator among them, can have one waiting and one arriving.
         let waiting = 2 * body * (self.clients + 1);
-        (2 * log).max(2 * waiting).max(8 * self.window() as usize * packet).max(1 << 20)
+        (2 * log).max(2 * waiting).max(8 * self.window() as usize * packet).max(self.bodies_bytes_least)
     }
 
     /// The most requests of a batch: their names fit a packet.

@@ -1,10 +1,12 @@
 //! The network of a swarm: a link from each agent to each other, with delays, losses, duplicates and queues of its own; now and then a packet from long
 //! ago. What a script's network does on command, this one does by chance and at its time.
 
+use crate::scenario::words::kind;
 use crate::world::fingerprint::Fingerprint;
 use crate::world::network::Packet;
 use crate::world::random::Random;
 use logothete_engine::numbers::Principal;
+use logothete_engine::wire::Messages;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -115,6 +117,8 @@ pub struct Links {
     agents: usize,
     links: Vec<Link>,
     outage: Outage,
+    /// Kinds of messages that nobody gets.
+    silenced: Vec<&'static str>,
     under_way: BinaryHeap<Reverse<UnderWay>>,
     ties: Random,
     groups: Random,
@@ -141,6 +145,7 @@ impl Links {
             agents,
             links: (0..agents * agents).map(link).collect(),
             outage: Outage::default(),
+            silenced: Vec::new(),
             under_way: BinaryHeap::new(),
             ties: Random::named(seed, "ties"),
             groups: Random::named(seed, "groups"),
@@ -164,7 +169,7 @@ impl Links {
         self.fingerprint.fold(now_ns);
         self.fingerprint.fold_bytes(bytes);
         let group = receivers.len() > 1;
-        let out = if group { self.outage.group } else { self.outage.single } > 0;
+        let out = if group { self.outage.group } else { self.outage.single } > 0 || self.is_silenced(from, bytes);
         let mut common = self.groups.of_event(self.sent);
         let lost_for_all = group && self.settings.losses_correlated && common.per_mille(self.settings.loss_per_mille);
         let mut lost = Vec::new();
@@ -175,6 +180,15 @@ impl Links {
             }
         }
         lost
+    }
+
+    fn is_silenced(&self, from: Principal, bytes: &Rc<[u8]>) -> bool {
+        if self.silenced.is_empty() {
+            return false;
+        }
+        let packet = Packet { from, to: from, bytes: bytes.clone() };
+        let mut messages = Messages::new(packet.body(), packet.sender()).flatten();
+        messages.any(|(message, _)| self.silenced.contains(&kind(&message)))
     }
 
     fn launch(&mut self, packet: Packet, out: bool, group: bool, now_ns: u64) -> bool {
@@ -270,6 +284,15 @@ impl Links {
     pub fn outage(&mut self, group: bool, begins: bool) {
         let count = if group { &mut self.outage.group } else { &mut self.outage.single };
         *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// Packets with a message of a kind are lost for everybody, or for one reason less.
+    pub fn silence(&mut self, kind: &'static str, begins: bool) {
+        if begins {
+            self.silenced.push(kind);
+        } else if let Some(at) = self.silenced.iter().position(|held| *held == kind) {
+            self.silenced.swap_remove(at);
+        }
     }
 
     /// The links among these agents lose nothing from now on; what is wrong with others stays.

@@ -1,12 +1,23 @@
 //! Replicas' processes that end and begin again, and their keys that are replaced.
 
 use crate::adversary::faults::{Behaviour, Fault};
+use crate::marks::Mark;
 use crate::world::cluster::Cluster;
 use crate::world::disk::Damaged;
 use crate::world::disk::faults::DiskFault;
 use logothete_engine::numbers::Principal;
 
 impl Cluster {
+    /// A replica's host loses its power, and with it what is not durable. Its process is down until another begins.
+    ///
+    /// # Errors
+    /// What a checker found on the disk.
+    pub fn cut_power(&mut self, at: usize) -> Result<(), String> {
+        self.end_replica(at)?;
+        self.replicas[at].fault = Some(Fault::new(Behaviour::Crashed));
+        Ok(())
+    }
+
     /// A replica's process is killed, and another begins with what is durable; or with nothing, where the disk is `lost`, or there was no journal.
     pub fn restart_replica(&mut self, at: usize, lost: bool) -> Result<(), String> {
         self.end_replica(at)?;
@@ -16,33 +27,26 @@ impl Cluster {
         self.begin_replica(at, None)
     }
 
-    /// A replica's process is killed, its disk is damaged, and another begins with what is left. Returns what was damaged; `None` where there is
-    /// nothing of the kind.
+    /// A replica's process is killed, its disk is damaged, and another begins with what is left. Where that is more than the protocol bears, or there is
+    /// nothing of the kind, nothing is damaged.
     ///
     /// # Errors
     /// The damage was not noticed, and could have been.
-    pub fn restart_damaged(&mut self, at: usize, kind: DiskFault) -> Result<Option<Damaged>, String> {
+    pub fn restart_damaged(&mut self, at: usize, kind: DiskFault) -> Result<(), String> {
         self.end_replica(at)?;
-        let damaged = self.replicas[at].disk.damage(kind);
-        self.begin_replica(at, damaged.as_ref())?;
-        Ok(damaged)
+        let host = &self.replicas[at];
+        let bears = !host.recovers && host.disk.remembers() && self.bears_loss_of(at);
+        let damaged = if bears { host.disk.damage(kind) } else { None };
+        self.begin_replica(at, damaged.as_ref())
     }
 
-    /// Whoever promises nothing any more because its disk failed is started again.
-    pub fn restart_failed(&mut self) -> Result<(), String> {
-        for at in 0..self.replicas.len() {
-            if self.replicas[at].failed && self.replicas[at].is_correct() {
-                self.restart_replica(at, false)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a replica may lose what it promised: fewer than `f` others are wrong, or have forgotten and not recovered.
+    /// Whether a replica may lose what it promised: fewer than `f` others are wrong, or have forgotten and not recovered. Whoever is only down, and
+    /// remembers, is neither.
     pub fn bears_loss_of(&self, at: usize) -> bool {
         let wrong = self.replicas.iter().enumerate().filter(|(other, host)| {
-            let forgot = host.recovers || (!host.disk.remembers() && self.settings.journal);
-            *other != at && (!host.is_correct() || forgot)
+            let is_down = host.is_crashed();
+            let forgot = host.recovers || (!host.disk.remembers() && (self.settings.journal || is_down));
+            *other != at && (!(host.is_correct() || is_down) || forgot)
         });
         wrong.count() < self.settings.quorum().faults()
     }
@@ -62,6 +66,7 @@ impl Cluster {
     fn begin_replica(&mut self, at: usize, damaged: Option<&Damaged>) -> Result<(), String> {
         let (earlier, rest) = self.replicas.split_at_mut(at);
         let (host, later) = rest.split_first_mut().expect("its process ended just now");
+        let torn = host.disk.take_torn();
         let refused = host.restart(&self.settings, self.now_ns, &mut self.random);
         let peers = earlier.iter_mut().chain(later).map(|other| &mut other.seat);
         let clients = self.clients.iter_mut().map(|client| &mut client.seat);
@@ -74,14 +79,26 @@ impl Cluster {
         let checkpoint = if recovers { 0 } else { host.disk.checkpoint() };
         let standing = (host.orderer.replica().view().0, executed);
         self.checks.on_restarted(id, recovers, standing, checkpoint, &recalled);
-        let text = match (refused, recovers) {
+        if let Some(damaged) = damaged {
+            self.report.outcome(Principal::Replica(id), || format!("finds its disk damaged: {damaged}"));
+        }
+        match (&refused, recovers) {
+            (None, false) if torn => self.checks.hit(Mark::TornEndCut),
+            (Some(_), _) if damaged.is_some() => self.checks.hit(Mark::DamageRefused),
+            _ => {}
+        }
+        let text = match (&refused, recovers) {
             (Some(reason), _) => format!("does not begin: {reason}; begins with --rejoin, and remembers nothing"),
             (None, true) => "begins again, and remembers nothing".to_owned(),
             (None, false) => format!("begins again, executed s{executed}, stable s{}", host.stable),
         };
         self.report.outcome(Principal::Replica(id), || text);
-        if !recovers {
-            self.compare_read(at, damaged)?;
+        match refused {
+            Some(reason) if damaged.is_none() => {
+                return Err(format!("{id} refuses to begin with a disk that nothing happened to: {reason}"));
+            }
+            _ if !recovers => self.compare_read(at, damaged)?,
+            _ => {}
         }
         self.run_due()
     }
@@ -93,7 +110,11 @@ impl Cluster {
         host.seat.rotate();
         let peers = earlier.iter_mut().chain(later).map(|other| &mut other.seat);
         let clients = self.clients.iter_mut().map(|client| &mut client.seat);
-        peers.chain(clients).for_each(|seat| host.seat.introduce(seat));
+        for seat in peers.chain(clients) {
+            host.seat.overlap(seat);
+            seat.overlap(&host.seat);
+            host.seat.introduce(seat);
+        }
         host.seat.introduce(&mut self.operator);
         self.report.step(Principal::Replica(host.id), || "has new keys".to_owned());
     }

@@ -7,7 +7,7 @@ use logothete_crypto::{Digest, Identity, KeyRingConfig, MacAlgorithm, PublicIden
 use logothete_engine::authentication::{Incoming, Refused, RequestSigner, Sealer, Signatures, Verifier};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::Audience;
-use logothete_engine::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
+use logothete_engine::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, PacketParts, write_header};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -65,6 +65,8 @@ pub struct Seat {
     keys: Keys,
     verifier: Verifier,
     sealer: Sealer,
+    /// Of each whose keys overlap with this one's former: the epoch, and the last packet that was sealed under those.
+    former: BTreeMap<u16, (u64, u64)>,
 }
 
 impl Seat {
@@ -86,6 +88,7 @@ impl Seat {
             keys: if register.stand_ins { Keys::stand_in(own, entropy) } else { Keys::real(config(), entropy) },
             verifier: Verifier::new(own, CLUSTER, register.replicas, register.clients),
             sealer: Sealer::new(own, CLUSTER),
+            former: BTreeMap::new(),
         }
     }
 
@@ -109,12 +112,29 @@ impl Seat {
         self.keys.rotate();
     }
 
+    /// What a peer sealed so far is under keys that overlap from now on with those that follow.
+    pub fn overlap(&mut self, peer: &Self) {
+        self.former.insert(peer.own.code(), (peer.epoch(), peer.sealer.sealed()));
+    }
+
     /// Ends the overlap of a process's last two generations, its own or a peer's.
     pub fn retire(&mut self, of: Principal) {
         match of == self.own {
             true => self.keys.retire(),
             false => self.keys.retire_of(of),
         }
+    }
+
+    /// Whether a datagram was sealed under keys that a rotation replaced since.
+    pub fn is_former(&self, datagram: &[u8]) -> bool {
+        if self.former.is_empty() {
+            return false;
+        }
+        let Ok(parts) = PacketParts::parse(datagram) else { return false };
+        let held = self.former.get(&parts.header.sender.get());
+        held.is_some_and(|(epoch, counter)| {
+            parts.header.epoch.get() == *epoch && parts.header.counter.get() <= *counter
+        })
     }
 
     /// A datagram of messages for an audience.

@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::records::Group;
 use super::{CHECKPOINTS, JOURNAL};
 use crate::world::random::Random;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// How often a place is drawn until damage there changes something.
@@ -18,6 +19,12 @@ pub struct Damaged {
     /// In which file, from which byte on.
     pub path: PathBuf,
     pub at: u64,
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} from byte {} on", self.kind.name(), self.path.display(), self.at)
+    }
 }
 
 /// A group of the present journal, in the file that has it.
@@ -34,6 +41,7 @@ impl Machine {
         let damaged = match kind {
             DiskFault::End => flip(&mut self.image, &mut self.random, last),
             DiskFault::Checkpoint => damage_checkpoint(&mut self.image, &mut self.random),
+            DiskFault::Short => cut(&mut self.image, &mut self.random, &groups),
             DiskFault::Foreign => damage_identity(&mut self.image),
             _ => {
                 let mut damaged = None;
@@ -91,6 +99,15 @@ fn replace_sector(image: &mut Image, random: &mut Random, placed: &Placed, stale
         return None;
     }
     file.kept.write(at, &with);
+    Some((path.clone(), at))
+}
+
+/// A segment's file ends before its time, within a group or between two.
+fn cut(image: &mut Image, random: &mut Random, groups: &[Placed]) -> Option<(PathBuf, u64)> {
+    let path = &groups[random.below(groups.len())].path;
+    let kept = &mut image.kept_mut(path)?.kept;
+    let at = random.below(kept.bytes as usize) as u64;
+    kept.cut(at);
     Some((path.clone(), at))
 }
 

@@ -144,11 +144,11 @@ impl OpenFile for Handle {
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         if machine.fails(DiskFault::WriteErrors) {
-            let written = machine.random.below(bytes.len() + 1);
-            machine.ask(Step::Write { file, at: offset, bytes: bytes[..written].to_vec() });
+            let count = machine.random.below(bytes.len() + 1);
+            machine.ask(Step::Write { file, at: offset, bytes: bytes.to_vec(), count });
             return Err(io::Error::from_raw_os_error(EIO));
         }
-        machine.ask(Step::Write { file, at: offset, bytes: bytes.to_vec() });
+        machine.ask(Step::Write { file, at: offset, bytes: bytes.to_vec(), count: bytes.len() });
         Ok(())
     }
 

@@ -150,10 +150,12 @@ impl Change {
 /// Something that a process asks of its disk.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
+    /// Only so many of the bytes get there, if it fails.
     Write {
         file: u64,
         at: u64,
         bytes: Vec<u8>,
+        count: usize,
     },
     /// Waits for what was written to a file.
     Sync {
@@ -182,7 +184,9 @@ impl Step {
 pub(super) struct Written {
     pub(super) file: u64,
     pub(super) at: u64,
+    /// What was to be written, and how much of it was.
     pub(super) bytes: Vec<u8>,
+    pub(super) count: usize,
 }
 
 /// A disk's files.
@@ -219,8 +223,8 @@ impl Image {
     /// What the process that asks sees at once.
     pub(super) fn ask(&mut self, step: &Step) {
         match step {
-            Step::Write { file, at, bytes } => {
-                self.files.get_mut(file).expect("files are not destroyed").seen.write(*at, bytes)
+            Step::Write { file, at, bytes, count } => {
+                self.files.get_mut(file).expect("files are not destroyed").seen.write(*at, &bytes[..*count]);
             }
             Step::Name(change) => change.apply(&mut self.names),
             Step::Sync { .. } | Step::FailedSync { .. } | Step::SyncDirectory { .. } => {}
@@ -230,7 +234,7 @@ impl Image {
     /// Does a step. Returns the writes that became durable with it.
     pub(super) fn perform(&mut self, step: Step, random: &mut Random) -> Vec<Written> {
         match step {
-            Step::Write { file, at, bytes } => self.written.push(Written { file, at, bytes }),
+            Step::Write { file, at, bytes, count } => self.written.push(Written { file, at, bytes, count }),
             Step::Name(change) => self.changed.push(change),
             Step::SyncDirectory { path } => {
                 let within = |change: &mut Change| change.path().parent() == Some(&path);
@@ -252,7 +256,7 @@ impl Image {
 
     fn keep(&mut self, written: Vec<Written>, loss: Loss, random: &mut Random) -> Vec<Written> {
         for (write, sector) in loss.kept(&written, random) {
-            let Written { file, at, bytes } = &written[write];
+            let Written { file, at, bytes, .. } = &written[write];
             let File { kept, former, .. } = self.files.get_mut(file).expect("files are not destroyed");
             let place = *at + sector.start as u64;
             former.copy(kept, place, sector.len());
@@ -263,9 +267,10 @@ impl Image {
     }
 
     /// The power fails: what is in the cache is lost as far as `loss` says, and what a process sees next is what is left. Returns the writes
-    /// that are there as a whole.
-    pub(super) fn crash(&mut self, loss: Loss, random: &mut Random) -> Vec<Written> {
+    /// that are there as a whole, and those of which the beginning is there and not all.
+    pub(super) fn crash(&mut self, loss: Loss, random: &mut Random) -> (Vec<Written>, Vec<Written>) {
         let written = std::mem::take(&mut self.written);
+        let mut begun = written.clone();
         let mut kept = self.keep(written, loss, random);
         let changed = std::mem::take(&mut self.changed);
         // A file system keeps the order of its names.
@@ -276,7 +281,12 @@ impl Image {
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         self.files.retain(|file, _| named.contains(file));
         kept.retain(|written| named.contains(&written.file));
+        begun.retain(|written| {
+            let kept = self.files.get(&written.file).map(|file| &file.kept);
+            let first = &written.bytes[..written.bytes.len().min(SECTOR)];
+            kept.is_some_and(|kept| kept.is(written.at, first) && !kept.is(written.at, &written.bytes))
+        });
         self.files.values_mut().for_each(|file| file.seen = file.kept.clone());
-        kept
+        (kept, begun)
     }
 }

@@ -23,7 +23,7 @@ impl Loss {
     /// The pieces that are left: of which write, which of its bytes. Sectors that stay together are one.
     pub(super) fn kept(self, written: &[Written], random: &mut Random) -> Vec<(usize, Range<usize>)> {
         let sectors = written.iter().enumerate().flat_map(|(write, written)| {
-            let end = written.bytes.len();
+            let end = written.count;
             (0..end).step_by(SECTOR).map(move |at| (write, at..(at + SECTOR).min(end)))
         });
         let mut sectors: Vec<_> = sectors.collect();

@@ -17,13 +17,11 @@ const WRITE_NS: u64 = 50_000;
 /// How long a slow one is waited for at most.
 const WRITE_SLOW_NS: u64 = 100 * WRITE_NS;
 
-const MILLISECOND_NS: u64 = 1_000_000;
-
 /// The worker that writes the journal's groups.
 pub(super) const WRITER: &str = "logothete-disk";
 
-/// How often a call of a worker fails where calls fail, in ten thousand.
-const FAILS_OF_TEN_THOUSAND: usize = 3;
+/// How often a call of a worker fails where calls fail.
+const FAILS_PERCENT: u32 = 5;
 
 /// The steps of one worker.
 #[derive(Clone, Debug, Default)]
@@ -34,36 +32,6 @@ pub(super) struct Course {
     pub(super) done: u64,
     /// When the step before was done.
     pub(super) free_at_ns: u64,
-}
-
-/// A time in which a disk is not as it should be, and begins to be so again and again.
-#[derive(Clone, Debug)]
-pub(super) struct Spell {
-    from_ns: u64,
-    until_ns: u64,
-    /// The shortest and the longest.
-    length_ms: (usize, usize),
-}
-
-impl Spell {
-    fn new(length_ms: (usize, usize)) -> Self {
-        Self { from_ns: 0, until_ns: 0, length_ms }
-    }
-
-    fn holds(&self, now_ns: u64) -> bool {
-        (self.from_ns..self.until_ns).contains(&now_ns)
-    }
-
-    fn turn(&mut self, now_ns: u64, random: &mut Random) {
-        if now_ns >= self.until_ns {
-            let (shortest, longest) = self.length_ms;
-            self.from_ns = now_ns + (20 + random.below(1000)) as u64 * MILLISECOND_NS;
-            // Long ones are rare.
-            let longest = if random.percent(90) { shortest + (longest - shortest) / 20 } else { longest };
-            let length_ms = shortest + random.below(longest - shortest + 1);
-            self.until_ns = self.from_ns + length_ms as u64 * MILLISECOND_NS;
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -78,8 +46,8 @@ pub(super) struct Machine {
     pub(super) courses: BTreeMap<&'static str, Course>,
     /// The worker whose turn it is; otherwise the process itself asks.
     pub(super) asking: Option<&'static str>,
-    pub(super) stalls: Spell,
-    pub(super) no_room: Spell,
+    /// The last power cut left a part of a group of records.
+    pub(super) torn: bool,
     /// Steps done so far, and after how many of them the power fails.
     pub(super) steps: u64,
     pub(super) cut_after: u64,
@@ -96,8 +64,7 @@ impl Machine {
             records: Records::default(),
             courses: BTreeMap::new(),
             asking: None,
-            stalls: Spell::new((10, 5000)),
-            no_room: Spell::new((10, 1000)),
+            torn: false,
             steps: 0,
             cut_after: u64::MAX,
         }
@@ -111,19 +78,10 @@ impl Machine {
     /// The time as it is now; what was to be done until now is.
     pub(super) fn set_time(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
-        if self.faults.has(DiskFault::Stalls) {
-            self.stalls.turn(now_ns, &mut self.random);
-        }
-        if self.faults.has(DiskFault::NoRoom) {
-            self.no_room.turn(now_ns, &mut self.random);
-        }
         self.advance();
     }
 
     pub(super) fn advance(&mut self) {
-        if self.held || (self.faults.has(DiskFault::Stalls) && self.stalls.holds(self.now_ns)) {
-            return;
-        }
         if self.courses.values().all(|course| course.steps.is_empty()) {
             return;
         }
@@ -140,6 +98,10 @@ impl Machine {
         let wait_ns = if self.faults == DiskFaults::NONE && worker != WRITER { 0 } else { WRITE_NS };
         let course = self.courses.get_mut(worker).expect("it has a course");
         let Some((step, due_ns)) = course.steps.front_mut() else { return false };
+        // A disk that stalls takes what it is given, and nothing of it becomes durable.
+        if self.held && step.waits() {
+            return false;
+        }
         let due_ns = *due_ns.get_or_insert_with(|| {
             let longest_ns = if slow && self.random.percent(20) { WRITE_SLOW_NS } else { WRITE_NS };
             let spread_ns = if slow { self.random.below(longest_ns as usize) as u64 } else { 0 };
@@ -202,12 +164,12 @@ impl Machine {
 
     /// Whether a call that is made now fails.
     pub(super) fn fails(&mut self, kind: DiskFault) -> bool {
-        self.faults.has(kind) && self.asking.is_some() && self.random.below(10_000) < FAILS_OF_TEN_THOUSAND
+        self.faults.has(kind) && self.asking.is_some() && self.random.percent(FAILS_PERCENT)
     }
 
     /// Whether there is no room for anything new.
     pub(super) fn is_full(&self) -> bool {
-        self.faults.has(DiskFault::NoRoom) && self.asking.is_some() && self.no_room.holds(self.now_ns)
+        self.faults.has(DiskFault::NoRoom) && self.asking.is_some()
     }
 
     /// Whether a group of records is on its way, and will arrive.
@@ -220,8 +182,9 @@ impl Machine {
         self.advance();
         self.cut_after = u64::MAX;
         self.courses.clear();
-        let kept = self.image.crash(loss, &mut self.random);
+        let (kept, parts) = self.image.crash(loss, &mut self.random);
         self.note(&kept);
+        self.torn |= parts.iter().any(|written| Records::is_group(&written.bytes));
     }
 
     /// What a crash loses, where chance says.

@@ -7,9 +7,7 @@
 //! - `image`: the files, as a process sees them and as they are after a power cut; `loss`: what that leaves.
 //! - `records`: what the disk holds of the journal, found out without the engine's code.
 //! - `damage`: damage to what was durable.
-//! - `atlas`: whose disk may be damaged.
 
-pub mod atlas;
 mod damage;
 pub mod faults;
 mod file_system;
@@ -46,6 +44,18 @@ const CHECKPOINT_EVERY_BYTES: u64 = 4096;
 /// The longest group: what waits while one group is written. A segment is four of them, so that there are many segments soon.
 const GROUP_BYTES_MAX: usize = 32 << 10;
 
+/// The bytes of the longest group and of a segment, where the longest record has so many.
+fn sizes(record_bytes_max: usize) -> (usize, u64) {
+    let group = GROUP_BYTES_MAX.max(2 * record_bytes_max).next_multiple_of(image::BLOCK);
+    (group, 4 * group as u64)
+}
+
+/// What a journal may take on its disk: all its segments, the one that is being made, and its identity (`protocol.md JR-8`).
+pub fn journal_bytes_max(record_bytes_max: usize) -> u64 {
+    let (_, segment_bytes) = sizes(record_bytes_max);
+    (JournalConfig::SEGMENTS_MAX as u64 + 1) * segment_bytes + image::BLOCK as u64
+}
+
 /// A disk, as the harness sees it.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -68,6 +78,25 @@ impl Disk {
     /// What goes wrong from now on.
     pub fn set_faults(&self, faults: DiskFaults) {
         self.machine().faults = faults;
+    }
+
+    /// From now on one kind of fault is there too, or it is over.
+    pub fn set_fault(&self, kind: DiskFault, has: bool) {
+        let mut machine = self.machine();
+        machine.faults = machine.faults.with(kind, has);
+    }
+
+    /// Whether what a process asks for does not fail.
+    pub fn is_well(&self) -> bool {
+        let faults = self.machine().faults;
+        !DiskFault::ERRORS.into_iter().any(|kind| faults.has(kind))
+    }
+
+    /// Nothing fails or stalls any more, and its power stays on.
+    pub fn mend(&self) {
+        let mut machine = self.machine();
+        machine.faults = DiskFault::ERRORS.into_iter().fold(machine.faults, |faults, kind| faults.with(kind, false));
+        (machine.held, machine.cut_after) = (false, u64::MAX);
     }
 
     /// Another disk that is in the same state, and whose chances are other ones: for trying what may happen to it.
@@ -94,12 +123,12 @@ impl Disk {
 
     /// How a replica keeps its memory on it. Its longest record has so many bytes.
     pub fn config(&self, replica: ReplicaId, context: Digest, pages: u64, record_bytes_max: usize) -> MemoryConfig {
-        let group_bytes_max = GROUP_BYTES_MAX.max(2 * record_bytes_max).next_multiple_of(image::BLOCK);
+        let (group_bytes_max, segment_bytes) = sizes(record_bytes_max);
         MemoryConfig {
             journal: JournalConfig {
                 file_system: self.file_system(),
                 storage: StorageChoice::Threaded,
-                segment_bytes: 4 * group_bytes_max as u64,
+                segment_bytes,
                 group_bytes_max,
                 ..JournalConfig::new(JournalMode::Sync, context, replica)
             },
@@ -154,6 +183,14 @@ impl Disk {
         machine.cut_after = machine.steps + steps;
     }
 
+    /// The power does not fail after all, unless it has.
+    pub fn cut_never(&self) {
+        let mut machine = self.machine();
+        if !machine.is_cut() {
+            machine.cut_after = u64::MAX;
+        }
+    }
+
     /// Whether the power failed: what the process believes since then is worth nothing.
     pub fn is_cut(&self) -> bool {
         self.machine().is_cut()
@@ -162,6 +199,19 @@ impl Disk {
     /// How many steps it has done.
     pub fn steps(&self) -> u64 {
         self.machine().steps
+    }
+
+    /// Whether the process that begins now finds a part of a group that the last power cut left.
+    pub fn take_torn(&self) -> bool {
+        std::mem::take(&mut self.machine().torn)
+    }
+
+    /// How many bytes the files of the journal take, spare ones among them.
+    pub fn journal_bytes(&self) -> u64 {
+        let machine = self.machine();
+        let image = &machine.image;
+        let of_journal = image.names.iter().filter(|(path, _)| path.parent() == Some(Path::new(JOURNAL)));
+        of_journal.map(|(_, file)| image.file(*file).seen.bytes).sum()
     }
 
     /// Another disk is put in its place, which is not new to the cluster.

@@ -29,6 +29,11 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Whether a write is one of a group.
+    pub(super) fn is_group(bytes: &[u8]) -> bool {
+        bytes.starts_with(SEGMENT_MAGIC) || bytes.starts_with(GROUP_MAGIC)
+    }
+
     /// A write to one of the journal's files has become durable.
     ///
     /// # Panics
