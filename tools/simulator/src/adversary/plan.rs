@@ -29,12 +29,12 @@ pub enum Level {
 impl Level {
     /// How many in a hundred seeds with faulty replicas are of each level.
     const SHARES: [(Self, u32); 6] = [
-        (Self::Omission, 15),
-        (Self::Twins, 20),
-        (Self::Mutation, 25),
+        (Self::Omission, 10),
+        (Self::Twins, 15),
+        (Self::Mutation, 20),
         (Self::Script, 25),
-        (Self::Schedule, 10),
-        (Self::Mixture, 5),
+        (Self::Schedule, 20),
+        (Self::Mixture, 10),
     ];
 
     pub fn draw(random: &mut Random) -> Self {
@@ -105,12 +105,16 @@ impl Plan {
             Level::Omission => some(level, 1 + random.below(3), random, &mut strategies),
             Level::Twins => _ = strategies.insert(TWINS),
             Level::Mutation => some(level, 1, random, &mut strategies),
-            Level::Script => some(level, 1 + random.below(4), random, &mut strategies),
+            Level::Script => {
+                // Few at a time leave each room; many meet all kinds of occasions.
+                let count = random.pick(&[1, 2, 3, 4, 6, 12]);
+                some(level, count, random, &mut strategies);
+            }
             Level::Client => replicas.clear(),
             Level::Schedule => {
-                some(level, 1 + random.below(2), random, &mut strategies);
+                some(level, 1 + random.below(3), random, &mut strategies);
                 strategies.insert("repeat-fragments");
-                some(Level::Script, random.below(2), random, &mut strategies);
+                some(Level::Script, random.below(4), random, &mut strategies);
             }
             Level::Mixture => {
                 if random.percent(50) {

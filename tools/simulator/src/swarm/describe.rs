@@ -1,5 +1,6 @@
 //! A plan in words, for whoever reads what a seed was.
 
+use crate::adversary::omission::KINDS;
 use crate::scenario::words::{duration, list};
 use crate::swarm::fault::{Fault, FaultEvent, Hearing, Target};
 use crate::swarm::plan::{Core, Plan};
@@ -20,6 +21,7 @@ impl fmt::Display for Plan {
         let tags = if cluster.stand_in_keys { ", tags stand in" } else { ", real tags" };
         let (window, depth, batch) = (cluster.window(), cluster.pipeline_depth, cluster.batch_requests_max);
         writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}{tags}")?;
+        writeln!(f, "          views time out after {} at the latest", duration(cluster.timeout_view_max_ns))?;
         writeln!(f, "network   {}", Network(self))?;
         match &self.adversary {
             Some(adversary) => writeln!(f, "adversary {adversary}")?,
@@ -107,6 +109,7 @@ impl fmt::Display for Fault {
             Self::Clog { from, to } => write!(f, "the link from agent {from} to {to} is clogged"),
             Self::Outage { group: true } => write!(f, "packets to groups are lost"),
             Self::Outage { group: false } => write!(f, "packets to single receivers are lost"),
+            Self::LoseKind { kind } => write!(f, "packets with a {} are lost", KINDS[usize::from(kind)]),
             Self::Pause { who } => write!(f, "{who} stands still"),
             Self::Crash { who, lost: false } => write!(f, "{who} crashes"),
             Self::Crash { who, lost: true } => write!(f, "{who} crashes and its disk is lost"),

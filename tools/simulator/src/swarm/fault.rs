@@ -34,6 +34,8 @@ pub enum Fault {
     Clog { from: usize, to: usize },
     /// Packets to groups are lost for everybody; or those to single receivers.
     Outage { group: bool },
+    /// Packets with a message of a kind are lost for everybody: of the kinds that [`KINDS`](crate::adversary::omission::KINDS) has, by place.
+    LoseKind { kind: u8 },
     /// A process stands still, and its packets wait.
     Pause { who: Target },
     /// A process is killed, and another begins when it is over; on an empty disk if it is `lost`.

@@ -81,6 +81,9 @@ impl<'a, 'b> Run<'a, 'b> {
             host.clock.set_rate(0, clock.rate_ppm);
             host.clock.wall_offset_ns = clock.wall_offset_ns;
         }
+        if plan.is_calm() {
+            cluster.checks.expect_no_view_change();
+        }
         cluster.canary = plan.canary.then_some(1);
         if tell.is_some() {
             cluster.begin(Detail::Full);

@@ -4,6 +4,7 @@
 //! isolating failure-inducing input", IEEE TSE 2002), then delays and times. Everything in a plan draws from a stream of its own name, so
 //! that what stays goes on as before.
 
+use crate::adversary::omission::KINDS;
 use crate::swarm::fault::{Fault, Target};
 use crate::swarm::load::Load;
 use crate::swarm::plan::{ClockSettings, Plan};
@@ -247,6 +248,7 @@ fn makes_sense(plan: &Plan) -> bool {
     let (count, are_there) = (owned.clone().count(), owned.clone().all(|id| usize::from(*id) < replicas));
     let is_there = |who: Target| !matches!(who, Target::Replica(id) if usize::from(id) >= replicas);
     let faults_fit = plan.faults.iter().all(|event| match event.fault {
+        Fault::LoseKind { kind } => usize::from(kind) < KINDS.len(),
         Fault::Partition { inside, .. } => usize::from(inside) < 1 << replicas,
         Fault::Burst { from, to } | Fault::Clog { from, to } => from.max(to) < replicas + clients,
         Fault::RestartClient { client } => usize::from(client) < clients,

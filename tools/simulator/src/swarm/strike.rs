@@ -17,6 +17,9 @@ enum Sequel {
     OutageOver {
         group: bool,
     },
+    KindBack {
+        kind: u8,
+    },
     Wake {
         at: usize,
     },
@@ -84,6 +87,10 @@ impl Strikes {
             Fault::Outage { group } => {
                 timeline.links_mut().outage(group, true);
                 self.later(end_ns, Sequel::OutageOver { group });
+            }
+            Fault::LoseKind { kind } => {
+                timeline.links_mut().lose_kind(kind, true);
+                self.later(end_ns, Sequel::KindBack { kind });
             }
             Fault::Pause { who } => {
                 let at = resolve(timeline, who);
@@ -159,6 +166,7 @@ impl Strikes {
             match sequel {
                 Sequel::Mend { from, to } => timeline.links_mut().cut(from, to, false),
                 Sequel::OutageOver { group } => timeline.links_mut().outage(group, false),
+                Sequel::KindBack { kind } => timeline.links_mut().lose_kind(kind, false),
                 Sequel::Wake { at } => timeline.pause(replica(at), false),
                 Sequel::Begin { at } => begin_again(timeline, at)?,
                 Sequel::Roll { at, gap_ns } => {

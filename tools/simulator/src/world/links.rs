@@ -1,10 +1,13 @@
 //! The network of a swarm: a link from each agent to each other, with delays, losses, duplicates and queues of its own; now and then a packet from long
 //! ago. What a script's network does on command, this one does by chance and at its time.
 
+use crate::adversary::omission::KINDS;
+use crate::scenario::words::kind;
 use crate::world::fingerprint::Fingerprint;
 use crate::world::network::Packet;
 use crate::world::random::Random;
 use logothete_engine::numbers::Principal;
+use logothete_engine::wire::Messages;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -115,6 +118,8 @@ pub struct Links {
     agents: usize,
     links: Vec<Link>,
     outage: Outage,
+    /// Of each kind of message, for how many reasons packets with one are lost.
+    lost_kinds: [u32; KINDS.len()],
     under_way: BinaryHeap<Reverse<UnderWay>>,
     ties: Random,
     groups: Random,
@@ -141,6 +146,7 @@ impl Links {
             agents,
             links: (0..agents * agents).map(link).collect(),
             outage: Outage::default(),
+            lost_kinds: [0; KINDS.len()],
             under_way: BinaryHeap::new(),
             ties: Random::named(seed, "ties"),
             groups: Random::named(seed, "groups"),
@@ -164,7 +170,7 @@ impl Links {
         self.fingerprint.fold(now_ns);
         self.fingerprint.fold_bytes(bytes);
         let group = receivers.len() > 1;
-        let out = if group { self.outage.group } else { self.outage.single } > 0;
+        let out = if group { self.outage.group } else { self.outage.single } > 0 || self.loses(from, bytes);
         let mut common = self.groups.of_event(self.sent);
         let lost_for_all = group && self.settings.losses_correlated && common.per_mille(self.settings.loss_per_mille);
         let mut lost = Vec::new();
@@ -272,6 +278,20 @@ impl Links {
         *count = if begins { *count + 1 } else { count.saturating_sub(1) };
     }
 
+    /// Packets with a message of a kind are lost for everybody, or for one reason less.
+    pub fn lose_kind(&mut self, kind: u8, begins: bool) {
+        let count = &mut self.lost_kinds[usize::from(kind)];
+        *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// Whether a packet has a message of a kind that is lost.
+    fn loses(&self, from: Principal, bytes: &Rc<[u8]>) -> bool {
+        let lost = |word: &str| KINDS.iter().zip(self.lost_kinds).any(|(kind, count)| count > 0 && *kind == word);
+        let packet = Packet { from, to: from, bytes: bytes.clone() };
+        self.lost_kinds.iter().any(|count| *count > 0)
+            && Messages::new(packet.body(), packet.sender()).flatten().any(|(message, _)| lost(kind(&message)))
+    }
+
     /// The links among these agents lose nothing from now on; what is wrong with others stays.
     pub fn heal(&mut self, among: &[usize], now_ns: u64) {
         for (from, to) in among.iter().flat_map(|from| among.iter().map(move |to| (*from, *to))) {
@@ -295,7 +315,11 @@ fn delay_ns(settings: &LinkSettings, base_ns: u64, chance: &mut Random) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logothete_engine::numbers::ReplicaId;
+    use crate::world::seat::{Register, Seat};
+    use logothete_crypto::Digest;
+    use logothete_engine::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+    use logothete_engine::wire::Audience;
+    use logothete_engine::wire::agreement::Vote;
 
     const fn replica(id: u8) -> Principal {
         Principal::Replica(ReplicaId(id))
@@ -357,6 +381,30 @@ mod tests {
         assert_eq!(send(&mut links, 1, &[replica(1), replica(2)]), 2);
         links.heal(&[0, 1], 0);
         assert_eq!(send(&mut links, 1, &[replica(1), replica(2)]), 1);
+    }
+
+    #[test]
+    fn a_kind_that_is_lost_is_lost_for_everybody() {
+        let mut links = links(LinkSettings::default());
+        let mut seat =
+            Seat::new(replica(0), Register { replicas: 4, clients: 1, stand_ins: true }, &mut Random::new(1));
+        let mut peer =
+            Seat::new(replica(1), Register { replicas: 4, clients: 1, stand_ins: true }, &mut Random::new(2));
+        seat.introduce(&mut peer);
+        let mut body = Vec::new();
+        Vote::new(View(0), SequenceNumber(1), Digest::ZERO).append_prepare(&mut body);
+        let bytes: Rc<[u8]> = seat.seal(Audience::Replicas(ReplicaSet::only(ReplicaId(1))), &body, 1).into();
+        let mut send = |kinds: &[&str], begins| {
+            for kind in kinds {
+                let place = KINDS.iter().position(|other| other == kind).expect("it is a kind");
+                links.lose_kind(place as u8, begins);
+            }
+            links.send(replica(0), &[replica(1)], &bytes, 0).len()
+        };
+        assert_eq!(send(&["commit"], true), 0);
+        assert_eq!(send(&["prepare", "prepare"], true), 1);
+        assert_eq!(send(&["prepare"], false), 1);
+        assert_eq!(send(&["prepare"], false), 0);
     }
 
     #[test]
