@@ -16,7 +16,7 @@ use super::unreplicated::Unreplicated;
 use crate::authentication::Signatures;
 use crate::cluster::{Arrangement, Cluster, Idle, Journal, ReplicaLocal};
 use crate::journal::birth::{DataDirectory, Opened};
-use crate::limits::LARGE_BYTES_IN_FLIGHT;
+use crate::limits::{LARGE_BYTES_IN_FLIGHT, TIMEOUT_VIEW_MAX_NS};
 use crate::numbers::{Principal, ReplicaId, ReplicaSet};
 use crate::replica::{Event, Quorum, ReplicaConfig};
 use crate::service::{Service, ServiceSettings, built_in};
@@ -89,6 +89,7 @@ pub fn run_replica(
         clock_bound_ns: cluster.clock_bound_ms * 1_000_000,
         bodies_bytes_max: cluster.bodies_bytes_max(),
         tentative: cluster.service.reads(),
+        timeout_view_max_ns: TIMEOUT_VIEW_MAX_NS,
         keeps_journal: keeps && found == Opened::FirstStart,
         makes_journal: keeps,
         forgot: found == Opened::Lost,

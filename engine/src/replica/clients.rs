@@ -325,6 +325,27 @@ impl Clients {
         })
     }
 
+    /// The last request of each client that has an incarnation.
+    pub fn last_requests(&self) -> impl Iterator<Item = RequestName> {
+        let name = |(at, state): (usize, &ClientState)| RequestName {
+            client: ClientId(at as u16),
+            incarnation: state.incarnation,
+            number: state.last,
+        };
+        self.states.iter().enumerate().map(name).filter(|last| last.incarnation > Incarnation(0))
+    }
+
+    /// All replies that are held.
+    pub fn replies_held(&self) -> impl Iterator<Item = (RequestName, HeldReply<'_>)> {
+        self.last_requests().flat_map(move |last| {
+            let held = self.states[usize::from(last.client.0)].replies.iter();
+            held.filter_map(move |reply| {
+                let name = RequestName { number: reply.number, ..last };
+                self.reply(name).map(|held| (name, held))
+            })
+        })
+    }
+
     /// Decides on a request of a committed batch, in the batch's order: whether it is executed. If so, it is no longer
     /// waiting, and its reply is due.
     pub fn schedule(&mut self, name: RequestName, bodies: &mut Bodies, now_ns: u64) -> bool {

@@ -49,6 +49,8 @@ pub struct ReplicaConfig {
     pub forgot: bool,
     /// Whether a batch is executed when it has prepared, and undone should it not commit (`protocol.md EX-1`).
     pub tentative: bool,
+    /// The longest time-out of a view, doublings included (`protocol.md VC-8`).
+    pub timeout_view_max_ns: u64,
     /// This replica's epoch, which what it signs names.
     pub epoch: u64,
     /// The bytes of a statement that one packet carries.

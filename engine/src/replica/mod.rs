@@ -208,7 +208,7 @@ impl Replica {
             unread_last: SequenceNumber(0),
             recovery: (config.forgot && !planted::is(Bug::VotesWithoutMemory)).then(Recovery::new),
             forgotten: Forgotten::default(),
-            synchroniser: Synchroniser::default(),
+            synchroniser: Synchroniser::new(config.timeout_view_max_ns),
             goodput: Goodput::new(),
             forwarding: Forwarding::new(config.clients, config.quorum.replicas()),
             waits_since_ns: None,
@@ -422,6 +422,11 @@ impl Replica {
     /// The same by sender.
     pub fn rejects_by_sender(&self) -> &RejectTable {
         &self.rejects
+    }
+
+    /// The replicated part of the client table (`protocol.md CL-3`).
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// What speaks against other replicas.

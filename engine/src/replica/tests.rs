@@ -36,6 +36,7 @@ pub(super) fn config(datagram_bytes_max: usize) -> ReplicaConfig {
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: BODIES_BYTES_MAX,
         tentative: true,
+        timeout_view_max_ns: limits::TIMEOUT_VIEW_MAX_NS,
         keeps_journal: false,
         makes_journal: false,
         forgot: false,

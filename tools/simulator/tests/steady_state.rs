@@ -8,6 +8,7 @@ mod allocations;
 
 use allocations::allocations_of;
 use logothete_engine::authentication::Incoming;
+use logothete_engine::limits::TIMEOUT_VIEW_MAX_NS;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber};
 use logothete_engine::pipeline::{Core, Departures, Orderer, OrdererCounters, Outbox, Outgoing, ReplicaFacts};
 use logothete_engine::replica::ReplicaConfig;
@@ -88,6 +89,7 @@ fn config(id: ReplicaId, epoch: u64, tentative: bool) -> ReplicaConfig {
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: settings.bodies_bytes_max(),
         tentative,
+        timeout_view_max_ns: TIMEOUT_VIEW_MAX_NS,
         keeps_journal: false,
         makes_journal: false,
         forgot: false,

@@ -7,7 +7,6 @@
 use super::super::largest::Largest;
 use crate::limits::{
     DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
-    TIMEOUT_VIEW_MAX_NS,
 };
 use crate::planted::{self, Bug};
 use std::hash::{Hash, Hasher};
@@ -27,6 +26,8 @@ const SUSPICION_CYCLES: u32 = 3;
 /// The time-outs of one replica.
 #[derive(Clone, Debug)]
 pub struct Synchroniser {
+    /// The longest of all.
+    timeout_max_ns: u64,
     silence: Largest,
     latency: Largest,
     doublings: u32,
@@ -44,9 +45,11 @@ pub struct Synchroniser {
     patient: bool,
 }
 
-impl Default for Synchroniser {
-    fn default() -> Self {
+impl Synchroniser {
+    /// Nothing was seen yet, and no time-out is longer than this.
+    pub fn new(timeout_max_ns: u64) -> Self {
         Self {
+            timeout_max_ns,
             silence: Largest::over(LEARNED_NS),
             latency: Largest::over(LEARNED_NS),
             doublings: 0,
@@ -58,9 +61,7 @@ impl Default for Synchroniser {
             patient: false,
         }
     }
-}
 
-impl Synchroniser {
     /// Something authentic of the primary arrived; the oldest request waits since `waiting_since_ns`.
     pub fn on_primary_heard(&mut self, now_ns: u64, waiting_since_ns: Option<u64>) {
         if let Some(since) = waiting_since_ns {
@@ -158,7 +159,7 @@ impl Synchroniser {
         let late = self.new_view_due_ns.is_some_and(|due| due <= now_ns);
         if late && others_are_in && !self.patient {
             self.patient = true;
-            self.new_view_due_ns = Some(now_ns + (self.silence_max_ns() * PATIENCE_FACTOR).min(TIMEOUT_VIEW_MAX_NS));
+            self.new_view_due_ns = Some(now_ns + (self.silence_max_ns() * PATIENCE_FACTOR).min(self.timeout_max_ns));
             return false;
         }
         if late {
@@ -179,6 +180,7 @@ impl Synchroniser {
     /// Of [`Replica::fingerprint`](super::super::Replica::fingerprint): what is no time, and whether one runs.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
         let Self {
+            timeout_max_ns: _,
             silence: _,
             latency: _,
             doublings: _,
@@ -206,7 +208,7 @@ impl Synchroniser {
     }
 
     fn doubled(&self, timeout_ns: u64) -> u64 {
-        let most = if planted::is(Bug::TimeoutUnbounded) { u64::MAX } else { TIMEOUT_VIEW_MAX_NS };
+        let most = if planted::is(Bug::TimeoutUnbounded) { u64::MAX } else { self.timeout_max_ns };
         (timeout_ns << self.doublings).min(most)
     }
 }
@@ -214,6 +216,7 @@ impl Synchroniser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TIMEOUT_VIEW_MAX_NS;
 
     const MS: u64 = 1_000_000;
 
@@ -224,7 +227,7 @@ mod tests {
     /// `protocol.md VC-8`
     #[test]
     fn a_silent_primary_is_suspected_while_a_request_waits_and_only_then() {
-        let mut synchroniser = Synchroniser::default();
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
         synchroniser.on_primary_heard(1000 * MS, None);
         assert!(!confirmed(&mut synchroniser, 9000 * MS, None), "nothing waits");
         assert_eq!(synchroniser.deadline_ns(None), u64::MAX);
@@ -241,7 +244,7 @@ mod tests {
     /// `protocol.md VC-8`: who talks and does not serve is suspected too, later.
     #[test]
     fn a_primary_that_talks_and_does_not_order_is_suspected() {
-        let mut synchroniser = Synchroniser::default();
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
         let since = Some(0);
         for at in 1..LATENCY_MIN_NS / MS {
             synchroniser.on_primary_heard(at * MS, since);
@@ -254,7 +257,7 @@ mod tests {
     /// `protocol.md VC-8`
     #[test]
     fn what_was_harmless_is_learned_and_forgotten() {
-        let mut synchroniser = Synchroniser::default();
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
         synchroniser.on_primary_heard(10_000 * MS, Some(9_900 * MS));
         assert_eq!(synchroniser.silence_max_ns(), 300 * MS);
         synchroniser.on_executed(10_000 * MS, 100 * MS);
@@ -268,7 +271,7 @@ mod tests {
     /// `protocol.md VC-8`: doubling while views change in vain, and back to normal after progress.
     #[test]
     fn time_outs_double_and_fall_back() {
-        let mut synchroniser = Synchroniser::default();
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
         for doublings in 0..20 {
             let start = doublings * 100_000_000 * MS;
             synchroniser.on_view_left();
@@ -287,7 +290,7 @@ mod tests {
     /// `protocol.md VC-8`: a new view that others have is waited for longer, and not for good.
     #[test]
     fn what_others_have_is_waited_for_longer() {
-        let mut synchroniser = Synchroniser::default();
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
         synchroniser.on_view_wanted(0);
         assert!(!synchroniser.gives_up(SILENCE_MIN_NS, true));
         let patience = SILENCE_MIN_NS + PATIENCE_FACTOR * SILENCE_MIN_NS;

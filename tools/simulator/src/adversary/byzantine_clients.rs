@@ -109,7 +109,7 @@ impl Strategy for PartialTags {
     }
 }
 
-/// One number has another content for some replicas than for the others; the tags of each may be good for all, or for those only that get it.
+/// One number has another content for some replicas than for the others; the tags of each may be good for all, so that the first one counts, or for some.
 struct TwoFaces {
     requests: Requests,
     random: Random,
@@ -129,9 +129,10 @@ impl Strategy for TwoFaces {
             if to == ReplicaSet::EMPTY {
                 continue;
             }
-            let tags_for_all = self.random.percent(50);
-            let letter = self.requests.letter(cluster, name, face, if tags_for_all { all(cluster) } else { to });
-            let spoilt = all(cluster).iter().filter(|id| tags_for_all && !to.contains(*id));
+            // What is not for everybody nobody takes: others get it with a tag that is wrong, or with a right one.
+            let tags_for_all = self.random.percent(30);
+            let letter = self.requests.letter(cluster, name, face, all(cluster));
+            let spoilt = all(cluster).iter().filter(|id| !tags_for_all && !to.contains(*id));
             deeds.push(Deed::Say(Letter { spoilt: spoilt.map(Principal::Replica).collect(), ..letter }));
         }
         deeds

@@ -34,6 +34,10 @@ pub fn equivocate(mut random: Random, settings: &Settings) -> Box<dyn Strategy> 
     Scripted::boxed(Behaviour::Equivocates(told), [0, 2, 20][random.below(3)], random)
 }
 
+pub fn forge_entries(random: Random, _: &Settings) -> Box<dyn Strategy> {
+    Scripted::boxed(Behaviour::ForgesEntries, 0, random)
+}
+
 pub fn forge_pages(random: Random, _: &Settings) -> Box<dyn Strategy> {
     Scripted::boxed(Behaviour::ForgesPages, 0, random)
 }

@@ -25,7 +25,7 @@ fn another(own: ReplicaId, cluster: &Cluster, random: &mut Random) -> ReplicaId 
 }
 
 /// A request that no client made: of a client that is not owned, with a number that comes soon.
-fn made_up_request(requests: &Requests, cluster: &Cluster, random: &mut Random) -> (RequestName, Vec<u8>) {
+pub fn made_up_request(requests: &Requests, cluster: &Cluster, random: &mut Random) -> (RequestName, Vec<u8>) {
     let host = &cluster.clients[random.below(cluster.settings.clients)];
     let number = 1 + random.below(host.accepted as usize + 8) as u64;
     let name = Requests::name(cluster, host.id, number, random);

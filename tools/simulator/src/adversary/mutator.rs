@@ -28,7 +28,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn learn(&mut self, message: &[u8]) {
+    pub fn learn(&mut self, message: &[u8]) {
         for (place, sort) in fields(message) {
             match sort {
                 Sort::Digest => remember(&mut self.digests, digest_at(message, place)),

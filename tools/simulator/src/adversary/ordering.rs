@@ -1,16 +1,21 @@
 //! A3: what a primary can do to the order, and a backup to those that are to follow it (RELIABILITY 2.5 and 2.6).
 
+use crate::adversary::agent::Owned;
+use crate::adversary::byzantine_clients::{Requests, all};
 use crate::adversary::equivocation::some_replicas;
 use crate::adversary::faults::Behaviour;
+use crate::adversary::impostors::made_up_request;
 use crate::adversary::letter::Letter;
-use crate::adversary::strategy::Strategy;
+use crate::adversary::strategy::{Deed, Forgery, Strategy};
 use crate::world::cluster::Cluster;
 use crate::world::hosts::{ReplicaHost, Settings};
 use crate::world::network::Packet;
 use crate::world::random::Random;
+use logothete_crypto::digest;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
 use logothete_engine::wire::agreement::{BatchEntry, append_pre_prepare};
 use logothete_engine::wire::{Audience, Message};
+use std::collections::VecDeque;
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -156,10 +161,14 @@ impl Strategy for Censor {
 }
 
 /// As a primary it proposes what no correct one would: gaps, places outside the window, other orders, requests twice, requests that are done, requests that
-/// nobody made, null batches.
+/// nobody made, null batches; to everybody, so that it may be agreed on, or to some, so that the others have something else.
 struct ProposeWrongly {
     percent: u32,
-    done: Vec<BatchEntry>,
+    /// What it proposed last.
+    done: VecDeque<BatchEntry>,
+    requests: Requests,
+    /// Requests that nobody made and that it proposed: the owned that hand them out, as if they had been sent them.
+    made_up: Vec<(ReplicaId, ClientId, Vec<u8>)>,
     random: Random,
 }
 
@@ -167,25 +176,33 @@ struct ProposeWrongly {
 const REMEMBERED_MAX: usize = 64;
 
 pub fn propose_wrongly(mut random: Random, _: &Settings) -> Box<dyn Strategy> {
-    Box::new(ProposeWrongly { percent: [10, 40, 90][random.below(3)], done: Vec::new(), random })
+    let (percent, requests) = ([10, 40, 90][random.below(3)], Requests::new(&mut random));
+    Box::new(ProposeWrongly { percent, done: VecDeque::new(), requests, made_up: Vec::new(), random })
 }
 
 impl ProposeWrongly {
     /// A proposal in place of a true one.
     fn twist(
         &mut self,
+        cluster: &Cluster,
+        own: ReplicaId,
         (view, sequence, time): (View, SequenceNumber, u64),
         entries: &[BatchEntry],
-        window: u64,
     ) -> Vec<u8> {
-        let random = &mut self.random;
+        let (random, window) = (&mut self.random, cluster.settings.window());
         let (mut sequence, mut time, mut entries) = (sequence, time, entries.to_vec());
-        match random.below(9) {
+        match random.below(12) {
             0 => sequence.0 = sequence.0.saturating_add(1 + random.below(3) as u64),
             1 => sequence.0 = [0, sequence.0 + window, u64::MAX][random.below(3)],
             2 => entries.reverse(),
             3 => entries.extend(entries.first().copied()),
-            4 => entries.extend((!self.done.is_empty()).then(|| self.done[random.below(self.done.len())])),
+            4 | 9 => entries.extend((!self.done.is_empty()).then(|| self.done[random.below(self.done.len())])),
+            10 => entries = self.done.iter().rev().take(1 + random.below(4)).copied().collect(),
+            11 => {
+                let (name, request) = made_up_request(&self.requests, cluster, random);
+                entries.push(BatchEntry::new(name, digest(&request)));
+                self.made_up.push((own, name.client, request));
+            }
             5 => entries.iter_mut().take(1).for_each(|entry| entry.digest.0[5] ^= 1),
             6 => entries.truncate(entries.len() / 2),
             7 => {
@@ -201,20 +218,21 @@ impl ProposeWrongly {
 
 impl Strategy for ProposeWrongly {
     fn on_outgoing(&mut self, cluster: &Cluster, letter: Letter, out: &mut Vec<Letter>) {
+        let Some(own) = letter.replica() else { return out.push(letter) };
         let mut body = Vec::new();
         let mut wrong = false;
         for (message, bytes) in letter.messages() {
             match message {
                 Message::PrePrepare(proposal) => {
-                    let count = proposal.entries.len().min(REMEMBERED_MAX.saturating_sub(self.done.len()));
-                    self.done.extend_from_slice(&proposal.entries[..count]);
                     if self.random.percent(self.percent) {
                         wrong = true;
                         let place = (proposal.view, proposal.sequence, proposal.timestamp_ns);
-                        body.extend(self.twist(place, proposal.entries, cluster.settings.window()));
+                        body.extend(self.twist(cluster, own, place, proposal.entries));
                     } else {
                         body.extend_from_slice(bytes);
                     }
+                    self.done.extend(proposal.entries);
+                    self.done.drain(..self.done.len().saturating_sub(REMEMBERED_MAX));
                 }
                 _ => body.extend_from_slice(bytes),
             }
@@ -222,9 +240,19 @@ impl Strategy for ProposeWrongly {
         if !wrong {
             return out.push(letter);
         }
-        let told = some_replicas(&mut self.random, &cluster.settings);
+        let told = match self.random.percent(50) {
+            true => all(cluster),
+            false => some_replicas(&mut self.random, &cluster.settings),
+        };
         let (lied_to, others) = letter.split(told, false);
         out.extend(others);
         out.extend(lied_to.and_then(|letter| letter.with_body(body)));
+    }
+
+    fn on_tick(&mut self, cluster: &Cluster, _: &Owned) -> Vec<Deed> {
+        let handed_out = self.made_up.drain(..).map(|(by, client, body)| {
+            Deed::Forge(Forgery { by, name: Principal::Client(client), relayed: true, audience: all(cluster), body })
+        });
+        handed_out.collect()
     }
 }

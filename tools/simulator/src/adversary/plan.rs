@@ -29,12 +29,12 @@ pub enum Level {
 impl Level {
     /// How many in a hundred seeds with faulty replicas are of each level.
     const SHARES: [(Self, u32); 6] = [
-        (Self::Omission, 15),
-        (Self::Twins, 20),
-        (Self::Mutation, 25),
+        (Self::Omission, 10),
+        (Self::Twins, 15),
+        (Self::Mutation, 20),
         (Self::Script, 25),
-        (Self::Schedule, 10),
-        (Self::Mixture, 5),
+        (Self::Schedule, 20),
+        (Self::Mixture, 10),
     ];
 
     pub fn draw(random: &mut Random) -> Self {
@@ -101,12 +101,16 @@ impl Plan {
             Level::Omission => some(level, 1 + random.below(3), random, &mut strategies),
             Level::Twins => _ = strategies.insert(TWINS),
             Level::Mutation => some(level, 1, random, &mut strategies),
-            Level::Script => some(level, 1 + random.below(4), random, &mut strategies),
+            Level::Script => {
+                // Few at a time leave each room; many meet all kinds of occasions.
+                let count = random.pick(&[1, 2, 3, 4, 6, 12]);
+                some(level, count, random, &mut strategies);
+            }
             Level::Client => replicas.clear(),
             Level::Schedule => {
-                some(level, 1 + random.below(2), random, &mut strategies);
+                some(level, 1 + random.below(3), random, &mut strategies);
                 strategies.insert("repeat-fragments");
-                some(Level::Script, random.below(2), random, &mut strategies);
+                some(Level::Script, random.below(4), random, &mut strategies);
             }
             Level::Mixture => {
                 if random.percent(50) {
@@ -137,6 +141,11 @@ impl Plan {
         let more = strategies.into_iter().filter(|name| !self.has(name)).map(str::to_owned).collect::<Vec<_>>();
         self.strategies.extend(more);
         self
+    }
+
+    /// Whether it decides when what arrives.
+    pub fn schedules(&self) -> bool {
+        strategy::ALL.iter().any(|entry| entry.level == Level::Schedule && self.has(entry.name))
     }
 
     /// The same without one strategy.

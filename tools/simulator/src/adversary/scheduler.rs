@@ -142,6 +142,72 @@ impl Strategy for Cut {
     }
 }
 
+/// One correct replica at a time is to prepare alone: it hears the others' prepares in time, and the others do not. Once it prepared, what it says is late, so that
+/// the others change the view without knowing of it, and what it executed tentatively is undone.
+struct Strand {
+    percent: u32,
+    /// Who is stranded, until when, and whether it has prepared yet.
+    present: Option<(ReplicaId, u64, bool)>,
+    random: Random,
+}
+
+pub fn strand(mut random: Random, _: &Settings) -> Box<dyn Strategy> {
+    Box::new(Strand { percent: [2, 10, 50][random.below(3)], present: None, random })
+}
+
+impl Strategy for Strand {
+    fn delay_ns(&mut self, cluster: &Cluster, packet: &Packet) -> u64 {
+        let now_ns = cluster.now_ns;
+        self.present = self.present.filter(|(_, until_ns, _)| *until_ns > now_ns);
+        let Some((to, messages)) = between(packet) else { return 0 };
+        let (mut proposes, mut prepares, mut commits) = (false, false, false);
+        for message in messages {
+            proposes |= matches!(message, Message::PrePrepare(_));
+            prepares |= matches!(message, Message::Prepare(_));
+            commits |= matches!(message, Message::Commit(_));
+        }
+        if self.present.is_none() && proposes && self.random.percent(self.percent) {
+            // Longer than it takes to suspect a primary that talks.
+            let until_ns = now_ns + (300 + self.random.below(900) as u64) * MILLISECOND_NS;
+            self.present = Some((to, until_ns, false));
+        }
+        let Some((who, until_ns, prepared)) = &mut self.present else { return 0 };
+        let own = packet.from == Principal::Replica(*who);
+        *prepared |= own && commits;
+        let late = (own && *prepared) || (prepares && to != *who);
+        if late { *until_ns - now_ns } else { 0 }
+    }
+}
+
+/// While a correct replica is primary, what it says is late now and then for long enough for it to be suspected, until one that is owned is primary.
+struct Depose {
+    percent: u32,
+    /// Until when, and for which view it was decided last.
+    until_ns: u64,
+    decided: Option<u64>,
+    random: Random,
+}
+
+pub fn depose(mut random: Random, _: &Settings) -> Box<dyn Strategy> {
+    Box::new(Depose { percent: [30, 70, 100][random.below(3)], until_ns: 0, decided: None, random })
+}
+
+impl Strategy for Depose {
+    fn delay_ns(&mut self, cluster: &Cluster, packet: &Packet) -> u64 {
+        let Principal::Replica(from) = packet.from else { return 0 };
+        let host = &cluster.replicas[usize::from(from.0)];
+        let (replica, now_ns) = (host.orderer.replica(), cluster.now_ns);
+        if !host.is_correct() || !replica.is_primary() || !replica.is_active() {
+            return 0;
+        }
+        let view = replica.view().0;
+        if self.decided.replace(view) != Some(view) && self.random.percent(self.percent) {
+            self.until_ns = now_ns + long_ns(&mut self.random);
+        }
+        self.until_ns.saturating_sub(now_ns)
+    }
+}
+
 /// View changes and new views reach some of the replicas late, others each time.
 struct SplitViewChanges {
     random: Random,

@@ -51,7 +51,11 @@ impl Twister {
                     continue;
                 }
             };
-            let told = if wanted { some_replicas(random, &cluster.settings) } else { ReplicaSet::EMPTY };
+            let told = match (wanted, random.percent(40)) {
+                (false, _) => ReplicaSet::EMPTY,
+                (true, false) => some_replicas(random, &cluster.settings),
+                (true, true) => ReplicaSet::first(cluster.settings.replicas),
+            };
             let Lie { told, statement } = self.lies.entry(part.digest).or_insert(Lie { told, statement: None });
             if self.statements.take(&part)
                 && let Some(whole) = self.statements.get(&part.digest)

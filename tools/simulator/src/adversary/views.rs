@@ -4,6 +4,8 @@ use crate::adversary::agent::Owned;
 use crate::adversary::equivocation::some_replicas;
 use crate::adversary::letter::Letter;
 use crate::adversary::liar::{lie, some_view, view_change};
+use crate::adversary::mutator::Seen;
+use crate::adversary::statements::Twister;
 use crate::adversary::strategy::{Deed, Strategy};
 use crate::scenario::say::parts;
 use crate::world::cluster::Cluster;
@@ -42,6 +44,46 @@ impl Strategy for LieAboutViews {
             Some(own) => lie(cluster, own, random).into_iter().map(Deed::Say).collect(),
             None => Vec::new(),
         }
+    }
+}
+
+/// As a new primary it opens its views otherwise than they follow: to everybody, or to some. Now and then it has enough of the view before its own.
+struct OpenWrongly {
+    statements: Twister,
+    seen: Seen,
+    random: Random,
+}
+
+pub fn open_wrongly(random: Random, _: &Settings) -> Box<dyn Strategy> {
+    Box::new(OpenWrongly { statements: Twister::default(), seen: Seen::default(), random })
+}
+
+impl Strategy for OpenWrongly {
+    fn on_outgoing(&mut self, cluster: &Cluster, letter: Letter, out: &mut Vec<Letter>) {
+        let Some(own) = letter.replica() else { return out.push(letter) };
+        letter.messages().for_each(|(_, bytes)| self.seen.learn(bytes));
+        let (opens, rest) = letter.parted(&["new-view"]);
+        out.extend(rest);
+        let Some(opens) = opens else { return };
+        let owned = Owned { replicas: vec![own], clients: Vec::new() };
+        self.statements.twist(cluster, &owned, opens, true, (&self.seen, &mut self.random), out);
+    }
+
+    fn on_tick(&mut self, cluster: &Cluster, owned: &Owned) -> Vec<Deed> {
+        let random = &mut self.random;
+        let Some(own) = one_of(owned, random).filter(|_| random.percent(10)) else { return Vec::new() };
+        let host = &cluster.replicas[random.below(cluster.settings.replicas)];
+        let (view, executed, stable) = (host.orderer.replica().view(), host.executed, host.stable);
+        let next = (view.0 + 1) % cluster.settings.replicas as u64;
+        if next != u64::from(own.0) {
+            return Vec::new();
+        }
+        let standing =
+            Standing { recovers: false, view, active: true, suspects: true, view_changes: ReplicaSet::EMPTY };
+        let (stable, executed, mut body) = (SequenceNumber(stable), SequenceNumber(executed), Vec::new());
+        Status::new(standing, stable, executed, executed).append(&mut body);
+        let others = ReplicaSet::first(cluster.settings.replicas).without(own);
+        vec![Deed::Say(Letter::between(own, others, body))]
     }
 }
 

@@ -1,6 +1,6 @@
-//! C12, client acceptance: when a correct client takes a result, the replies that it takes for that (`protocol.md CL-6`, `RD-3`) were really sent: by
-//! distinct replicas, alike, from one place, and tentative ones in one view. Counted are the replies that correct replicas sent; each faulty one may
-//! have sent any.
+//! C12, client acceptance: when a correct client takes a result, the replies that it takes for that (`protocol.md CL-6`, `RD-3`) really reached it: of
+//! distinct replicas, alike, from one place, and tentative ones of one view. Whose a reply is, is known from who sent it. What is still on its way does
+//! not count, so that a client which takes too few is found out even where the others would have said the same.
 
 use super::quorums::Quorums;
 use super::violations::{Checker, Violations};
@@ -31,7 +31,7 @@ struct Asked {
     numbered: BTreeSet<u64>,
 }
 
-/// What replicas replied.
+/// What reached clients.
 #[derive(Debug)]
 pub struct Acceptance {
     quorums: Quorums,
@@ -40,17 +40,52 @@ pub struct Acceptance {
     /// Of queries: by client and nonce, and the result's digest.
     answers: BTreeMap<(u16, u64, Digest), ReplicaSet>,
     asked: BTreeMap<u16, Asked>,
+    /// What correct replicas reply as committed: it is part of the state.
+    kept: BTreeMap<RequestName, (Said, ReplicaId)>,
+}
+
+impl Said {
+    fn of(reply: &Reply<'_>) -> Self {
+        Self {
+            request: reply.request,
+            results: reply.results.digest(),
+            sequence: reply.sequence.0,
+            view: (reply.mode == Mode::Tentative).then_some(reply.view.0),
+        }
+    }
+}
+
+fn name_of(to: ClientId, reply: &Reply<'_>) -> RequestName {
+    RequestName { client: to, incarnation: reply.incarnation, number: reply.number }
 }
 
 impl Acceptance {
     pub fn new(quorums: Quorums, reads: bool) -> Self {
-        Self { quorums, reads, replies: BTreeMap::new(), answers: BTreeMap::new(), asked: BTreeMap::new() }
+        let (replies, answers, asked, kept) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { quorums, reads, replies, answers, asked, kept }
     }
 
     /// A correct replica sends a client a message.
     pub fn on_sent(&mut self, by: ReplicaId, to: ClientId, message: &Message<'_>, violations: &mut Violations) {
-        let answer = match message {
-            Message::Reply(reply) => return self.on_reply(by, to, reply, violations),
+        let Message::Reply(reply) = message else { return };
+        let (said, name) = (Said::of(reply), name_of(to, reply));
+        if said.view.is_none() {
+            let (other, first) = *self.kept.entry(name).or_insert((said, by));
+            if other != said {
+                let text = format!("{by} replied {said:?} to {name:?}, and {first} {other:?}");
+                violations.add(Checker::State, text);
+            }
+        }
+    }
+
+    /// A message of a replica reached a client, which found it authentic.
+    pub fn on_arrived(&mut self, at: ClientId, from: ReplicaId, message: &Message<'_>) {
+        let (nonce, result) = match message {
+            Message::Reply(reply) => {
+                let replies = self.replies.entry(name_of(at, reply)).or_default();
+                _ = replies.entry(Said::of(reply)).or_insert(ReplicaSet::EMPTY).insert(from);
+                return;
+            }
             Message::QueryAnswer(answer) => match answer.outcome {
                 QueryOutcome::Answered(result) => (answer.nonce, result.digest()),
                 QueryOutcome::Refused | QueryOutcome::Declined => return,
@@ -61,41 +96,22 @@ impl Acceptance {
             },
             _ => return,
         };
-        self.answers.entry((to.0, answer.0, answer.1)).or_insert(ReplicaSet::EMPTY).insert(by);
-    }
-
-    fn on_reply(&mut self, by: ReplicaId, to: ClientId, reply: &Reply<'_>, violations: &mut Violations) {
-        let name = RequestName { client: to, incarnation: reply.incarnation, number: reply.number };
-        let said = Said {
-            request: reply.request,
-            results: reply.results.digest(),
-            sequence: reply.sequence.0,
-            view: (reply.mode == Mode::Tentative).then_some(reply.view.0),
-        };
-        let replies = self.replies.entry(name).or_default();
-        replies.entry(said).or_insert(ReplicaSet::EMPTY).insert(by);
-        // The replies that are kept are part of the state.
-        let other = replies.iter().find(|(other, _)| said.view.is_none() && other.view.is_none() && **other != said);
-        if let Some((other, first)) = other {
-            let text = format!("{by} replied {said:?} to {name:?}, and {first:?} {other:?}");
-            violations.add(Checker::State, text);
-        }
+        self.answers.entry((at.0, nonce, result)).or_insert(ReplicaSet::EMPTY).insert(from);
     }
 
     /// A correct client takes results of a request, all of them under one digest.
-    pub fn on_accepted(&self, name: RequestName, results: Digest, faulty: ReplicaSet, violations: &mut Violations) {
+    pub fn on_accepted(&self, name: RequestName, results: Digest, violations: &mut Violations) {
         let replies = self.replies.get(&name);
         let alike = || replies.into_iter().flatten().filter(|(said, _)| said.results == results);
-        let may_have = |set: u16| ReplicaSet(set | faulty.0).count();
         let committed = |like: &Said| alike().find(|(said, _)| **said == Said { view: None, ..*like });
-        let enough = alike().any(|(said, by)| {
-            let committed = committed(said).map_or(0, |(_, by)| by.0);
+        let enough = alike().any(|(said, from)| {
+            let committed = committed(said).map_or(0, |(_, from)| from.0);
             let needed = if said.view.is_some() || self.reads { self.quorums.strong } else { self.quorums.weak };
-            may_have(by.0 | committed) >= needed
+            ReplicaSet(from.0 | committed).count() >= needed
         });
         if !enough {
             let told: Vec<_> = replies.into_iter().flatten().collect();
-            let text = format!("a client took {results} for the results of {name:?}; correct replicas said {told:?}");
+            let text = format!("a client took {results} for the results of {name:?}; it was told {told:?}");
             violations.add(Checker::Acceptance, text);
         }
     }
@@ -121,20 +137,11 @@ impl Acceptance {
     }
 
     /// A correct client takes a result of a query that was not ordered.
-    pub fn on_answered(
-        &self,
-        client: ClientId,
-        number: u64,
-        result: Digest,
-        faulty: ReplicaSet,
-        violations: &mut Violations,
-    ) {
+    pub fn on_answered(&self, client: ClientId, number: u64, result: Digest, violations: &mut Violations) {
         let nonce = self.asked.get(&client.0).and_then(|asked| asked.nonces.get(&number).copied());
-        let by = nonce.and_then(|nonce| self.answers.get(&(client.0, nonce, result)));
-        let may_have = ReplicaSet(by.map_or(0, |by| by.0) | faulty.0);
-        if nonce.is_none() || may_have.count() < self.quorums.strong {
-            let text =
-                format!("{client:?} took an answer to its query {number} that {by:?} gave of the correct replicas");
+        let from = nonce.and_then(|nonce| self.answers.get(&(client.0, nonce, result)));
+        if from.is_none_or(|from| from.count() < self.quorums.strong) {
+            let text = format!("{client:?} took an answer to its query {number} that it had of {from:?}");
             violations.add(Checker::Acceptance, text);
         }
     }
@@ -150,7 +157,6 @@ mod tests {
 
     const CLIENT: ClientId = ClientId(4);
     const NAME: RequestName = RequestName { client: CLIENT, incarnation: Incarnation(7), number: RequestNumber(1) };
-    const NOBODY: ReplicaSet = ReplicaSet::EMPTY;
 
     fn reply(acceptance: &mut Acceptance, by: u8, mode: Mode, view: u64, sequence: u64) -> Vec<Checker> {
         let reply = Reply {
@@ -162,31 +168,31 @@ mod tests {
             mode,
             results: Answer::Full(b"result"),
         };
-        let mut violations = Violations::default();
-        acceptance.on_sent(ReplicaId(by), CLIENT, &Message::Reply(reply), &mut violations);
+        let (message, mut violations) = (Message::Reply(reply), Violations::default());
+        acceptance.on_sent(ReplicaId(by), CLIENT, &message, &mut violations);
+        acceptance.on_arrived(CLIENT, ReplicaId(by), &message);
         violations.checkers()
     }
 
-    fn takes(acceptance: &Acceptance, faulty: ReplicaSet) -> bool {
+    fn takes(acceptance: &Acceptance) -> bool {
         let mut violations = Violations::default();
-        acceptance.on_accepted(NAME, digest(b"result"), faulty, &mut violations);
+        acceptance.on_accepted(NAME, digest(b"result"), &mut violations);
         violations.checkers().is_empty()
     }
 
     #[test]
     fn committed_results_take_a_weak_quorum() {
         let mut acceptance = Acceptance::new(Quorums::of(4), false);
-        assert!(!takes(&acceptance, NOBODY));
+        assert!(!takes(&acceptance));
         reply(&mut acceptance, 0, Mode::Committed, 0, 1);
         reply(&mut acceptance, 0, Mode::Committed, 3, 1);
-        assert!(!takes(&acceptance, NOBODY), "one is no weak quorum, whatever its views");
-        assert!(takes(&acceptance, ReplicaSet::only(ReplicaId(3))), "a faulty one may have said the same");
+        assert!(!takes(&acceptance), "one is no weak quorum, whatever its views");
         assert_eq!(reply(&mut acceptance, 1, Mode::Committed, 5, 2), [Checker::State], "what is kept is equal");
-        assert!(!takes(&acceptance, NOBODY), "not from one place");
+        assert!(!takes(&acceptance), "not from one place");
         reply(&mut acceptance, 1, Mode::Committed, 5, 1);
-        assert!(takes(&acceptance, NOBODY));
+        assert!(takes(&acceptance));
         let mut violations = Violations::default();
-        acceptance.on_accepted(NAME, digest(b"another"), NOBODY, &mut violations);
+        acceptance.on_accepted(NAME, digest(b"another"), &mut violations);
         assert_eq!(violations.checkers(), [Checker::Acceptance]);
     }
 
@@ -196,9 +202,9 @@ mod tests {
         for (by, view) in [(0, 0), (1, 0), (2, 1)] {
             reply(&mut acceptance, by, Mode::Tentative, view, 1);
         }
-        assert!(!takes(&acceptance, NOBODY), "two of one view, and one of another");
+        assert!(!takes(&acceptance), "two of one view, and one of another");
         reply(&mut acceptance, 3, Mode::Committed, 9, 1);
-        assert!(takes(&acceptance, NOBODY), "a committed one counts with those of any view");
+        assert!(takes(&acceptance), "a committed one counts with those of any view");
     }
 
     #[test]
@@ -206,9 +212,9 @@ mod tests {
         let mut acceptance = Acceptance::new(Quorums::of(4), true);
         reply(&mut acceptance, 0, Mode::Committed, 0, 1);
         reply(&mut acceptance, 1, Mode::Committed, 0, 1);
-        assert!(!takes(&acceptance, NOBODY));
+        assert!(!takes(&acceptance));
         reply(&mut acceptance, 2, Mode::Committed, 0, 1);
-        assert!(takes(&acceptance, NOBODY));
+        assert!(takes(&acceptance));
     }
 
     #[test]
@@ -216,13 +222,11 @@ mod tests {
         let mut acceptance = Acceptance::new(Quorums::of(4), true);
         let answer = |acceptance: &mut Acceptance, by: u8, nonce: u64| {
             let answer = QueryAnswer { nonce, outcome: QueryOutcome::Answered(Answer::Full(b"result")) };
-            let mut violations = Violations::default();
-            acceptance.on_sent(ReplicaId(by), CLIENT, &Message::QueryAnswer(answer), &mut violations);
-            assert_eq!(violations.take(), Ok(()));
+            acceptance.on_arrived(CLIENT, ReplicaId(by), &Message::QueryAnswer(answer));
         };
         let takes = |acceptance: &Acceptance, number: u64| {
             let mut violations = Violations::default();
-            acceptance.on_answered(CLIENT, number, digest(b"result"), NOBODY, &mut violations);
+            acceptance.on_answered(CLIENT, number, digest(b"result"), &mut violations);
             violations.checkers().is_empty()
         };
         for number in [11, 12] {
@@ -234,8 +238,9 @@ mod tests {
         for by in [0, 1, 2] {
             answer(&mut acceptance, by, 101);
         }
-        answer(&mut acceptance, 0, 100);
-        answer(&mut acceptance, 1, 100);
+        for by in [0, 1, 1] {
+            answer(&mut acceptance, by, 100);
+        }
         assert!(takes(&acceptance, 12) && !takes(&acceptance, 11) && !takes(&acceptance, 13));
         acceptance.on_client_restarted(CLIENT);
         assert!(!takes(&acceptance, 12), "its former self asked that");

@@ -22,7 +22,7 @@ pub struct Certificates {
     /// Who of the correct ones stands for a batch in a round of a view: the primary of the first round by its proposal, or by its new view.
     votes: BTreeMap<(Ballot, Digest), ReplicaSet>,
     checkpoints: BTreeMap<(u64, Digest), ReplicaSet>,
-    /// Who says in a view change that it holds a checkpoint.
+    /// Which correct one says in a view change that it holds a checkpoint.
     holders: BTreeMap<(u64, Digest), ReplicaSet>,
     /// Checkpoints from which right new views start.
     starts: BTreeSet<(u64, Digest)>,
@@ -167,8 +167,19 @@ impl Certificates {
         self.fetched[usize::from(by.0)] = sequence;
     }
 
-    /// A correct replica's last stable checkpoint, and the digest that correct replicas told of the state after it.
-    pub fn on_stable(&mut self, by: ReplicaId, sequence: u64, digest: Option<Digest>, violations: &mut Violations) {
+    /// Who may say in view changes that it holds a checkpoint: nobody, where no correct one does.
+    pub fn may_hold(&self, sequence: u64, digest: Digest) -> ReplicaSet {
+        self.holders.get(&(sequence, digest)).map_or(ReplicaSet::EMPTY, |holders| self.may_have(*holders))
+    }
+
+    /// A correct replica's last stable checkpoint, the digest that correct replicas told of the state after it, and who told this one of it.
+    pub fn on_stable(
+        &mut self,
+        by: ReplicaId,
+        sequence: u64,
+        (digest, told_by): (Option<Digest>, ReplicaSet),
+        violations: &mut Violations,
+    ) {
         let at = usize::from(by.0);
         if sequence <= self.stable[at] {
             return;
@@ -179,11 +190,11 @@ impl Certificates {
             return;
         };
         let told = |by: &BTreeMap<(u64, Digest), ReplicaSet>| by.get(&(sequence, digest)).map_or(0, |voters| voters.0);
-        let voted = self.may_have(ReplicaSet(told(&self.checkpoints) | ReplicaSet::only(by).0));
+        let voted = ReplicaSet(told_by.0 | ReplicaSet::only(by).0);
         let held = self.may_have(ReplicaSet(told(&self.checkpoints) | told(&self.holders)));
         let fetched = self.fetched[at] == sequence && held.without(by).count() >= self.quorums.weak;
         if voted.count() < self.quorums.strong && !fetched && !self.starts.contains(&(sequence, digest)) {
-            let text = format!("{by} has s{sequence} stable, on whose state at most {voted:?} voted");
+            let text = format!("{by} has s{sequence} stable, on whose state {voted:?} voted, as far as it was told");
             violations.add(Checker::Certificates, text);
         }
     }
@@ -284,17 +295,18 @@ mod tests {
     #[test]
     fn a_stable_checkpoint_takes_a_quorum_or_a_right_way_to_it() {
         let state = Digest([7; 32]);
-        let stable = |certificates: &mut Certificates, by: u8, sequence: u64| {
+        let stable_by = |certificates: &mut Certificates, by: u8, sequence: u64, told_by: u16| {
             let mut violations = Violations::default();
-            certificates.on_stable(ReplicaId(by), sequence, Some(state), &mut violations);
+            certificates.on_stable(ReplicaId(by), sequence, (Some(state), ReplicaSet(told_by)), &mut violations);
             violations.checkers().len()
         };
+        let stable =
+            |certificates: &mut Certificates, by: u8, sequence: u64| stable_by(certificates, by, sequence, 0b0101);
         let mut certificates = Certificates::new(Quorums::of(4));
-        certificates.on_checkpoint(ReplicaId(0), 8, state);
-        assert_eq!(stable(&mut certificates, 1, 8), 1, "itself and one more");
-        certificates.on_checkpoint(ReplicaId(2), 8, state);
-        assert_eq!(stable(&mut certificates, 3, 8), 0, "two, and itself");
+        assert_eq!(stable_by(&mut certificates, 1, 8, 0b0001), 1, "itself and one more");
+        assert_eq!(stable_by(&mut certificates, 3, 8, 0b0101), 0, "two, and itself");
         assert_eq!(stable(&mut certificates, 1, 8), 0, "it was told");
+        let stable = |certificates: &mut Certificates, by: u8, sequence: u64| stable_by(certificates, by, sequence, 0);
         // What two vouch for is good enough for who fetched it.
         certificates.on_checkpoint(ReplicaId(0), 16, state);
         certificates.on_fetched(ReplicaId(1), 16);
@@ -318,7 +330,7 @@ mod tests {
         certificates.on_start(24, state);
         assert_eq!(stable(&mut certificates, 2, 24), 0);
         let mut violations = Violations::default();
-        certificates.on_stable(ReplicaId(2), 32, None, &mut violations);
+        certificates.on_stable(ReplicaId(2), 32, (None, ReplicaSet(0b1111)), &mut violations);
         assert_eq!(violations.checkers(), [Checker::Certificates]);
     }
 }

@@ -142,6 +142,15 @@ impl Contradictions {
         }
     }
 
+    /// It learned from the others from which number on it may vote again: its former self voted for nothing beyond.
+    pub fn on_recovery_point(&self, by: ReplicaId, point: u64, violations: &mut Violations) {
+        let last = self.0[usize::from(by.0)].lost.last().map_or(0, |ballot| ballot.sequence);
+        if last > point {
+            let text = format!("{by} may vote again after s{point}, and its former self voted for s{last}");
+            violations.add(Checker::Contradiction, text);
+        }
+    }
+
     /// Another caught it at contradicting itself, it says.
     pub fn on_accused(&self, by: ReplicaId, accused: ReplicaId, violations: &mut Violations) {
         violations.add(Checker::Contradiction, format!("{by} caught {accused} contradicting itself, which is correct"));
@@ -259,6 +268,18 @@ mod tests {
         said.on_checkpoint(BY, 8, other, &mut violations);
         said.on_new_view(BY, &new_view(), other, &mut violations);
         assert_eq!(violations.checkers(), [Checker::Contradiction; 4]);
+    }
+
+    #[test]
+    fn who_forgot_votes_again_beyond_what_it_voted_for() {
+        let (mut said, mut violations) = (Contradictions::new(4), Violations::default());
+        said.on_vote(BY, vote(Round::Prepare, 0, 9, 1), &mut violations);
+        said.on_recovery_point(BY, 0, &mut violations);
+        said.on_restarted(BY, true);
+        said.on_recovery_point(BY, 9, &mut violations);
+        assert_eq!(violations.take(), Ok(()));
+        said.on_recovery_point(BY, 8, &mut violations);
+        assert_eq!(violations.checkers(), [Checker::Contradiction]);
     }
 
     #[test]

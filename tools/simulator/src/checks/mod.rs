@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod certificates;
 pub mod contradiction;
 pub mod counters;
+pub mod departures;
 pub mod durability;
 pub mod execution;
 pub mod judge;
@@ -18,11 +19,14 @@ pub mod linearizability;
 pub mod monotonicity;
 mod observations;
 pub mod once;
+mod packets;
 pub mod panics;
+pub mod patience;
 pub mod quorums;
 pub mod received;
 pub mod state;
 pub mod statements;
+pub mod tables;
 pub mod validity;
 pub mod views;
 pub mod violations;
@@ -37,6 +41,7 @@ use bounds::Bounds;
 use certificates::Certificates;
 use contradiction::Contradictions;
 use counters::Counters;
+use departures::Departures;
 use durability::Durability;
 use execution::Execution;
 use linearizability::model::Model;
@@ -47,10 +52,12 @@ use logothete_engine::replica::Event;
 use logothete_engine::service::ServiceKind;
 use monotonicity::Monotonicity;
 use once::Once;
+use patience::Patience;
 use quorums::Quorums;
 use received::Received;
 use state::States;
 use statements::Statements;
+use tables::Tables;
 use validity::Validity;
 use views::Views;
 use violations::{Checker, Violations};
@@ -63,6 +70,8 @@ const SEARCH_ONE_IN: u64 = 100;
 pub struct Checks {
     settings: Settings,
     now_ns: u64,
+    /// What the clock of the replica shows whose turn it is.
+    local_ns: u64,
     agreement: Agreement,
     states: States,
     history: History,
@@ -75,9 +84,12 @@ pub struct Checks {
     certificates: Certificates,
     received: Received,
     views: Views,
+    departures: Departures,
     acceptance: Acceptance,
     counters: Counters,
     execution: Execution,
+    tables: Tables,
+    patience: Patience,
     /// Signed statements, whoever sent them.
     statements: Statements,
     /// How many entries the log has at least, by what clients were told.
@@ -88,6 +100,8 @@ pub struct Checks {
     view_events: Vec<Event>,
     /// The requests that the replica whose turn it is forwards, and to whom.
     forwarded: Vec<(ReplicaId, Digest)>,
+    /// Nothing is wrong with any replica or the network, so that nobody has a reason to leave a view.
+    calm: bool,
     observer: Observer,
     violations: Violations,
 }
@@ -98,6 +112,7 @@ impl Checks {
         Self {
             settings,
             now_ns: 0,
+            local_ns: 0,
             agreement: Agreement::default(),
             states: States::default(),
             history: History::default(),
@@ -110,14 +125,18 @@ impl Checks {
             certificates: Certificates::new(quorums),
             received: Received::new(quorums),
             views: Views::new(quorums, settings.window()),
+            departures: Departures::new(quorums),
             acceptance: Acceptance::new(quorums, settings.reads),
             counters: Counters::new(quorums),
             execution: Execution::new(settings.replicas, settings.tentative),
+            tables: Tables::new(settings.client_window),
+            patience: Patience::new(settings.replicas, settings.timeout_view_max_ns),
             statements: Statements::default(),
             acknowledged: 0,
             accepted_early: Vec::new(),
             view_events: Vec::new(),
             forwarded: Vec::new(),
+            calm: false,
             observer: Observer::new(settings),
             violations: Violations::default(),
         }
@@ -151,6 +170,16 @@ impl Checks {
         self.now_ns = now_ns;
     }
 
+    /// Nothing goes wrong with any replica or the network in this run.
+    pub fn expect_no_view_change(&mut self) {
+        self.calm = true;
+    }
+
+    /// What the clock of the replica shows whose turn comes next.
+    pub fn set_clock(&mut self, local_ns: u64) {
+        self.local_ns = local_ns;
+    }
+
     /// An application asks a client for an operation; `query` if it need not be ordered.
     pub fn on_asked(&mut self, client: ClientId, (session, number): (u64, u64), operation: &[u8], query: bool) {
         self.validity.on_asked(client, (session, number), operation);
@@ -169,7 +198,7 @@ impl Checks {
         let request = self.validity.request_of(name).and_then(|request| self.validity.name(request, client.0));
         match request {
             Some(request) => {
-                self.acceptance.on_accepted(request, results, self.certificates.faulty(), &mut self.violations);
+                self.acceptance.on_accepted(request, results, &mut self.violations);
             }
             None => self.violations.add(Checker::Acceptance, format!("{name:?} was told of what nobody executed")),
         }
@@ -211,8 +240,7 @@ impl Checks {
             let result = end.to_le_bytes();
             let answer = Answer { returned_ns: self.now_ns, result: result.to_vec(), ordered: false };
             self.history.on_answered((client.0, u64::from(client.0), number), answer);
-            let (digest, faulty) = (logothete_crypto::digest(&result), self.certificates.faulty());
-            self.acceptance.on_answered(client, number, digest, faulty, &mut self.violations);
+            self.acceptance.on_answered(client, number, logothete_crypto::digest(&result), &mut self.violations);
         }
     }
 

@@ -1,111 +1,29 @@
-//! What is seen of packets, disks and replicas, handed to the checkers that it concerns.
+//! What is seen of replicas, what they say and what is on their disks, handed to the checkers that it concerns.
 
 use super::Checks;
 use super::durability::Promise;
+use super::patience::Turn;
 use super::violations::Checker;
 use super::vote::{Round, Vote};
 use crate::world::disk::Disk;
 use crate::world::witness::Happened;
 use logothete_crypto::Digest;
-use logothete_engine::authentication::Refused;
 use logothete_engine::journal::Record;
-use logothete_engine::numbers::{Principal, ReplicaId};
-use logothete_engine::replica::{Event, Holdings, Reject, RejectCounters};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
+use logothete_engine::replica::{Event, Holdings, Replica};
 use logothete_engine::wire::reply::Mode;
 use logothete_engine::wire::report::ReportReply;
-use logothete_engine::wire::view_change::{NewView, Part};
+use logothete_engine::wire::view_change::Part;
 use logothete_engine::wire::{Audience, Message, Messages};
-
-/// Packets.
-impl Checks {
-    /// A packet of somebody's own leaves.
-    pub fn on_launched(&mut self, from: Principal, body: &[u8]) {
-        self.observer.on_launched(from, body);
-        let Principal::Client(client) = from else { return };
-        self.validity.on_requested(client, body);
-        for (message, _) in Messages::new(body, from).flatten() {
-            if let Message::Query(query) = message {
-                self.acceptance.on_query(client, query.nonce);
-            }
-        }
-    }
-
-    /// A packet is lost on its way.
-    pub fn on_lost(&mut self, body: &[u8], sender: Principal) {
-        self.observer.on_dropped(body, sender);
-    }
-
-    /// The verifier of a correct replica or of a client refused a packet.
-    pub fn on_refused(&mut self, body: &[u8], sender: Principal, reason: Refused) {
-        self.observer.on_dropped(body, sender);
-        self.observer.on_refused(reason);
-    }
-
-    /// The core of a correct replica rejected a message of a packet.
-    pub fn on_rejected(&mut self, body: &[u8], sender: Principal, reason: Reject) {
-        self.observer.on_dropped(body, sender);
-        self.observer.on_rejected(body, sender, reason);
-    }
-
-    /// A packet that verified reached a correct replica or a client, which takes it for one of `taken_for`; `sent_by` is who made it.
-    pub fn on_arrived(&mut self, at: Principal, (taken_for, sent_by): (Principal, Principal), body: &[u8]) {
-        self.observer.on_arrived(at, taken_for, body, false);
-        self.validity.on_taken(at, taken_for, sent_by, &mut self.violations);
-        let (Principal::Replica(at), Principal::Replica(from)) = (at, sent_by) else { return };
-        self.bounds.on_received(at, from, body.len(), self.now_ns);
-        for (message, _) in Messages::new(body, sent_by).flatten() {
-            if let Some(vote) = Vote::of(&message) {
-                self.received.on_vote(at, from, vote);
-            }
-            match message {
-                Message::CommitClaim(claim) => self.received.on_claim(at, from, claim.sequence().0, claim.digest),
-                Message::Checkpoint(vote) => self.counters.on_checkpoint(at, from, vote.sequence().0, vote.digest),
-                Message::Part(part) => self.on_part(from, &part),
-                _ => {}
-            }
-        }
-    }
-
-    /// A client's packet that another replica passed on reached a correct one.
-    pub fn on_relay_arrived(&mut self, at: Principal, client: Principal, body: &[u8]) {
-        self.observer.on_arrived(at, client, body, true);
-    }
-
-    /// A correct replica took a packet; its counters before and after.
-    pub fn on_taken(
-        &mut self,
-        at: ReplicaId,
-        from: Principal,
-        body: &[u8],
-        counters: (&RejectCounters, &RejectCounters),
-    ) {
-        self.counters.on_taken(at, from, body, counters, &mut self.violations);
-    }
-
-    /// A part of a statement was sent. What was not said by the replica in whose name it is counts for its own only where that one is faulty: somebody
-    /// else has no key to sign it with.
-    fn on_part(&mut self, from: ReplicaId, part: &Part<'_>) {
-        if !self.statements.take(part) {
-            return;
-        }
-        let seen = self.statements.get(&part.digest).expect("it was just completed");
-        let is_own = |content: &NewView<'_>| content.replica == from || self.faulty(content.replica);
-        let of_primary = |content: &NewView<'_>| self.views.is_primary(content) && is_own(content);
-        let Some(content) = seen.new_view().filter(of_primary) else { return };
-        self.views.on_new_view(&content, part.digest);
-        let first = content.checkpoint.0.0 + 1;
-        for (sequence, digest) in (first..).zip(content.selection) {
-            self.received.on_carried(content.view.0, sequence, *digest);
-        }
-    }
-}
 
 /// What a correct replica says.
 impl Checks {
     /// A correct replica sends a packet of its own.
     pub fn on_sent(&mut self, by: ReplicaId, audience: Audience, body: &[u8]) {
         for (message, bytes) in Messages::new(body, Principal::Replica(by)).flatten() {
+            self.on_content(&message);
             if let Some(vote) = Vote::of(&message) {
+                self.validity.on_vote(by, vote.batch, &mut self.violations);
                 self.on_vote(by, vote);
             }
             match &message {
@@ -121,10 +39,16 @@ impl Checks {
                     self.on_committed(by, sequence, batch);
                 }
                 Message::Checkpoint(vote) => self.on_checkpoint(by, vote.sequence().0, vote.digest),
+                Message::StateQuery(query) => {
+                    let (sequence, state) = (query.checkpoint.sequence.0, query.checkpoint.digest);
+                    let holders = self.certificates.may_hold(sequence, state);
+                    self.received.on_state_asked(by, (sequence, state), holders, &mut self.violations);
+                }
                 Message::Status(status) => {
-                    let standing = status.standing();
-                    self.views.on_standing(by, standing.view.0, standing.suspects);
                     self.monotonicity.on_status(by, status.executed().0, status.stable().0);
+                    if status.standing().suspects {
+                        self.on_suspects(by, status.standing().view.0);
+                    }
                 }
                 Message::Reply(reply) => {
                     let (sequence, committed) = (reply.sequence.0, reply.mode == Mode::Committed);
@@ -161,6 +85,11 @@ impl Checks {
             }
         }
         self.observer.on_sent(by, audience, body, &self.statements);
+    }
+
+    fn on_suspects(&mut self, by: ReplicaId, view: u64) {
+        let known = (&self.tables, self.certificates.faulty());
+        self.patience.on_suspects(by, view, self.local_ns, known, &mut self.violations);
     }
 
     /// A correct replica hands on a client's packet: that is an answer, unless it forwards the request of its own accord (`protocol.md RB-1`).
@@ -202,6 +131,7 @@ impl Checks {
         self.contradictions.on_checkpoint(by, sequence, digest, &mut self.violations);
         self.states.on_state(by, sequence, digest, &mut self.violations);
         self.certificates.on_checkpoint(by, sequence, digest);
+        self.received.on_checkpoint(by, by, sequence, digest);
         self.counters.on_own_checkpoint(by, sequence, digest);
     }
 
@@ -212,7 +142,8 @@ impl Checks {
         if let Some(content) = seen.view_change() {
             self.contradictions.on_view_change(by, &content, part.digest, violations);
             self.certificates.on_view_change(by, &content);
-            self.views.on_view_change(by, content.view.0, part.digest);
+            self.views.on_view_change(by, part.digest);
+            self.departures.on_made(by, part.digest);
         }
         if let Some(content) = seen.new_view() {
             self.contradictions.on_new_view(by, &content, part.digest, violations);
@@ -240,6 +171,7 @@ impl Checks {
     pub fn on_event(&mut self, by: ReplicaId, event: &Event) {
         self.observer.on_event(by, event);
         match event {
+            Event::RecoveryPoint(point) => self.contradictions.on_recovery_point(by, point.0, &mut self.violations),
             Event::Recovered => self.durability.on_recovered(by),
             Event::StateFetched(sequence) => self.certificates.on_fetched(by, sequence.0),
             Event::ViewLeft { .. } | Event::ViewEntered(_) => self.view_events.push(*event),
@@ -316,10 +248,23 @@ impl Checks {
         for event in std::mem::take(&mut self.view_events) {
             match event {
                 Event::ViewEntered(view) => {
+                    self.patience.on_entered(by, view.0, self.local_ns);
                     let starts = self.views.on_entered(by, view.0, &self.statements, faulty, &mut self.violations);
                     starts.into_iter().for_each(|(sequence, digest)| self.certificates.on_start(sequence, digest));
                 }
-                _ => self.views.on_left(by, &self.statements, faulty, &mut self.violations),
+                Event::ViewLeft { wanted } => {
+                    if self.calm {
+                        let text = format!("{by} left for view {wanted}, and nothing is wrong but with clients");
+                        self.violations.add(Checker::Liveness, text);
+                    }
+                    if !self.views.on_left(by, wanted.0, &self.statements, faulty) {
+                        let told = (&self.statements, faulty);
+                        if self.departures.on_left(by, wanted.0, told, &mut self.violations) {
+                            self.on_suspects(by, wanted.0 - 1);
+                        }
+                    }
+                }
+                _ => unreachable!("only these are noted"),
             }
         }
     }
@@ -360,6 +305,9 @@ impl Checks {
                     let (name, correct) =
                         (self.validity.name(request.digest, request.client), self.validity.is_correct(request.client));
                     self.once.on_ordered(by, request, (name, correct), &mut self.violations);
+                    if let Some(name) = name {
+                        self.tables.on_ordered(sequence, name, request.digest);
+                    }
                 }
             }
         }
@@ -397,6 +345,25 @@ impl Checks {
         self.observer.on_goodput(by, missed);
     }
 
+    /// In which view a correct replica is after a duty cycle, if it is in one, and of whom it takes signed requests only. One that is `silent` promises nothing.
+    pub fn on_turn_end(&mut self, by: ReplicaId, view: Option<u64>, silent: bool, replica: &Replica) {
+        let executed = self.monotonicity.executed(by);
+        let tentative = replica.executed().0 != executed;
+        let turn = Turn { local_ns: self.local_ns, view, executed, tentative, silent };
+        let validity = &self.validity;
+        let may_wait = |client| validity.is_correct(client) && !replica.clients().must_sign(ClientId(client));
+        self.patience.on_turn(by, turn, &self.tables, may_wait, &mut self.violations);
+    }
+
+    /// The client table of a correct replica after a duty cycle.
+    pub fn on_table(&mut self, by: ReplicaId, replica: &Replica) {
+        let executed = replica.executed().0;
+        // What may be undone need not be what others have.
+        if executed == self.monotonicity.executed(by) {
+            self.tables.on_table(by, executed, replica.clients(), &mut self.violations);
+        }
+    }
+
     /// How a correct replica says that it fares, after a duty cycle.
     pub fn on_report(&mut self, by: ReplicaId, report: &ReportReply) {
         let (executed, stable) = (report.executed.get(), report.checkpoint_stable.get());
@@ -410,7 +377,9 @@ impl Checks {
         }
         // What a new view starts from is known when it is heard of.
         if !self.views.is_unheard(by) {
-            self.certificates.on_stable(by, stable, self.states.after(stable), &mut self.violations);
+            let state = self.states.after(stable);
+            let told_by = state.map_or(ReplicaSet::EMPTY, |state| self.received.told_of(by, stable, state));
+            self.certificates.on_stable(by, stable, (state, told_by), &mut self.violations);
         }
     }
 
@@ -433,6 +402,7 @@ impl Checks {
         self.durability.on_restarted(by, forgot);
         self.certificates.on_restarted(by, forgot);
         self.execution.on_restarted(by);
+        self.patience.on_restarted(by, forgot);
         self.bounds.on_restarted(by);
         self.counters.on_restarted(by);
         self.views.on_restarted(by);

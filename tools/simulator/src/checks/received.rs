@@ -14,6 +14,8 @@ struct Told {
     votes: BTreeMap<(Ballot, Digest), ReplicaSet>,
     /// Who claims to have committed what.
     claims: BTreeMap<(u64, Digest), ReplicaSet>,
+    /// Who voted for which state, in all lives: what is stable on the strength of it stays so.
+    checkpoints: BTreeMap<(u64, Digest), ReplicaSet>,
     /// What its journal says it decided; it was looked at when it was written.
     decided: BTreeSet<(u64, Digest)>,
 }
@@ -44,6 +46,32 @@ impl Received {
 
     pub fn on_claim(&mut self, at: ReplicaId, from: ReplicaId, sequence: u64, batch: Digest) {
         self.of(at).claims.entry((sequence, batch)).or_insert(ReplicaSet::EMPTY).insert(from);
+    }
+
+    /// A vote of `from` on a state reached a correct replica, or is its own.
+    pub fn on_checkpoint(&mut self, at: ReplicaId, from: ReplicaId, sequence: u64, state: Digest) {
+        self.of(at).checkpoints.entry((sequence, state)).or_insert(ReplicaSet::EMPTY).insert(from);
+    }
+
+    /// Who told a replica that it has a state, itself included.
+    pub fn told_of(&self, by: ReplicaId, sequence: u64, state: Digest) -> ReplicaSet {
+        let told = self.replicas[usize::from(by.0)].checkpoints.get(&(sequence, state));
+        told.copied().unwrap_or(ReplicaSet::EMPTY)
+    }
+
+    /// A correct replica asks for a state: `f+1` others told it that they have it (`protocol.md CK-5`), or said so in view changes (`VC-7`), as `holders` did.
+    pub fn on_state_asked(
+        &self,
+        by: ReplicaId,
+        (sequence, state): (u64, Digest),
+        holders: ReplicaSet,
+        violations: &mut Violations,
+    ) {
+        let told = self.told_of(by, sequence, state).without(by);
+        if told.count() < self.quorums.weak && holders.without(by).count() < self.quorums.weak {
+            let text = format!("{by} asks for the state after s{sequence}, of which {told:?} told it");
+            violations.add(Checker::Certificates, text);
+        }
     }
 
     /// A new view of its primary was seen.
@@ -114,11 +142,13 @@ impl Received {
     /// A process ended, and another began: of what it was told only what is on its disk is left.
     pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool) {
         let former = std::mem::take(self.of(by));
+        let mut told = Told { checkpoints: former.checkpoints, ..Told::default() };
         if !forgot {
             let own = former.votes.into_iter().filter(|(_, from)| from.contains(by));
-            let votes = own.map(|(vote, _)| (vote, ReplicaSet::only(by))).collect();
-            *self.of(by) = Told { votes, decided: former.decided, ..Told::default() };
+            told.votes = own.map(|(vote, _)| (vote, ReplicaSet::only(by))).collect();
+            told.decided = former.decided;
         }
+        *self.of(by) = told;
     }
 }
 
@@ -163,6 +193,24 @@ mod tests {
         assert_eq!(sent(&mut received, Round::Commit, false), 1, "the primary is no backup");
         received.on_vote(BY, ReplicaId(3), vote(Round::Prepare));
         assert_eq!(sent(&mut received, Round::Commit, false), 0);
+    }
+
+    #[test]
+    fn a_state_is_asked_for_that_two_others_have() {
+        let asks = |received: &Received, holders: u16| {
+            let mut violations = Violations::default();
+            received.on_state_asked(BY, (8, BATCH), ReplicaSet(holders), &mut violations);
+            violations.checkers().is_empty()
+        };
+        let mut received = Received::new(Quorums::of(4));
+        received.on_checkpoint(BY, BY, 8, BATCH);
+        received.on_checkpoint(BY, ReplicaId(0), 8, BATCH);
+        received.on_checkpoint(BY, ReplicaId(2), 8, Digest([2; 32]));
+        assert!(!asks(&received, 0b0011), "itself is nobody else, and one of the two has another");
+        assert!(asks(&received, 0b1001), "two hold it, as they say in view changes");
+        received.on_restarted(BY, true);
+        received.on_checkpoint(BY, ReplicaId(3), 8, BATCH);
+        assert!(asks(&received, 0) && received.told_of(BY, 8, BATCH).count() == 3);
     }
 
     #[test]

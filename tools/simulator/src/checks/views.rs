@@ -21,9 +21,8 @@ pub struct Views {
     made: BTreeSet<(ReplicaId, Digest)>,
     /// New views that were found right.
     right: BTreeSet<Digest>,
-    /// The view that each entered last and has not left, and from which view on each stays, as far as it ever said.
+    /// The view that each entered last and has not left.
     entered: Vec<Option<u64>>,
-    stays_from: Vec<u64>,
 }
 
 impl Views {
@@ -35,7 +34,6 @@ impl Views {
             made: BTreeSet::new(),
             right: BTreeSet::new(),
             entered: vec![Some(0); quorums.replicas],
-            stays_from: vec![0; quorums.replicas],
         }
     }
 
@@ -50,37 +48,18 @@ impl Views {
     }
 
     /// A correct replica sends a view change of its own.
-    pub fn on_view_change(&mut self, by: ReplicaId, view: u64, statement: Digest) {
+    pub fn on_view_change(&mut self, by: ReplicaId, statement: Digest) {
         self.made.insert((by, statement));
-        self.on_standing(by, view, false);
     }
 
-    /// A correct replica says in which view it is or wants to be, and whether it suspects the primary of that.
-    pub fn on_standing(&mut self, by: ReplicaId, view: u64, suspects: bool) {
-        let stays_from = &mut self.stays_from[usize::from(by.0)];
-        *stays_from = view.saturating_add(u64::from(suspects)).max(*stays_from);
-    }
-
-    /// A correct replica says that it left a view. Unless the view's primary signed another new view that is wrong, `f+1` replicas, itself included,
-    /// suspect the primary or have left (`protocol.md VC-1`, `VC-4`).
-    pub fn on_left(&mut self, by: ReplicaId, statements: &Statements, faulty: ReplicaSet, violations: &mut Violations) {
-        // Where it had not entered the view it gave up waiting for it, which the others' view changes were for.
-        let Some(view) = self.entered[usize::from(by.0)].take() else { return };
-        let mut against = ReplicaSet(faulty.0 | ReplicaSet::only(by).0);
-        for other in ReplicaSet::first(self.quorums.replicas).iter() {
-            if self.stays_from[usize::from(other.0)] > view {
-                against.insert(other);
-            }
-        }
+    /// A correct replica says that it left its view for another. Whether the primary of the view before that one signed a wrong new view: that is a reason.
+    pub fn on_left(&mut self, by: ReplicaId, wanted: u64, statements: &Statements, faulty: ReplicaSet) -> bool {
+        self.entered[usize::from(by.0)] = None;
         let wrong = |statement: &Digest| {
             let content = statements.get(statement).and_then(|seen| seen.new_view()).expect("it was seen whole");
             self.look_at(&content, statements, faulty).is_err()
         };
-        let provoked = || self.opened.get(&view).is_some_and(|opened| opened.iter().any(wrong));
-        if against.count() < self.quorums.weak && !provoked() {
-            let text = format!("{by} left view {view}, of which only {against:?} may have had enough");
-            violations.add(Checker::Certificates, text);
-        }
+        self.opened.get(&(wanted - 1)).is_some_and(|opened| opened.iter().any(wrong))
     }
 
     /// A correct replica refuses a new view of a correct primary: one of the two decides wrongly.
@@ -241,7 +220,7 @@ mod tests {
         let named: Vec<Named> =
             makers.iter().map(|(replica, view)| view_change(&mut statements, *replica, *view)).collect();
         for named in named.iter().filter(|named| !unmade.contains(&named.replica().0)) {
-            views.on_view_change(named.replica(), 1, named.digest);
+            views.on_view_change(named.replica(), named.digest);
         }
         let statement = new_view(&mut statements, &named, selection);
         let seen = statements.get(&statement).unwrap();
@@ -266,31 +245,6 @@ mod tests {
         assert!(!is_right(&[(0, 1), (2, 1), (3, 2)], &[], &[BATCH], NOBODY), "one asked for another view");
         assert!(!is_right(&all, &[3], &[BATCH], NOBODY), "one never asked");
         assert!(is_right(&all, &[3], &[BATCH], ReplicaSet::only(ReplicaId(3))), "a faulty one may have");
-    }
-
-    #[test]
-    fn one_replica_alone_leaves_no_view() {
-        let left = |views: &mut Views, faulty| {
-            let mut violations = Violations::default();
-            views.on_left(ReplicaId(2), &Statements::default(), faulty, &mut violations);
-            violations.checkers().len()
-        };
-        let new = || Views::new(Quorums::of(7), 16);
-        let mut views = new();
-        views.on_standing(ReplicaId(3), 0, true);
-        views.on_standing(ReplicaId(4), 0, false);
-        assert_eq!(left(&mut views, NOBODY), 1, "two of seven");
-        assert_eq!(left(&mut views, NOBODY), 0, "it had left already");
-        let mut views = new();
-        views.on_standing(ReplicaId(3), 0, true);
-        views.on_view_change(ReplicaId(4), 5, BATCH);
-        assert_eq!(left(&mut views, NOBODY), 0, "three of seven");
-        let mut views = new();
-        views.on_standing(ReplicaId(3), 0, true);
-        assert_eq!(left(&mut views, ReplicaSet::only(ReplicaId(6))), 0, "a faulty one may have said so");
-        let mut views = new();
-        views.on_restarted(ReplicaId(2));
-        assert_eq!(left(&mut views, NOBODY), 0);
     }
 
     #[test]

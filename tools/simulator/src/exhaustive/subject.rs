@@ -102,6 +102,7 @@ impl Subject {
             makes_journal: false,
             forgot: false,
             tentative: bound.tentative,
+            timeout_view_max_ns: TIMEOUT_VIEW_MAX_NS,
             epoch,
             statement_piece_bytes: DATAGRAM_BYTES,
         };

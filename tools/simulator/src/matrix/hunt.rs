@@ -85,6 +85,9 @@ pub fn play(seed: u64, tell: bool) -> Result<(), String> {
     let plan = Plan::draw(seed, Mix::All, OPERATIONS, None);
     let mut print = |line: &str| println!("{line}");
     let listener: Option<&mut run::Tell<'_>> = if tell { Some(&mut print) } else { None };
+    if tell {
+        println!("{plan}");
+    }
     let run = || run::play(&plan, u64::MAX, listener).violation.map_or(Ok(()), |(failure, _)| Err(failure));
     caught(&format!("seed {seed:#x}"), AssertUnwindSafe(run))
 }

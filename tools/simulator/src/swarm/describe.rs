@@ -21,6 +21,7 @@ impl fmt::Display for Plan {
         let tags = if cluster.stand_in_keys { ", tags stand in" } else { ", real tags" };
         let (window, depth, batch) = (cluster.window(), cluster.pipeline_depth, cluster.batch_requests_max);
         writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}{tags}")?;
+        writeln!(f, "          views time out after {} at the latest", duration(cluster.timeout_view_max_ns))?;
         writeln!(f, "network   {}", Network(self))?;
         if self.disks != DiskFaults::NONE {
             writeln!(f, "disks     {}", self.disks)?;

@@ -4,12 +4,13 @@ use crate::adversary::plan::Level;
 use crate::swarm::fault::{Fault, FaultEvent, Hearing, Speech, Target};
 use crate::swarm::load::Load;
 use crate::swarm::mix::{Feature, Features, Mix};
-use crate::swarm::plan::{ClockSettings, Core, Plan};
+use crate::swarm::plan::{ClockSettings, Core, INBOX_PACKETS_MAX, Plan};
 use crate::world::disk::faults::{DiskFault, DiskFaults};
 use crate::world::hosts::Settings;
 use crate::world::links::{LinkSettings, Tail};
 use crate::world::random::Random;
 use crate::world::timeline::Pace;
+use logothete_engine::limits::TIMEOUT_VIEW_MAX_NS;
 
 const MICROSECOND_NS: u64 = 1_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -27,6 +28,8 @@ const CLIENTS_MORE_MAX: usize = 4;
 
 /// How long no view works in a run that is about nothing else: the shortest time-out doubles to its cap in two minutes.
 const NO_VIEW_NS: u64 = 160 * SECOND_NS;
+/// Links with a longer delay than this are slow.
+const SLOW_NS: u64 = MILLISECOND_NS;
 
 /// Draws the plan of a seed.
 pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Plan {
@@ -45,18 +48,24 @@ fn no_view_works(plan: Plan) -> Plan {
 }
 
 fn drawn(seed: u64, features: &Features, operations: u32, replicas: Option<usize>) -> Plan {
-    let cluster = cluster(seed, replicas);
+    let (mut cluster, links) = (cluster(seed, replicas), links(seed, features));
+    if links.base_ns.1 > SLOW_NS {
+        // No view works where its time-out is shorter than what its messages need.
+        cluster.timeout_view_max_ns = TIMEOUT_VIEW_MAX_NS;
+    }
     let mut time = Random::named(seed, "time");
-    let safety_ns = time.pick(&[300, 1000, 1000, 2000, 2000, 4000, 8000]) * MILLISECOND_NS;
+    let safety_ns = time.pick(&[300, 1000, 2000, 2000, 4000, 4000, 8000]) * MILLISECOND_NS;
     let mut faults = Faults { safety_ns, cluster, events: Vec::new() };
     faults.draw(features);
     let replicas = cluster.replicas;
     let mut plan = Plan {
         seed,
         cluster,
-        links: links(seed, features),
+        links,
         disks: disks(&cluster, features),
-        inbox_packets_max: features.draw(Feature::SmallInboxes).map_or(4096, |mut random| random.pick(&[16, 64, 256])),
+        inbox_packets_max: features
+            .draw(Feature::SmallInboxes)
+            .map_or(INBOX_PACKETS_MAX, |mut random| random.pick(&[16, 64, 256])),
         pace: pace(seed),
         clocks: clocks(replicas, features),
         loads: loads(seed, &cluster, operations, safety_ns),
@@ -101,6 +110,10 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
         tentative: random.percent(50),
         reads,
         journal: random.percent(50),
+        timeout_view_max_ns: match random.percent(50) {
+            true => random.pick(&[1, 2, 4]) * SECOND_NS / 2,
+            false => TIMEOUT_VIEW_MAX_NS,
+        },
         question_turns: random.pick(&[16, 64, 256]),
         stand_in_keys: !Random::named(seed, "keys").percent(REAL_KEYS_PERCENT),
         seed: random.draw(),
@@ -111,7 +124,12 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
 fn links(seed: u64, features: &Features) -> LinkSettings {
     let mut random = Random::named(seed, "links");
     let low = random.pick(&[5, 20, 50, 150]);
-    let base_ns = (low * MICROSECOND_NS, (low + random.between(1, 50)) * MICROSECOND_NS);
+    let mut base_ns = (low * MICROSECOND_NS, (low + random.between(1, 50)) * MICROSECOND_NS);
+    if let Some(mut random) = features.draw(Feature::SlowLinks) {
+        // Slower than the shortest time-out of a view.
+        let low = random.between(40, 150);
+        base_ns = (low * MILLISECOND_NS, (low + random.between(1, 150)) * MILLISECOND_NS);
+    }
     let drawn = |feature, among: &[u32]| features.draw(feature).map_or(0, |mut random| random.pick(among));
     let tail = |mut random: Random| match random.below(2) {
         0 => Tail::Exponential { mean_ns: random.pick(&[50, 500, 5000]) * MICROSECOND_NS },
@@ -205,8 +223,10 @@ impl Faults {
         self.some(features, Feature::Outages, (2, short, SECOND_NS), |random| Fault::Outage {
             group: random.percent(50),
         });
-        self.some(features, Feature::Silences, (4, MILLISECOND_NS, SECOND_NS), |random| Fault::Silence {
-            of: random.pick(&Speech::ALL),
+        self.some(features, Feature::Silences, (4, MILLISECOND_NS, 8 * SECOND_NS), |random| {
+            // Mostly of what nothing is decided without: views change in vain then.
+            let of = if random.percent(50) { &Speech::ALL[..3] } else { &Speech::ALL[..] };
+            Fault::Silence { of: random.pick(of) }
         });
         self.some(features, Feature::Pauses, (6, MILLISECOND_NS, 2 * SECOND_NS), |random| Fault::Pause {
             who: target(random, replicas),

@@ -5,10 +5,10 @@ use crate::checks::violations::Checker;
 use crate::swarm::plan::Core;
 use crate::swarm::run::{Run, Stop};
 use crate::swarm::strike::{begin_again, start_failed};
-use crate::world::hosts::ReplicaHost;
+use crate::world::hosts::{ClientHost, ReplicaHost};
 use crate::world::links::DELAY_MAX_NS;
 use crate::world::random::Random;
-use logothete_engine::limits::{RETRANSMIT_MAX_NS, SILENCE_MIN_NS, TIMEOUT_VIEW_MAX_NS};
+use logothete_engine::limits::{RETRANSMIT_MAX_NS, SILENCE_MIN_NS};
 use logothete_engine::numbers::{Principal, ReplicaId};
 
 /// Distance between two looks at what completed.
@@ -22,6 +22,14 @@ const RECOVERY_NS: u64 = 100_000_000_000;
 
 /// Views that a change to a live primary may take beyond those of the faulty, when it begins from nothing.
 const VIEWS_SPARE: u64 = 8;
+
+/// Where a core stands while views change and nothing is executed.
+#[derive(Clone, Copy, Debug)]
+struct Vain {
+    since_ns: u64,
+    executed: u64,
+    view: u64,
+}
 
 impl Run<'_, '_> {
     /// Plays the phase.
@@ -60,11 +68,13 @@ impl Run<'_, '_> {
         self.check_demotions(&core)
     }
 
-    /// `(f+2)` timeouts of the longest, the longest retry of a client, and the delays of four messages (RELIABILITY 0.1), by the slowest clock.
+    /// `(f+2)` timeouts of the longest, the longest retry of a client, and the delays of four messages (RELIABILITY 0.1), by the slowest clock; and then one
+    /// after the other what waits, among what faulty clients ask for.
     fn bound_ns(&self) -> u64 {
-        let faults = self.plan.cluster.quorum().faults() as u64;
-        let bound_ns = (faults + 2) * TIMEOUT_VIEW_MAX_NS + RETRANSMIT_MAX_NS + 4 * DELAY_MAX_NS;
-        bound_ns * 10 / 9
+        let (faults, delay_ns) = (self.plan.cluster.quorum().faults() as u64, DELAY_MAX_NS + self.plan.links.base_ns.1);
+        let bound_ns = (faults + 2) * self.plan.cluster.timeout_view_max_ns + RETRANSMIT_MAX_NS + 4 * delay_ns;
+        let waiting: u64 = self.timeline.cluster.clients.iter().map(ClientHost::outstanding).sum();
+        bound_ns * 10 / 9 + SETTLE_NS + waiting * 8 * delay_ns
     }
 
     /// Those that are correct and remember what they said; at most `f` do not.
@@ -85,8 +95,11 @@ impl Run<'_, '_> {
             return (0..replicas.len()).filter(correct).collect();
         }
         let mut random = Random::named(self.plan.seed, "core");
+        // Whoever is primary now is left out half of the time, where it can be: then the others must find that it does not serve.
+        let primary = (self.view(&fit) % replicas.len() as u64) as usize;
         while fit.len() > quorum {
-            fit.remove(random.below(fit.len()));
+            let place = fit.iter().position(|at| *at == primary).filter(|_| random.percent(50));
+            fit.remove(place.unwrap_or_else(|| random.below(fit.len())));
         }
         fit
     }
@@ -112,6 +125,7 @@ impl Run<'_, '_> {
 
     /// Waits for something; `None` if it does not come in time.
     fn until(&mut self, core: &[usize], end_ns: u64, done: impl Fn(&Self) -> bool) -> Result<Option<()>, Stop> {
+        let mut vain = self.vain(core);
         while !done(self) {
             if self.timeline.now_ns() >= end_ns {
                 return Ok(None);
@@ -119,8 +133,30 @@ impl Run<'_, '_> {
             // What failed before the disk was mended is noticed a little later.
             core.iter().try_for_each(|at| start_failed(&mut self.timeline, *at))?;
             self.advance(self.timeline.now_ns() + LOOK_NS)?;
+            let now = self.vain(core);
+            if now.executed > vain.executed {
+                vain = now;
+            }
+            self.check_doubling(&vain, &now)?;
         }
         Ok(Some(()))
+    }
+
+    fn vain(&self, core: &[usize]) -> Vain {
+        let executed = core.iter().map(|at| self.timeline.cluster.replicas[*at].executed).max();
+        let (executed, view) = (executed.expect("a core has members"), self.view(core));
+        Vain { since_ns: self.timeline.now_ns(), executed, view }
+    }
+
+    /// While nothing is executed each replica gives up fewer views than make its time-outs longer than that, beginning with the shortest.
+    fn check_doubling(&self, since: &Vain, now: &Vain) -> Result<(), Stop> {
+        let (views, elapsed_ns) = (now.view - since.view, now.since_ns - since.since_ns);
+        let each = 2 + u64::from((elapsed_ns / SILENCE_MIN_NS).max(1).ilog2());
+        let capped = elapsed_ns / self.plan.cluster.timeout_view_max_ns;
+        if views <= VIEWS_SPARE + self.plan.cluster.replicas as u64 * (each + capped) {
+            return Ok(());
+        }
+        Err(self.failure(&format!("{views} views in {elapsed_ns} ns in which nothing was executed")))
     }
 
     fn view(&self, core: &[usize]) -> u64 {

@@ -14,13 +14,19 @@ pub enum Mix {
     Crash,
     /// What faulty replicas and clients do, on a network that is well.
     Byzantine,
+    /// What faulty clients do, and nothing else: no view may change for it.
+    Clients,
     /// Everything.
     All,
 }
 
 impl Mix {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::None, Self::Network, Self::Crash, Self::Byzantine, Self::All];
+    pub const ALL: [Self; 6] = [Self::None, Self::Network, Self::Crash, Self::Byzantine, Self::Clients, Self::All];
+
+    /// What a part of the seeds of all mixes have in place of everything: one kind of fault alone goes further than among others.
+    const SINGLE: [Self; 6] =
+        [Self::Network, Self::Crash, Self::Byzantine, Self::Byzantine, Self::Clients, Self::Clients];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -29,12 +35,13 @@ impl Mix {
             Self::Network => "network",
             Self::Crash => "crash",
             Self::Byzantine => "byzantine",
+            Self::Clients => "clients",
             Self::All => "all",
         }
     }
 
     fn has(self, group: Self) -> bool {
-        self == Self::All || self == group
+        self == Self::All || self == group || (self == Self::Byzantine && group == Self::Clients)
     }
 }
 
@@ -43,7 +50,7 @@ impl FromStr for Mix {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = Self::ALL.into_iter().find(|mix| mix.name() == text);
-        named.ok_or_else(|| format!("there is no mix `{text}`: none, network, crash, byzantine or all"))
+        named.ok_or_else(|| format!("there is no mix `{text}`: none, network, crash, byzantine, clients or all"))
     }
 }
 
@@ -63,6 +70,7 @@ pub enum Feature {
     Silences,
     NoViews,
     Schedule,
+    SlowLinks,
     Pauses,
     Crashes,
     CrashesWriting,
@@ -98,7 +106,8 @@ impl Feature {
             | Self::Outages
             | Self::Silences
             | Self::NoViews
-            | Self::Schedule => Mix::Network,
+            | Self::Schedule
+            | Self::SlowLinks => Mix::Network,
             Self::Pauses
             | Self::Crashes
             | Self::CrashesWriting
@@ -114,13 +123,15 @@ impl Feature {
             | Self::ClockJumps
             | Self::WallClocks
             | Self::KeyRotation => Mix::Crash,
-            Self::SpoiltTags | Self::Replicas | Self::Clients => Mix::Byzantine,
+            Self::Replicas => Mix::Byzantine,
+            Self::SpoiltTags | Self::Clients => Mix::Clients,
         }
     }
 
     /// How many in a hundred of the seeds that draw much have it: what is all or nothing for a run is rare.
     fn share(self) -> u32 {
         match self {
+            Self::SlowLinks => 10,
             Self::NoViews => 2,
             Self::PowerLoss | Self::RollingRestarts | Self::Outages | Self::Silences | Self::Schedule => 20,
             Self::Replicas | Self::Disks => 90,
@@ -141,7 +152,10 @@ pub struct Features {
 impl Features {
     /// Of a seed: some have nearly everything that the mix allows, some hardly anything.
     pub fn of(seed: u64, mix: Mix) -> Self {
-        Self { seed, mix, density: Random::named(seed, "density").pick(&[20, 50, 80, 100]) }
+        let mut random = Random::named(seed, "density");
+        let density = random.pick(&[20, 50, 80, 100]);
+        let single = mix == Mix::All && random.percent(30);
+        Self { seed, mix: if single { random.pick(&Mix::SINGLE) } else { mix }, density }
     }
 
     /// The stream from which a feature draws its numbers, if the seed has it.

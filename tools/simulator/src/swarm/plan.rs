@@ -8,11 +8,18 @@ use crate::swarm::load::Load;
 use crate::swarm::mix::Mix;
 use crate::world::disk::faults::DiskFaults;
 use crate::world::hosts::Settings;
-use crate::world::links::LinkSettings;
+use crate::world::links::{LinkSettings, Tail};
 use crate::world::random::Random;
 use crate::world::timeline::Pace;
+use logothete_engine::limits::SILENCE_MIN_NS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+/// Packets that wait for an agent that has room, at most.
+pub const INBOX_PACKETS_MAX: usize = 4096;
+
+/// What clients do that replicas can take for a fault of the primary's.
+const SPOILING: [&str; 2] = ["client-partial-tags", "client-two-faces"];
 
 /// The clocks of one host at the beginning of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +91,24 @@ impl Plan {
         let nobody = || adversary::plan::Plan::nobody(random.draw());
         let adversary = self.adversary.take().unwrap_or_else(nobody);
         self.adversary = Some(adversary.scheduling(&mut random));
+    }
+
+    /// Whether nothing is wrong but with clients, whose tags are good all the same (`protocol.md RB-4`): with no replica, no clock, no disk, and not with the
+    /// network.
+    pub fn is_calm(&self) -> bool {
+        let harmless = |adversary: &adversary::plan::Plan| {
+            let spoils = adversary.strategies.iter().any(|name| SPOILING.contains(&name.as_str()));
+            adversary.replicas.is_empty() && !adversary.schedules() && !spoils
+        };
+        let LinkSettings { base_ns, tail, loss_per_mille, capacity, .. } = self.links;
+        self.faults.iter().all(|event| matches!(event.fault, Fault::RestartClient { .. }))
+            && self.adversary.as_ref().is_none_or(harmless)
+            && self.disks == DiskFaults::NONE
+            && self.clocks.iter().all(|clock| *clock == ClockSettings::default())
+            && (tail, loss_per_mille, capacity) == (Tail::Narrow, 0, u32::MAX)
+            && base_ns.1 < SILENCE_MIN_NS / 64
+            && self.pace.turn_ns < SILENCE_MIN_NS / 4096
+            && self.inbox_packets_max == INBOX_PACKETS_MAX
     }
 
     /// The clients that may spoil tags.

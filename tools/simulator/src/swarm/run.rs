@@ -82,6 +82,9 @@ impl<'a, 'b> Run<'a, 'b> {
             host.clock.wall_offset_ns = clock.wall_offset_ns;
         }
         cluster.replicas.iter().for_each(|host| host.disk.set_faults(plan.disks));
+        if plan.is_calm() {
+            cluster.checks.expect_no_view_change();
+        }
         cluster.canary = plan.canary.then_some(1);
         if tell.is_some() {
             cluster.begin(Detail::Full);

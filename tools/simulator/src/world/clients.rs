@@ -1,6 +1,7 @@
 //! The clients' turns: what a driver does with replies, entries and what its applications ask for.
 
 use crate::adversary::faults::spoil;
+use crate::adversary::ledger::Ledger;
 use crate::adversary::letter::Letter;
 use crate::scenario::report::Loss;
 use crate::scenario::words::{name_of, quote};
@@ -42,9 +43,12 @@ impl Cluster {
                 }
             };
             self.checks.on_arrived(own, (authentic.sender(), packet.from), authentic.body());
-            if honest {
-                self.ledger.on_authentic(authentic.sender(), own, packet.body());
-            }
+            let unsent = |ledger: &Ledger| ledger.on_authentic(authentic.sender(), own, packet.body());
+            let unsent = if honest { unsent(&self.ledger) } else { None };
+            unsent
+                .into_iter()
+                .chain(self.ledger.on_taken(own, &packet.bytes))
+                .for_each(|text| self.checks.on_unsent(text));
             let outcome = host.client.on_packet(now, &authentic, |operations, results| {
                 let results_digest = digest(results);
                 let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");

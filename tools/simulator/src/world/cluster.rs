@@ -302,6 +302,7 @@ impl Cluster {
         if host.is_crashed() || host.is_cut_off() {
             return;
         }
+        self.checks.set_clock(host.clock.now(self.now_ns).monotonic_ns);
         for packet in packets {
             self.take_packet(at, packet);
         }
@@ -341,6 +342,14 @@ impl Cluster {
             }
             self.checks.on_cycle_end(ReplicaId(at as u8));
             self.on_progress(at, &departed, &events);
+            let host = &self.replicas[at];
+            let replica = host.orderer.replica();
+            let view = replica.is_active().then(|| replica.view().0);
+            self.checks.on_turn_end(host.id, view, host.recovers || host.failed, replica);
+            let moved = |event: &Event| matches!(event, Event::StateFetched(_) | Event::RolledBack { .. });
+            if asked || events.iter().any(moved) {
+                self.checks.on_table(host.id, replica);
+            }
             assert!(!asked || facts.is_some(), "the operator's question is answered in the cycle in which it is put");
             if let Some(report) = facts {
                 self.checks.on_report(ReplicaId(at as u8), &report);
@@ -406,7 +415,7 @@ impl Cluster {
         }
         let before = *host.orderer.replica().rejects();
         host.orderer.on_incoming(now, &incoming);
-        self.prove_authentic(own, &incoming, packet.body());
+        self.prove_authentic(own, &incoming, packet);
         let host = &self.replicas[at];
         if host.is_checked() {
             match &incoming {

@@ -11,7 +11,7 @@ use logothete_engine::authentication::PacketFacts;
 use logothete_engine::client::{Client, ClientConfig, Follower, Queries};
 use logothete_engine::journal::JournalError;
 use logothete_engine::journal::birth::Opened;
-use logothete_engine::limits::LARGE_BYTES_IN_FLIGHT;
+use logothete_engine::limits::{LARGE_BYTES_IN_FLIGHT, TIMEOUT_VIEW_MAX_NS};
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::pipeline::{Core, Departures, Memory, MemoryError, MemoryPlan};
 use logothete_engine::pipeline::{Orderer, OrdererCounters, Outbox, Outgoing};
@@ -56,6 +56,8 @@ pub struct Settings {
     pub reads: bool,
     /// Whether replicas keep journals.
     pub journal: bool,
+    /// The longest time-out of a view, doublings included.
+    pub timeout_view_max_ns: u64,
     /// After so many of its turns a replica is asked how it fares, as an operator would.
     pub question_turns: u64,
     /// Session keys and the tags of packets are cheap ones that stand in for the real.
@@ -79,6 +81,7 @@ impl Default for Settings {
             tentative: false,
             reads: false,
             journal: false,
+            timeout_view_max_ns: TIMEOUT_VIEW_MAX_NS,
             question_turns: 1,
             stand_in_keys: false,
             seed: 1,
@@ -381,6 +384,7 @@ fn orderer(
         clock_bound_ns: 500_000_000,
         bodies_bytes_max: settings.bodies_bytes_max(),
         tentative: settings.tentative,
+        timeout_view_max_ns: settings.timeout_view_max_ns,
         keeps_journal: settings.journal && matches!(start, Start::First),
         makes_journal: settings.journal,
         forgot: matches!(start, Start::Forgot),

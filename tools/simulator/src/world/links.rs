@@ -318,7 +318,11 @@ fn delay_ns(settings: &LinkSettings, base_ns: u64, chance: &mut Random) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logothete_engine::numbers::ReplicaId;
+    use crate::world::seat::{Register, Seat};
+    use logothete_crypto::Digest;
+    use logothete_engine::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+    use logothete_engine::wire::Audience;
+    use logothete_engine::wire::agreement::Vote;
 
     const fn replica(id: u8) -> Principal {
         Principal::Replica(ReplicaId(id))
@@ -380,6 +384,27 @@ mod tests {
         assert_eq!(send(&mut links, 1, &[replica(1), replica(2)]), 2);
         links.heal(&[0, 1], 0);
         assert_eq!(send(&mut links, 1, &[replica(1), replica(2)]), 1);
+    }
+
+    #[test]
+    fn a_kind_that_is_lost_is_lost_for_everybody() {
+        let mut links = links(LinkSettings::default());
+        let mut seat =
+            Seat::new(replica(0), Register { replicas: 4, clients: 1, stand_ins: true }, &mut Random::new(1));
+        let mut peer =
+            Seat::new(replica(1), Register { replicas: 4, clients: 1, stand_ins: true }, &mut Random::new(2));
+        seat.introduce(&mut peer);
+        let mut body = Vec::new();
+        Vote::new(View(0), SequenceNumber(1), Digest::ZERO).append_prepare(&mut body);
+        let bytes: Rc<[u8]> = seat.seal(Audience::Replicas(ReplicaSet::only(ReplicaId(1))), &body, 1).into();
+        let mut send = |kinds: &[&'static str], begins| {
+            kinds.iter().for_each(|kind| links.silence(kind, begins));
+            links.send(replica(0), &[replica(1)], &bytes, 0).len()
+        };
+        assert_eq!(send(&["commit"], true), 0);
+        assert_eq!(send(&["prepare", "prepare"], true), 1);
+        assert_eq!(send(&["prepare"], false), 1);
+        assert_eq!(send(&["prepare"], false), 0);
     }
 
     #[test]

@@ -116,7 +116,9 @@ impl Cluster {
             host.seat.introduce(seat);
         }
         host.seat.introduce(&mut self.operator);
-        self.report.step(Principal::Replica(host.id), || "has new keys".to_owned());
+        let own = Principal::Replica(host.id);
+        self.ledger.on_rotated(own);
+        self.report.step(own, || "has new keys".to_owned());
     }
 
     /// The overlap of a replica's last two generations is over, for itself and for everybody.
@@ -124,6 +126,7 @@ impl Cluster {
         let own = Principal::Replica(self.replicas[at].id);
         self.replicas.iter_mut().for_each(|host| host.seat.retire(own));
         self.clients.iter_mut().for_each(|host| host.seat.retire(own));
+        self.ledger.on_retired(own);
         self.report.step(own, || "knows its former keys no more".to_owned());
     }
 

@@ -9,6 +9,7 @@
 //!
 //! An agent is busy for a while after each turn, so that packets come together to the next one, as they do under load.
 
+use crate::checks::violations::Checker;
 use crate::scenario::report::Loss;
 use crate::scenario::words::name_of;
 use crate::world::cluster::Cluster;
@@ -228,7 +229,8 @@ impl Timeline {
         if packets.is_empty() && now_ns < agent.spins_since_ns + u64::from(SPINS_MAX) * self.pace.turn_ns {
             agent.spins += 1;
             if agent.spins > SPINS_MAX {
-                return Err(format!("{} had its turn and is due again at once, for ever", name_of(agent.who)));
+                let text = format!("{} had its turn and is due again at once, for ever", name_of(agent.who));
+                return Err(format!("{}: {text}", Checker::Liveness));
             }
         } else {
             (agent.spins, agent.spins_since_ns) = (0, now_ns);
