@@ -146,9 +146,9 @@ impl Checks {
         let seen = self.statements.get(&part.digest).expect("it was just completed");
         let Some(content) = seen.new_view().filter(|content| self.views.is_primary(content)) else { return };
         self.views.on_new_view(&content, part.digest);
-        let first = content.checkpoint.0.0 + 1;
-        for (sequence, digest) in (first..).zip(content.selection) {
-            self.received.on_carried(content.view.0, sequence, *digest);
+        // Whoever is faulty may begin at the end of all numbers.
+        for (place, digest) in (1..).zip(content.selection) {
+            self.received.on_carried(content.view.0, content.checkpoint.0.0.saturating_add(place), *digest);
         }
     }
 }

@@ -62,6 +62,10 @@ pub fn plan(seed: u64, mix: Mix, operations: u32, replicas: Option<usize>) -> Pl
         None if clients > 0 => plan.besiege(Level::Client, clients),
         None => {}
     }
+    if !plan.spoilers().is_empty() {
+        // Views have to last until a client is disputed (`protocol.md DM-2`, `DM-4`).
+        plan.cluster.timeout_view_max_ns = TIMEOUT_VIEW_MAX_NS;
+    }
     plan
 }
 
