@@ -150,9 +150,9 @@ impl Checks {
         let of_primary = |content: &NewView<'_>| self.views.is_primary(content) && is_own(content);
         let Some(content) = seen.new_view().filter(of_primary) else { return };
         self.views.on_new_view(&content, part.digest);
-        let first = content.checkpoint.0.0 + 1;
-        for (sequence, digest) in (first..).zip(content.selection) {
-            self.received.on_carried(content.view.0, sequence, *digest);
+        // Whoever is faulty may begin at the end of all numbers.
+        for (place, digest) in (1..).zip(content.selection) {
+            self.received.on_carried(content.view.0, content.checkpoint.0.0.saturating_add(place), *digest);
         }
     }
 }

@@ -86,6 +86,10 @@ fn drawn(seed: u64, features: &Features, operations: u32, replicas: Option<usize
     if let Some(random) = features.draw(Feature::Schedule) {
         plan.schedule(random);
     }
+    if !plan.spoilers().is_empty() {
+        // Views have to last until a client is disputed (`protocol.md DM-2`, `DM-4`).
+        plan.cluster.timeout_view_max_ns = TIMEOUT_VIEW_MAX_NS;
+    }
     plan
 }
 
