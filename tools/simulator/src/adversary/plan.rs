@@ -143,11 +143,6 @@ impl Plan {
         self
     }
 
-    /// Whether it decides when what arrives.
-    pub fn schedules(&self) -> bool {
-        strategy::ALL.iter().any(|entry| entry.level == Level::Schedule && self.has(entry.name))
-    }
-
     /// The same without one strategy.
     pub fn without(&self, name: &str) -> Self {
         let mut less = self.clone();
