@@ -6,7 +6,7 @@
 //!                                                     |
 //!                            each that testifies, and whose copy lacks a good tag for this replica too, is a witness
 //!                                                     |
-//!                            f+1 witnesses in all ---> dispute, said to each primary until the client is demoted
+//!                            f+1 witnesses in all, or replicas that dispute ---> dispute, said to each primary until the client is demoted
 //! ```
 //!
 //! A faulty peer can spoil the tags of a copy, or make up a request altogether. It takes a replica that had the packet from the client, and verified its own
@@ -290,21 +290,34 @@ impl Replica {
         Ok(())
     }
 
-    /// With `f+1` witnesses this replica disputes.
+    /// Counts the witnesses that an examination has found.
     fn weigh_testimonies(&mut self, client: ClientId) {
-        let (own, epoch, weak) = (self.config.id, self.config.epoch, self.config.quorum.weak());
         let Some(suspect) = self.disputes.suspect(client) else { return };
         let Some(examination) = &suspect.examination else { return };
         for witness in examination.witnesses() {
             suspect.witnesses.insert(witness);
         }
-        if suspect.witnesses.count() < weak {
+        let about = (examination.name, examination.request);
+        self.conclude_dispute(client, about);
+    }
+
+    /// Where `f+1` replicas are witnesses against a client, or dispute it, this replica disputes it too. Who disputes proposes nothing of the client any
+    /// more, and so makes no witness of itself: without its word those whose own proposals made it dispute would never have enough.
+    fn conclude_dispute(&mut self, client: ClientId, (name, request): (RequestName, Digest)) {
+        let (own, epoch, weak) = (self.config.id, self.config.epoch, self.config.quorum.weak());
+        let Some(suspect) = self.disputes.suspect(client).filter(|suspect| suspect.disputed_by(own).is_none()) else {
+            return;
+        };
+        let mut against = suspect.witnesses;
+        for dispute in &suspect.held {
+            against.insert(dispute.replica());
+        }
+        if against.count() < weak {
             return;
         }
-        let examination = suspect.examination.take().expect("it was just looked at");
-        let (name, request) = (examination.name, examination.request);
         let dispute = Dispute::new(own, epoch, name, request, |content| self.signatures.sign_dispute(content));
         let suspect = self.disputes.suspect(client).expect("it was just looked at");
+        suspect.examination = None;
         suspect.held.push(dispute);
         self.disputes.counts.sent += 1;
     }
@@ -384,6 +397,9 @@ impl Replica {
         }
         self.disputes.suspect_or_new(client).held.push(*dispute);
         self.disputes.counts.received += 1;
+        if !self.is_silent() {
+            self.conclude_dispute(client, (dispute.name(), dispute.request()));
+        }
         Ok(())
     }
 

@@ -100,6 +100,11 @@ impl Dispute {
         }
     }
 
+    /// The digest of that request.
+    pub fn request(&self) -> Digest {
+        self.content.request
+    }
+
     /// What the signature is over.
     pub fn signed(&self) -> &[u8] {
         self.content.as_bytes()

@@ -44,6 +44,25 @@ fn execute(replica: &mut Replica, disputes: &[Dispute]) -> Option<ClientId> {
     judge.execute(&mut replica.clients, &mut replica.bodies, body)
 }
 
+/// `protocol.md DM-3`: with `f = 1`, one witness and one other that disputes are enough, and the same replica twice is not.
+#[test]
+fn who_disputes_speaks_as_loud_as_a_witness() {
+    for (witness, disputes) in [(3, true), (2, false)] {
+        let mut replica = here();
+        let own = replica.config.id;
+        assert!(![2, 3].contains(&own.0));
+        replica.disputes.suspect_or_new(CLIENT).witnesses.insert(ReplicaId(witness));
+        assert_eq!(replica.on_dispute(now(), ReplicaId(2), &dispute(2)), Ok(()));
+        let suspect = replica.disputes.suspect(CLIENT).unwrap();
+        assert_eq!(suspect.disputed_by(own).is_some(), disputes, "witness {witness}");
+        assert_eq!(replica.disputes.convicted(View(0), 2).count(), usize::from(disputes));
+        if disputes {
+            let held = replica.disputes.against(CLIENT, 2);
+            assert!(held.iter().all(|dispute| replica.signatures.verify_dispute(dispute)));
+        }
+    }
+}
+
 /// `protocol.md DM-3`
 #[test]
 fn a_dispute_counts_once_and_in_its_signers_name_only() {
@@ -84,7 +103,7 @@ fn f_plus_one_disputes_make_one_demotion_a_view() {
     let body = replica.next_demotion(now()).unwrap();
     let (of, disputes) = demotion_disputes(replica.bodies.message(body)).unwrap();
     let by: Vec<u8> = disputes.iter().map(|dispute| dispute.replica().0).collect();
-    assert_eq!((of, by), (CLIENT, vec![1, 2]), "f+1, ascending by replica");
+    assert_eq!((of, by), (CLIENT, vec![0, 1]), "f+1, ascending by replica, its own among them (`DM-3`)");
     assert_eq!(replica.next_demotion(now()), None, "it is proposed");
     replica.view = View(4);
     assert!(replica.next_demotion(now()).is_some(), "the view that proposed it ended");
