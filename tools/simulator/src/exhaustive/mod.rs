@@ -16,7 +16,8 @@
 //! **What is left out** because something else stands for it:
 //! - A vote that does not suffice yet shows nowhere but in the replica that notes it. It is delivered together with the one that it was lacking for ([`moves`]): it
 //!   commutes with everything that others do, and whoever may deliver it now may deliver it later. What single votes reach is reached, or is part of what
-//!   is reached; a test compares both.
+//!   is reached; a test compares both. Where batches are executed tentatively something is left out: who notes commits before it prepares never executes tentatively, and
+//!   grouped moves have it say a tentative result as well.
 //! - View changes are grouped likewise, and new views with what they name. That is *not* all the same: a replica that has noted one view change and votes on in its
 //!   view answers some things otherwise than one that has noted none, and claims what it commits to who left. Such answers are left out.
 //! - A lie or a time-out that was possible already before another replica's last move is not taken up again after it: done before, the other's move follows it all
