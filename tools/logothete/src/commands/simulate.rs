@@ -201,6 +201,8 @@ impl Arguments {
             }
         });
         progress.end();
+        // Whichever was played first.
+        report.failed.sort_unstable_by_key(|failed| failed.seed);
         let Some(first) = report.failed.first() else { return Ok(()) };
         // Alone it tells what happened.
         let plan = sweep.plan(first.seed);
