@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plays seeds of the simulator: many once, one in a hundred of them twice, a few in a debug build as well, and a canary, which must fail.
 #
-#   scripts/swarm.sh [FROM..TO]     by default 0..5000: some four minutes on two cores, beside the build
+#   scripts/swarm.sh [FROM..TO]     by default 0..5000: some seven minutes on two cores, beside the build
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seeds=${1:-0..5000}
