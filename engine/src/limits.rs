@@ -242,6 +242,9 @@ pub const TIMEOUT_VIEW_MAX_NS: u64 = SILENCE_MIN_NS << DOUBLINGS_MAX;
 /// Signed statements are sent again to one peer no more often than this.
 pub const STATEMENTS_ANSWER_NS: u64 = 10_000_000;
 
+/// How often that doubles for a peer that repeats itself: to 80 ms, less than [`STATUS_STUCK_MAX_NS`].
+pub const STATEMENTS_ANSWER_DOUBLINGS: u32 = 3;
+
 /// Statements for one peer take so long for each KiB: 32 MB/s.
 pub const STATEMENT_NS_PER_1024_BYTES: u64 = 32_000;
 
@@ -484,6 +487,7 @@ const _: () = {
     // Four heartbeats may be lost before a live backup stops counting.
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_ANSWER_NS << STATUS_ANSWER_DOUBLINGS <= STATUS_STUCK_MAX_NS);
+    assert!(STATEMENTS_ANSWER_NS << STATEMENTS_ANSWER_DOUBLINGS <= STATUS_STUCK_MAX_NS);
     assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
     assert!(KEY_OVERLAP_NS >= 10 * ANNOUNCE_MAX_NS);
     assert!(PROBE_MIN_NS < PROBE_NS && PROBE_NS < PROBE_MAX_NS);

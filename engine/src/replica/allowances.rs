@@ -3,17 +3,17 @@
 //! | asked by | answered with | at most |
 //! | --- | --- | --- |
 //! | status | votes, proposals, claims | 24 KiB a millisecond while it makes progress, else at doubling distances to 64 ms |
-//! | status | view changes, new views | once in 10 ms, and 32 MB/s |
+//! | status | view changes, new views | once in 10 ms while either gets on, else at doubling distances to 80 ms; 32 MB/s |
 //! | query of a replica that recovers | what it may have promised: 40 bytes | once a millisecond |
 //! | fetch | clients' packets, contents of batches | 128 KiB in 2 ms |
 //! | query of the state | nodes, pages | 400 KiB a millisecond, each named in the query (`state/transfer/answer.rs`) |
 
 use super::Reject;
 use crate::limits::{
-    FETCH_ANSWER_BYTES, FETCH_REFILL_NS, STATEMENT_NS_PER_1024_BYTES, STATEMENTS_ANSWER_NS, STATUS_ANSWER_DOUBLINGS,
+    FETCH_ANSWER_BYTES, FETCH_REFILL_NS, STATEMENT_NS_PER_1024_BYTES, STATEMENTS_ANSWER_DOUBLINGS, STATEMENTS_ANSWER_NS, STATUS_ANSWER_DOUBLINGS,
     STATUS_ANSWER_NS, STATUS_STUCK_MAX_NS,
 };
-use crate::numbers::{SequenceNumber, View};
+use crate::numbers::{ReplicaSet, SequenceNumber, View};
 
 /// What a peer says of itself: as long as it stays the same, what was sent it was of no use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,15 +37,63 @@ impl Standpoint {
     }
 }
 
+/// How a view change stands between this replica and a peer that lacks something of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ViewGap {
+    /// The view that this replica is in or wants, and whether its new view is here.
+    pub own: (View, bool),
+    /// The highest view that the peer ever was in or wanted.
+    pub view: View,
+    /// The view changes for this replica's view that it ever said it has.
+    pub has: ReplicaSet,
+}
+
+impl ViewGap {
+    /// As it is `now`. What the peer says counts only as far as it goes beyond what it said before, until this replica gets on.
+    fn narrowed(self, now: Self) -> Self {
+        let before = if self.own == now.own { self.has } else { ReplicaSet::EMPTY };
+        Self { own: now.own, view: self.view.max(now.view), has: ReplicaSet(before.0 | now.has.0) }
+    }
+}
+
+/// Answers to a peer that asks again and again: at doubling distances, as what was sent it was of no use.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    answered_ns: Option<u64>,
+    in_vain: u32,
+}
+
+impl Pace {
+    /// What the peer lacks is not what it lacked before.
+    fn begin_anew(&mut self) {
+        self.in_vain = 0;
+    }
+
+    /// Whether it may be answered now, at distances from `shortest_ns` on that double so often at most; counts as answered if so.
+    fn may_answer(&mut self, (shortest_ns, doublings): (u64, u32), now_ns: u64) -> bool {
+        let since_ns = self.answered_ns.map_or(u64::MAX, |answered_ns| now_ns.saturating_sub(answered_ns));
+        // Who did not ask for long is not one that repeats itself.
+        if since_ns >= STATUS_STUCK_MAX_NS {
+            self.begin_anew();
+        }
+        let may = since_ns >= shortest_ns << self.in_vain.saturating_sub(1).min(doublings);
+        if may {
+            self.answered_ns = Some(now_ns);
+            self.in_vain = self.in_vain.saturating_add(1);
+        }
+        may
+    }
+}
+
 /// What may still be sent to one peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowances {
     recovery_answered_ns: Option<u64>,
-    answered_ns: Option<u64>,
     /// The furthest that it ever said it was.
     furthest: Standpoint,
-    /// How often it was answered since.
-    in_vain: u32,
+    statuses: Pace,
+    view_gap: ViewGap,
+    statements: Pace,
     fetched_since_ns: u64,
     fetched_bytes: usize,
     statements_from_ns: u64,
@@ -56,25 +104,17 @@ impl Allowances {
     /// which are shorter than those at which a correct replica repeats itself (`RT-1`).
     pub(super) fn may_answer(&mut self, standpoint: Standpoint, now_ns: u64) -> bool {
         let furthest = self.furthest.furthest(standpoint);
-        if furthest != self.furthest {
-            (self.furthest, self.in_vain) = (furthest, 0);
+        if std::mem::replace(&mut self.furthest, furthest) != furthest {
+            self.statuses.begin_anew();
         }
-        // Who did not ask for long is not one that repeats itself.
-        if self.answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= STATUS_STUCK_MAX_NS) {
-            self.in_vain = 0;
-        }
-        let pace_ns = STATUS_ANSWER_NS << self.in_vain.saturating_sub(1).min(STATUS_ANSWER_DOUBLINGS);
-        let may = self.answered_ns.is_none_or(|answered| now_ns.saturating_sub(answered) >= pace_ns);
-        if may {
-            self.answered_ns = Some(now_ns);
-            self.in_vain = self.in_vain.saturating_add(1);
-        }
-        may
+        self.statuses.may_answer((STATUS_ANSWER_NS, STATUS_ANSWER_DOUBLINGS), now_ns)
     }
 
     /// It started anew: what it said before was said by its former self.
     pub(super) fn begin_epoch(&mut self) {
-        (self.furthest, self.in_vain) = (Standpoint::default(), 0);
+        (self.furthest, self.view_gap) = (Standpoint::default(), ViewGap::default());
+        self.statuses.begin_anew();
+        self.statements.begin_anew();
     }
 
     /// Whether a query of its recovery may be answered now; counts as answered if so.
@@ -101,13 +141,14 @@ impl Allowances {
         Ok(())
     }
 
-    /// Whether it may be sent statements now; counts as sent if so.
-    pub(super) fn may_send_statements(&mut self, now_ns: u64) -> bool {
-        let may = now_ns >= self.statements_from_ns;
-        if may {
-            self.statements_from_ns = now_ns + STATEMENTS_ANSWER_NS;
+    /// Whether it may be sent the statements that it lacks now; counts as sent if so. As for statuses, who repeats itself waits longer.
+    pub(super) fn may_send_statements(&mut self, gap: ViewGap, now_ns: u64) -> bool {
+        let gap = self.view_gap.narrowed(gap);
+        if std::mem::replace(&mut self.view_gap, gap) != gap {
+            self.statements.begin_anew();
         }
-        may
+        let pace = (STATEMENTS_ANSWER_NS, STATEMENTS_ANSWER_DOUBLINGS);
+        now_ns >= self.statements_from_ns && self.statements.may_answer(pace, now_ns)
     }
 
     /// It was sent a statement of so many bytes.
@@ -169,8 +210,9 @@ mod tests {
     fn statements_have_a_pace_and_a_rate() {
         let mut allowances = Allowances::default();
         let (mut bytes, size) = (0u64, 400_000);
+        let gap = |now_ns: u64| ViewGap { view: View(now_ns), ..ViewGap::default() };
         for now_ns in (0..SECOND).step_by(100_000) {
-            if allowances.may_send_statements(now_ns) {
+            if allowances.may_send_statements(gap(now_ns), now_ns) {
                 allowances.statement_spent(size, now_ns);
                 bytes += size as u64;
             }
@@ -178,8 +220,19 @@ mod tests {
         let rate = SECOND * 1024 / STATEMENT_NS_PER_1024_BYTES;
         assert!((rate / 2..=rate + size as u64).contains(&bytes), "{bytes} of {rate}");
         let mut small = Allowances::default();
-        let sent = (0..SECOND).step_by(100_000).filter(|now| small.may_send_statements(*now)).count() as u64;
-        assert_eq!(sent, SECOND / STATEMENTS_ANSWER_NS);
+        let sent = |allowances: &mut Allowances, gap: &dyn Fn(u64) -> ViewGap| {
+            (0..SECOND).step_by(100_000).filter(|now| allowances.may_send_statements(gap(*now), *now)).count() as u64
+        };
+        assert_eq!(sent(&mut small, &gap), SECOND / STATEMENTS_ANSWER_NS);
+        // Who repeats itself, or goes back and forth, is sent the same ever more slowly.
+        let repeats = sent(&mut Allowances::default(), &|_| gap(7));
+        assert!(repeats <= 16, "{repeats}");
+        let has = |now_ns: u64| ViewGap { has: ReplicaSet(1 << (now_ns / 100_000 % 4)), ..gap(now_ns % 2) };
+        let changes = sent(&mut Allowances::default(), &has);
+        assert!(changes <= repeats + 2, "{changes}");
+        // What this replica has anew is sent at once.
+        let gets_on = |now_ns: u64| ViewGap { own: (View(now_ns / STATEMENTS_ANSWER_NS), false), ..gap(7) };
+        assert_eq!(sent(&mut Allowances::default(), &gets_on), SECOND / STATEMENTS_ANSWER_NS);
     }
 
     /// `protocol.md RB-9`: nor does what it asks as it recovers wait for what it was answered otherwise.

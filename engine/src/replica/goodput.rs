@@ -203,7 +203,7 @@ impl Replica {
     }
 
     /// Whether what the primary proposed next is never accepted in this view, and nothing else decided it either (`RB-8`).
-    fn is_refusing(&self) -> bool {
+    pub(super) fn is_refusing(&self) -> bool {
         let next = self.accepted.next();
         next > self.executed && self.log.slot(next).is_some_and(|slot| slot.refused)
     }

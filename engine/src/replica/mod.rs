@@ -52,7 +52,7 @@ pub use output::{Action, Event, Output, ScheduledRequest};
 pub use progress::Progress;
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
-pub use view_change::{Selection, decide};
+pub use view_change::{Departure, Selection, Suspicion, Wait, decide};
 
 use crate::authentication::{AuthenticatedPacket, RelayedPacket, Signatures};
 use crate::limits;

@@ -2,6 +2,7 @@
 
 use super::bodies::BodyRef;
 use super::evidence::Evidence;
+use super::view_change::Departure;
 use crate::journal::{Record, Trouble};
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::planted::{self, Bug};
@@ -115,6 +116,8 @@ pub enum Event {
     ViewLeft {
         /// The view that it wants to enter.
         wanted: View,
+        /// What for.
+        why: Departure,
     },
     /// It entered a view.
     ViewEntered(View),

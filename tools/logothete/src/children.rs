@@ -130,13 +130,22 @@ pub fn die_with_parent(parent: u32) -> Result<(), String> {
     if now == Some(parent) { Ok(()) } else { Err(format!("the parent process {parent} has ended")) }
 }
 
+/// What a child wrote to standard error.
+#[derive(Default)]
+struct Said {
+    /// The last lines.
+    last: VecDeque<String>,
+    /// How many of them [`Children::news`] has not handed out yet.
+    new: usize,
+}
+
 struct Running {
     name: String,
     process: Child,
     told: Receiver<Told>,
     ready: Option<Facts>,
     done: Option<Facts>,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
+    said: Arc<Mutex<Said>>,
     /// The threads that read its output; they end with the pipes.
     readers: Vec<std::thread::JoinHandle<()>>,
     status: Option<ExitStatus>,
@@ -170,7 +179,7 @@ impl Children {
         let output = process.stdout.take().expect("piped above");
         let errors = process.stderr.take().expect("piped above");
         let (teller, told) = mpsc::channel();
-        let last_lines = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_LINES)));
+        let said = Arc::<Mutex<Said>>::default();
         // From here on dropping `self` ends the child, also if a thread cannot be started.
         self.running.push(Running {
             name: name.to_owned(),
@@ -178,7 +187,7 @@ impl Children {
             told,
             ready: None,
             done: None,
-            last_lines: Arc::clone(&last_lines),
+            said: Arc::clone(&said),
             readers: Vec::new(),
             status: None,
         });
@@ -201,11 +210,12 @@ impl Children {
                     if diagnostics == Diagnostics::PassOn {
                         eprintln!("{label}: {line}");
                     }
-                    let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    if kept.len() == LAST_LINES {
-                        kept.pop_front();
+                    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                    if said.last.len() == LAST_LINES {
+                        said.last.pop_front();
                     }
-                    kept.push_back(line);
+                    said.last.push_back(line);
+                    said.new = (said.new + 1).min(LAST_LINES);
                 });
             })
             .map_err(spawn_error)?;
@@ -279,6 +289,12 @@ impl Children {
         self.running.iter().map(block).collect()
     }
 
+    /// What the children wrote to standard error since the last call, each line with its child's name. Of many lines only the last are kept.
+    pub fn news(&self) -> Vec<String> {
+        let lines = |child: &Running| child.news().into_iter().map(|line| format!("{}: {line}", child.name)).collect();
+        self.running.iter().flat_map::<Vec<String>, _>(lines).collect()
+    }
+
     /// How many children have not ended, as far as [`Children::deaths`] has seen.
     pub fn living(&self) -> usize {
         self.running.iter().filter(|child| child.status.is_none()).count()
@@ -347,8 +363,14 @@ impl Running {
     }
 
     fn lines(&self) -> Vec<String> {
-        let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().cloned().collect()
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.last.iter().cloned().collect()
+    }
+
+    fn news(&self) -> Vec<String> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = std::mem::take(&mut said.new);
+        said.last.range(said.last.len() - new..).cloned().collect()
     }
 }
 

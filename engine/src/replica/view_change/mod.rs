@@ -9,6 +9,7 @@
 //! ```
 //!
 //! - [`decision`]: what the new view takes over
+//! - [`departure`]: why a view was left
 //! - [`new_view`]: how it is compared, and entered
 //! - [`parts`]: statements longer than a packet
 //! - [`records`]: view changes in the journal
@@ -16,6 +17,7 @@
 //! - [`synchroniser`]: the time-outs
 
 mod decision;
+mod departure;
 mod new_view;
 mod parts;
 mod records;
@@ -30,6 +32,7 @@ use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
 use crate::wire::view_change::{Named, NewView, StatementKind, ViewChange};
 pub use decision::{Selection, decide};
+pub use departure::{Departure, Suspicion, Wait};
 use logothete_crypto::{Digest, digest};
 use parts::Parts;
 use std::hash::{Hash, Hasher};
@@ -207,7 +210,7 @@ impl Replica {
                 self.synchroniser.on_new_view_found();
             } else if !self.is_silent() && self.synchroniser.gives_up(now_ns, self.others_are_in()) {
                 // Who promises nothing goes where the others are, and nowhere ahead of them.
-                self.start_view_change(now, View(self.view.0 + 1), output);
+                self.start_view_change(now, View(self.view.0 + 1), Departure::NewViewLate, output);
             }
             return;
         }
@@ -228,14 +231,27 @@ impl Replica {
             self.pulse.hasten();
         }
         if suspects && 1 + self.peers.against(self.view) >= self.config.quorum.weak() {
-            self.start_view_change(now, View(self.view.0 + 1), output);
+            let suspicion = if recovers { Suspicion::Recovers } else { self.suspicion(now_ns, since, oldest) };
+            self.start_view_change(now, View(self.view.0 + 1), Departure::Suspicion(suspicion), output);
+        }
+    }
+
+    /// What speaks most against the primary, which is suspected: a complaint, or that something waits `since` then, as far as it is blamed for it.
+    fn suspicion(&self, now_ns: u64, since: Option<u64>, oldest: Option<Waiting>) -> Suspicion {
+        match since {
+            _ if self.is_refusing() => Suspicion::Refused,
+            Some(since_ns) if !self.misses_goodput() => {
+                let excused_ns = oldest.map_or(0, |oldest| since_ns.saturating_sub(oldest.since_ns));
+                self.synchroniser.suspicion(now_ns, since_ns, excused_ns)
+            }
+            _ => Suspicion::Goodput,
         }
     }
 
     /// Leaves the view for a higher one, and says so (`VC-3`).
-    fn start_view_change(&mut self, now: Now, target: View, output: &mut Output) {
+    fn start_view_change(&mut self, now: Now, target: View, why: Departure, output: &mut Output) {
         self.leave_for(target);
-        output.event(Event::ViewLeft { wanted: target });
+        output.event(Event::ViewLeft { wanted: target, why });
         if !self.is_silent() {
             self.say_view_change(now, output);
         }

@@ -1,5 +1,6 @@
 //! The new view: its primary decides, the others decide again and compare (`protocol.md VC-5`, `VC-6`), and all enter it (`VC-7`).
 
+use super::departure::Departure;
 use super::{Claimed, Selection, Statement, decision};
 use crate::journal::Record;
 use crate::numbers::{Principal, SequenceNumber, View};
@@ -18,7 +19,7 @@ impl Replica {
         above.retain(|view| *view > self.view);
         if above.len() >= if planted::is(Bug::ViewChangeOfOne) { 1 } else { quorum.weak() } {
             let smallest = above.into_iter().min().expect("there are some");
-            self.start_view_change(now, smallest, output);
+            self.start_view_change(now, smallest, Departure::Others, output);
             return;
         }
         if !self.active {
@@ -136,7 +137,7 @@ impl Replica {
                 self.rejects.count(Some(Principal::Replica(claimed.replica)), Reject::NewViewWrong);
                 output.event(Event::NewViewWrong { replica: claimed.replica, view: claimed.view });
                 if claimed.view == self.view {
-                    self.start_view_change(now, View(self.view.0 + 1), output);
+                    self.start_view_change(now, View(self.view.0 + 1), Departure::NewViewWrong, output);
                 }
             }
         }

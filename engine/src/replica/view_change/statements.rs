@@ -2,7 +2,8 @@
 
 use super::Statement;
 use crate::limits::{STATEMENTS_ANSWER_NS, pre_prepared_entries_max, statement_bytes_max};
-use crate::numbers::{ReplicaId, SequenceNumber};
+use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
+use crate::replica::allowances::ViewGap;
 use crate::replica::evidence::{Evidence, EvidenceKind, Proof};
 use crate::replica::output::Output;
 use crate::replica::{Now, Reject, Replica};
@@ -124,13 +125,14 @@ impl Replica {
         output: &mut Output,
     ) {
         let lags = theirs.view < self.view || (theirs.view == self.view && !theirs.active);
-        if !lags || !self.peers.allowances(from).may_send_statements(now.monotonic_ns) {
+        let has = if theirs.view == self.view { theirs.view_changes } else { ReplicaSet::EMPTY };
+        let gap = ViewGap { own: (self.view, self.view_changes.new_view.is_some()), view: theirs.view, has };
+        if !lags || !self.peers.allowances(from).may_send_statements(gap, now.monotonic_ns) {
             return;
         }
         let to = Self::only(from);
-        let has = |replica| theirs.view == self.view && theirs.view_changes.contains(replica);
         let own = self.view_changes.latest[usize::from(self.config.id.0)].clone();
-        if let Some(own) = own.filter(|own| own.view == self.view && !has(self.config.id)) {
+        if let Some(own) = own.filter(|own| own.view == self.view && !has.contains(self.config.id)) {
             self.send_statement(to, StatementKind::ViewChange, &own, output);
             self.peers.allowances(from).statement_spent(own.bytes.len(), now.monotonic_ns);
         }
@@ -142,7 +144,7 @@ impl Replica {
         let Some(new_view) = self.view_changes.new_view.clone() else { return };
         self.send_statement(to, StatementKind::NewView, &new_view, output);
         self.peers.allowances(from).statement_spent(new_view.bytes.len(), now.monotonic_ns);
-        for named in self.view_changes.named.clone().iter().filter(|named| !has(named.replica)) {
+        for named in self.view_changes.named.clone().iter().filter(|named| !has.contains(named.replica)) {
             self.send_statement(to, StatementKind::ViewChange, named, output);
             self.peers.allowances(from).statement_spent(named.bytes.len(), now.monotonic_ns);
         }

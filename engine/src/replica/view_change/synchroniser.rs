@@ -5,6 +5,7 @@
 //! within bounds, and double while views change in vain.
 
 use super::super::largest::Largest;
+use super::departure::{Suspicion, Wait};
 use crate::limits::{
     DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
 };
@@ -103,6 +104,17 @@ impl Synchroniser {
     /// What [`Synchroniser::suspects`] said last.
     pub fn is_suspecting(&self) -> bool {
         self.suspects
+    }
+
+    /// What speaks against the primary, which is suspected while something waits since `since_ns`.
+    pub fn suspicion(&self, now_ns: u64, since_ns: u64, excused_ns: u64) -> Suspicion {
+        let (silent_ns, waited_ns) = (now_ns - self.heard_ns.max(since_ns), now_ns - since_ns);
+        match (self.silence_max_ns(), self.latency_max_ns()) {
+            (borne_ns, _) if silent_ns >= borne_ns => {
+                Suspicion::Silence(Wait { blamed_ns: silent_ns, borne_ns, excused_ns })
+            }
+            (_, borne_ns) => Suspicion::Latency(Wait { blamed_ns: waited_ns, borne_ns, excused_ns }),
+        }
     }
 
     /// When a request that waits since `since_ns` makes the primary suspect, if nothing more is heard of it.

@@ -93,7 +93,7 @@ fn text(event: Event) -> Option<String> {
         Event::StateFetched(sequence) => {
             Some(format!("fetched the state after sequence number {} from other replicas", sequence.0))
         }
-        Event::ViewLeft { wanted } => Some(format!("left its view for view {}", wanted.0)),
+        Event::ViewLeft { wanted, why } => Some(format!("left its view for view {}: {why}", wanted.0)),
         Event::ViewEntered(view) => Some(format!("entered view {}", view.0)),
         Event::NewViewWrong { replica, view } => Some(format!(
             "replica {} signed a new view {} that does not follow from what it is made of; it is faulty",
@@ -116,7 +116,8 @@ fn text(event: Event) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logothete_engine::numbers::{ReplicaSet, SequenceNumber};
+    use logothete_engine::numbers::{ReplicaSet, SequenceNumber, View};
+    use logothete_engine::replica::{Departure, Suspicion, Wait};
 
     #[test]
     fn what_is_routine_is_not_told() {
@@ -128,6 +129,12 @@ mod tests {
         assert!(text(Event::Diverged(SequenceNumber(9))).unwrap().contains('9'));
         let forgot = text(Event::TooManyForgot(ReplicaSet::first(2))).unwrap();
         assert!(forgot.contains("(0, 1)") && forgot.contains("form a new cluster"), "{forgot}");
+        let wait = Wait { blamed_ns: 260_000_000, borne_ns: 250_000_000, excused_ns: 40_000_000 };
+        let why = Departure::Suspicion(Suspicion::Latency(wait));
+        let left = text(Event::ViewLeft { wanted: View(3), why }).unwrap();
+        for part in ["view 3", "260.0 ms", "250.0 are borne", "40.0 ms in which the own disk"] {
+            assert!(left.contains(part), "{left}");
+        }
         assert!(text(Event::FellBehind { checkpoint: SequenceNumber(256) }).unwrap().contains("256"));
     }
 }

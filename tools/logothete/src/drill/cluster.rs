@@ -313,6 +313,11 @@ impl<H: Hosts> DrillCluster<H> {
         self.children.last_lines()
     }
 
+    /// What the processes said on standard error since the last call: each says why it left its view.
+    pub fn news(&self) -> Vec<String> {
+        self.children.news()
+    }
+
     /// Starts a replica that is down. `disk_lost`: it has nothing, and recovers from the others; so it does where no
     /// journal kept what it promised.
     ///

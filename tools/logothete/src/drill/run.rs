@@ -206,6 +206,7 @@ impl<'a> Run<'a> {
     fn look(&mut self) -> Result<(), Failure> {
         check_stop(self.stop)?;
         self.cluster.check_alive()?;
+        self.cluster.news().into_iter().for_each(|line| self.tell(line));
         let processes = || {
             let mut processes = self.cluster.processes();
             processes.push((String::from("load"), own_process()));

@@ -252,7 +252,7 @@ impl Checks {
                     let starts = self.views.on_entered(by, view.0, &self.statements, faulty, &mut self.violations);
                     starts.into_iter().for_each(|(sequence, digest)| self.certificates.on_start(sequence, digest));
                 }
-                Event::ViewLeft { wanted } => {
+                Event::ViewLeft { wanted, .. } => {
                     if self.calm {
                         let text = format!("{by} left for view {wanted}, and nothing is wrong but with clients");
                         self.violations.add(Checker::Liveness, text);

@@ -2,7 +2,7 @@
 //!
 //! A vote that is noted and does not suffice yet shows nowhere but in the replica itself. It commutes with everything that others do, and whoever may
 //! deliver it now may deliver it later, for nothing is ever lost. So it is delivered only where the step that it was lacking for follows at once, and never
-//! where that step never comes. Which votes make such a group: those of one round, number and batch; the view changes; what a new view names, and it.
+//! where that step never comes. Commits that suffice once the batch has prepared come before the prepares, or after them. Which votes make such a group: those of one round, number and batch; the view changes; what a new view names, and it.
 
 use crate::exhaustive::hashing::NumberMap;
 use crate::exhaustive::liar::{Liar, Statement};
@@ -106,7 +106,14 @@ impl Moves {
             }
         }
         for group in votes.values() {
-            self.try_groups(at, &mut Vec::new(), group, false, found);
+            self.try_groups(at, &[], &mut Vec::new(), group, false, found);
+        }
+        for ((round, sequence, batch), prepares) in &votes {
+            if *round == Round::Prepare
+                && let Some(commits) = votes.get(&(Round::Commit, *sequence, *batch))
+            {
+                self.find_commits_first(at, commits, prepares, found);
+            }
         }
         self.try_path(at, &[Happening::TimeOut], found);
         self.find_view_changes(at, &said, letters, new_views, found);
@@ -128,7 +135,7 @@ impl Moves {
         };
         let own: Vec<LetterId> = self.liar.view_changes(owner, view).collect();
         let group: Vec<LetterId> = said.iter().copied().filter(is_view_change).chain(own).collect();
-        self.try_groups(at, &mut Vec::new(), &group, true, found);
+        self.try_groups(at, &[], &mut Vec::new(), &group, true, found);
         new_views.extend(self.liars_new_views(owner, view, letters));
         for new_view in new_views {
             let Said::NewView { named, .. } = &self.post.letter(new_view).said else { unreachable!("it is one") };
@@ -188,10 +195,27 @@ impl Moves {
         self.find_view_changes(at, &said, letters, new_views, found);
     }
 
-    /// Tries every way of noting some letters of a group, in one order, before the one that shows. The same letter may come again: who counts it twice is found out.
+    /// Moves that prepare a batch whose commits have been heard: it replies for good at once, and not tentatively before.
+    fn find_commits_first(&mut self, at: LocalId, commits: &[LetterId], prepares: &[LetterId], found: &mut Found) {
+        for (place, first) in commits.iter().enumerate() {
+            let one = self.locals.step(at, Happening::Letter(*first), &mut self.post);
+            if one.shows || one.to == at {
+                continue;
+            }
+            for second in &commits[place + 1..] {
+                let both = self.locals.step(one.to, Happening::Letter(*second), &mut self.post);
+                if !both.shows && both.to != one.to {
+                    self.try_groups(both.to, &[*first, *second], &mut Vec::new(), prepares, false, found);
+                }
+            }
+        }
+    }
+
+    /// Tries every way of noting some letters of a group, in one order, after what was noted `before` them, and before the one that shows. The same letter may come again: who counts it twice is found out.
     fn try_groups(
         &mut self,
         at: LocalId,
+        before: &[LetterId],
         noted: &mut Vec<LetterId>,
         group: &[LetterId],
         with_time_out: bool,
@@ -200,7 +224,7 @@ impl Moves {
         for (place, letter) in group.iter().enumerate() {
             let step = self.locals.step(at, Happening::Letter(*letter), &mut self.post);
             if step.shows {
-                self.keep(found, noted, Happening::Letter(*letter), step);
+                self.keep(found, &[before, &noted[..]].concat(), Happening::Letter(*letter), step);
             } else if step.to != at
                 && noted.len() < NOTED_MAX
                 && noted
@@ -208,11 +232,11 @@ impl Moves {
                     .is_none_or(|last| group.iter().position(|held| held == last).is_some_and(|held| held <= place))
             {
                 noted.push(*letter);
-                self.try_groups(step.to, noted, group, with_time_out, found);
+                self.try_groups(step.to, before, noted, group, with_time_out, found);
                 if with_time_out {
                     let late = self.locals.step(step.to, Happening::TimeOut, &mut self.post);
                     if late.shows {
-                        self.keep(found, noted, Happening::TimeOut, late);
+                        self.keep(found, &[before, &noted[..]].concat(), Happening::TimeOut, late);
                     }
                 }
                 noted.pop();

@@ -226,7 +226,7 @@ impl Observer {
         let weak = self.settings.replicas.div_ceil(3);
         let seen = self.of(by);
         match event {
-            Event::ViewLeft { wanted } => {
+            Event::ViewLeft { wanted, .. } => {
                 let others = seen.wanted.values().filter(|view| **view > seen.view).count();
                 seen.view = wanted.0;
                 seen.restless += 1;

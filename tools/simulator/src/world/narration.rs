@@ -107,7 +107,7 @@ fn told(event: &Event) -> String {
             format!("caught {replica} contradicting itself about s{sequence}: {}", kind.word())
         }
         Event::Demoted { client, .. } => format!("takes only signed requests of c{client}"),
-        Event::ViewLeft { wanted } => format!("wants v{wanted}"),
+        Event::ViewLeft { wanted, why } => format!("wants v{wanted}: {why}"),
         Event::ViewEntered(view) => format!("enters v{view}"),
         Event::NewViewWrong { replica, view } => {
             format!("refuses the new view v{view} of {replica}: it does not follow from what it names")

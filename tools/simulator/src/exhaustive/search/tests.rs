@@ -18,10 +18,12 @@ fn reached(bound: Bound, faulty: u8, grain: Grain) -> Vec<[Facts; CORRECT]> {
     search.judged.keys().map(|facts| facts.map(told)).collect()
 }
 
-/// Where batches are executed when they have committed. Tentatively, grouped moves leave something out (`mod.rs` says what).
-fn cases() -> [(Bound, u8); 5] {
-    let of = |numbers, views, lies, time_outs| Bound { tentative: false, ..Bound::of(numbers, views, lies, time_outs) };
-    [(of(1, 2, 1, 1), 0), (of(1, 2, 1, 1), 1), (of(1, 2, 1, 1), 3), (of(1, 2, 0, 2), 3), (of(2, 1, 2, 0), 0)]
+/// Where batches are executed when they have committed, and where they are when they have prepared.
+fn cases() -> Vec<(Bound, u8)> {
+    let of = Bound::of;
+    let cases = [(of(1, 2, 1, 1), 0), (of(1, 2, 1, 1), 1), (of(1, 2, 1, 1), 3), (of(1, 2, 0, 2), 3), (of(2, 1, 2, 0), 0)];
+    let both = |(bound, faulty)| [false, true].map(|tentative| (Bound { tentative, ..bound }, faulty));
+    cases.into_iter().flat_map(both).collect()
 }
 
 /// Moves that group what is only noted with what shows reach all that single letters do in any order, with no more lies: it is the same, or part of what they reach.
