@@ -331,7 +331,11 @@ impl Replica {
     /// packets of a cycle, and when [`Replica::deadline_ns`] has come.
     pub fn on_duty_end(&mut self, now: Now, output: &mut Output) {
         self.looked_ns = now.monotonic_ns;
-        self.promises.look_at_disk(now.monotonic_ns);
+        let others_stand = self.peers.disks_standing(now.monotonic_ns) >= self.config.quorum.weak();
+        if self.promises.look_at_disk(now.monotonic_ns, others_stand) {
+            // The others are told at once.
+            self.pulse.hasten();
+        }
         self.recover(now, output);
         self.watch_forgotten(now, output);
         self.watch_view(now, output);
@@ -367,6 +371,7 @@ impl Replica {
             self.disputes_due_ns(),
             self.null_deadline_ns(self.looked_ns),
             self.long_results.deadline_ns(),
+            self.promises.disk_due_ns(),
         ];
         dues.into_iter().min().expect("there are some")
     }

@@ -353,7 +353,7 @@ impl Replica {
             let (synchroniser, signatures) = (&mut self.synchroniser, &self.signatures);
             let (judge, mut demoted) = (Judge { signatures, weak: self.config.quorum.weak() }, Vec::new());
             // What waited for another view, in one that does not work, or for the disk tells nothing of how long a good primary takes.
-            let fair_since_ns = self.entered_ns.max(self.promises.disk_goes_since_ns());
+            let fair_since_ns = self.entered_ns.max(self.promises.disks_go_since_ns(now.monotonic_ns));
             let fair_ns = now.monotonic_ns.saturating_sub(fair_since_ns);
             let learns = self.active && sequence > self.carried_last && !synchroniser.is_suspecting();
             let requests = batch.entries.iter().zip(&batch.bodies).filter_map(|(entry, body)| {

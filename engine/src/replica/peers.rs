@@ -24,6 +24,8 @@ struct Peer {
     allowances: Allowances,
     /// It recovers.
     recovers: bool,
+    /// Its disk stands still.
+    disk_stands: bool,
     /// It has forgotten what it signed before this epoch.
     epoch_acknowledged: Option<u64>,
     /// The epoch of its last packet.
@@ -60,6 +62,7 @@ impl Peers {
                 stable,
                 allowances: _,
                 recovers,
+                disk_stands: _,
                 epoch_acknowledged,
                 epoch_present,
                 supports_from,
@@ -198,6 +201,11 @@ impl Peers {
         set
     }
 
+    /// How many of those that are there say that their disks stand still.
+    pub(super) fn disks_standing(&self, now_ns: u64) -> usize {
+        self.ids().filter(|id| self.peers[usize::from(id.0)].disk_stands && self.is_live(*id, now_ns)).count()
+    }
+
     /// A packet of an epoch came from a peer.
     pub(super) fn heard_in_epoch(&mut self, id: ReplicaId, epoch: u64) {
         let peer = &mut self.peers[usize::from(id.0)];
@@ -233,6 +241,7 @@ impl Peers {
         let peer = &mut self.peers[usize::from(id.0)];
         peer.supports_from = View(standing.view.0.saturating_add(u64::from(standing.suspects)));
         peer.entered = standing.active.then_some(standing.view);
+        peer.disk_stands = standing.disk_stands;
     }
 
     /// How many peers say that they have entered a view, and take part in it.
@@ -333,7 +342,7 @@ mod tests {
     }
 
     fn stands(peers: &mut Peers, id: u8, view: View, suspects: bool) {
-        let standing = Standing { view, active: true, suspects, recovers: false, view_changes: ReplicaSet::EMPTY };
+        let standing = Standing { suspects, ..Standing::active_in(view) };
         peers.stands(ReplicaId(id), &standing);
     }
 

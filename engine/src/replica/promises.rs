@@ -53,14 +53,25 @@ impl Promises {
         }
     }
 
-    /// Looks whether the disk keeps up.
-    pub(super) fn look_at_disk(&mut self, now_ns: u64) {
-        self.pace.look(now_ns, self.durable < self.records);
+    /// Looks whether the disk keeps up, and takes note whether so many others say that theirs do not that nothing can be decided. Whether what the own
+    /// does is another thing than at the last look.
+    pub(super) fn look_at_disk(&mut self, now_ns: u64, others_stand: bool) -> bool {
+        self.pace.look(now_ns, self.durable < self.records, others_stand)
     }
 
-    /// Since when the disk has not stood still.
-    pub(super) fn disk_goes_since_ns(&self) -> u64 {
-        self.pace.goes_since_ns()
+    /// Whether the own disk stood still at the last look.
+    pub(super) fn disk_stands(&self) -> bool {
+        self.pace.own_stands()
+    }
+
+    /// When to look again, lest it be noticed late that the disk stands still.
+    pub(super) fn disk_due_ns(&self) -> u64 {
+        self.pace.due_ns()
+    }
+
+    /// Since when no disk has stood still that had to be waited for.
+    pub(super) fn disks_go_since_ns(&self, now_ns: u64) -> u64 {
+        self.pace.goes_since_ns(now_ns)
     }
 
     /// Since when something waits, as far as the primary can be blamed for it.

@@ -79,9 +79,7 @@ fn a_peer_may_claim_any_number() {
     let mut replica = replica(config(DATAGRAM_BYTES_LOOPBACK));
     let mut output = Output::new();
     let everything = SequenceNumber(u64::MAX);
-    let standing =
-        Standing { view: View(0), active: true, suspects: false, recovers: false, view_changes: ReplicaSet::EMPTY };
-    let status = Status::new(standing, everything, everything, everything);
+    let status = Status::new(Standing::active_in(View(0)), everything, everything, everything);
     replica.on_status(now(), ReplicaId(2), &status, &mut output).unwrap();
     replica.on_duty_end(now(), &mut output);
     assert_eq!(replica.executed(), SequenceNumber(0));

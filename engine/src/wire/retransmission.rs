@@ -36,6 +36,8 @@ const FLAG_ACTIVE: u8 = 1;
 const FLAG_SUSPECTS: u8 = 2;
 /// In [`Status`]: the sender recovers, and promises nothing.
 const FLAG_RECOVERS: u8 = 4;
+/// In [`Status`]: the sender's disk stands still.
+const FLAG_DISK_STANDS: u8 = 8;
 
 /// How a replica stands to its view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +50,18 @@ pub struct Standing {
     pub suspects: bool,
     /// It does not remember what it promised, and recovers.
     pub recovers: bool,
+    /// Its own disk stands still, so that it cannot vote.
+    pub disk_stands: bool,
     /// Whose view changes for it are here; of those that the new view names where that is here.
     pub view_changes: ReplicaSet,
+}
+
+impl Standing {
+    /// In a view, with nothing to say against anybody.
+    pub fn active_in(view: View) -> Self {
+        let none = ReplicaSet::EMPTY;
+        Self { view, active: true, suspects: false, recovers: false, disk_stands: false, view_changes: none }
+    }
 }
 
 /// Status(v, h, last executed, highest heard of, what is lacking up to there, and of the view change).
@@ -74,7 +86,7 @@ pub struct Status {
 impl Status {
     pub(super) fn decode(layout: &[u8]) -> Result<&Self, Malformed> {
         let status: &Self = framing::fixed(layout)?;
-        let known = FLAG_ACTIVE | FLAG_SUSPECTS | FLAG_RECOVERS;
+        let known = FLAG_ACTIVE | FLAG_SUSPECTS | FLAG_RECOVERS | FLAG_DISK_STANDS;
         if status.flags & !known == 0 && status.reserved == [0; 5] { Ok(status) } else { Err(Malformed::Field) }
     }
 
@@ -86,7 +98,8 @@ impl Status {
             view: standing.view.0.into(),
             flags: flag(standing.active, FLAG_ACTIVE)
                 | flag(standing.suspects, FLAG_SUSPECTS)
-                | flag(standing.recovers, FLAG_RECOVERS),
+                | flag(standing.recovers, FLAG_RECOVERS)
+                | flag(standing.disk_stands, FLAG_DISK_STANDS),
             reserved: [0; 5],
             view_changes: standing.view_changes.0.into(),
             stable: stable.0.into(),
@@ -105,6 +118,7 @@ impl Status {
             active: self.flags & FLAG_ACTIVE != 0,
             suspects: self.flags & FLAG_SUSPECTS != 0,
             recovers: self.flags & FLAG_RECOVERS != 0,
+            disk_stands: self.flags & FLAG_DISK_STANDS != 0,
             view_changes: ReplicaSet(self.view_changes.get()),
         }
     }

@@ -133,8 +133,8 @@ pub fn die_with_parent(parent: u32) -> Result<(), String> {
 /// What a child wrote to standard error.
 #[derive(Default)]
 struct Said {
-    /// The last lines.
-    last: VecDeque<String>,
+    /// The last lines, and when each came.
+    last: VecDeque<(Instant, String)>,
     /// How many of them [`Children::news`] has not handed out yet.
     new: usize,
 }
@@ -214,7 +214,7 @@ impl Children {
                     if said.last.len() == LAST_LINES {
                         said.last.pop_front();
                     }
-                    said.last.push_back(line);
+                    said.last.push_back((Instant::now(), line));
                     said.new = (said.new + 1).min(LAST_LINES);
                 });
             })
@@ -289,10 +289,15 @@ impl Children {
         self.running.iter().map(block).collect()
     }
 
-    /// What the children wrote to standard error since the last call, each line with its child's name. Of many lines only the last are kept.
-    pub fn news(&self) -> Vec<String> {
-        let lines = |child: &Running| child.news().into_iter().map(|line| format!("{}: {line}", child.name)).collect();
-        self.running.iter().flat_map::<Vec<String>, _>(lines).collect()
+    /// What the children wrote to standard error since the last call, in the order of time: when each line came, and the line with its child's name. Of many
+    /// lines of a child only the last are kept.
+    pub fn news(&self) -> Vec<(Instant, String)> {
+        let mut news = Vec::new();
+        for child in &self.running {
+            news.extend(child.news().into_iter().map(|(at, line)| (at, format!("{}: {line}", child.name))));
+        }
+        news.sort_by_key(|(at, _)| *at);
+        news
     }
 
     /// How many children have not ended, as far as [`Children::deaths`] has seen.
@@ -364,10 +369,10 @@ impl Running {
 
     fn lines(&self) -> Vec<String> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.last.iter().cloned().collect()
+        said.last.iter().map(|(_, line)| line.clone()).collect()
     }
 
-    fn news(&self) -> Vec<String> {
+    fn news(&self) -> Vec<(Instant, String)> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let new = std::mem::take(&mut said.new);
         said.last.range(said.last.len() - new..).cloned().collect()

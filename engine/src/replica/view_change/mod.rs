@@ -174,6 +174,7 @@ impl Replica {
             active: self.active,
             suspects: self.suspects,
             recovers: self.is_silent(),
+            disk_stands: self.promises.disk_stands(),
             view_changes: self.view_changes.held_for(self.view, self.primary()),
         }
     }

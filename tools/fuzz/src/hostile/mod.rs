@@ -129,6 +129,7 @@ fn status(choices: &mut Choices<'_>, scene: &Scene) -> Status {
         active: choices.flag(),
         suspects: choices.flag(),
         recovers: choices.flag(),
+        disk_stands: choices.flag(),
         view_changes: ReplicaSet(u16::from_le_bytes(choices.array())),
     };
     let (stable, executed, highest) = (scene.sequence(choices), scene.sequence(choices), scene.sequence(choices));

@@ -91,7 +91,8 @@ fn one_child_is_signalled_and_the_others_are_not() {
     assert!(is_alive(two));
     let lines = children.last_lines();
     assert!(lines.contains(&format!("one (process {one}):\n    last words\n")), "{lines}");
-    assert_eq!(children.news(), ["one: last words"]);
+    let news: Vec<String> = children.news().into_iter().map(|(_, line)| line).collect();
+    assert_eq!(news, ["one: last words"]);
     assert!(children.news().is_empty(), "it was told");
 }
 

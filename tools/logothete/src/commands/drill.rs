@@ -124,7 +124,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = arguments.plan()?;
     let times = arguments.times()?;
     let (clusters, rounds) = if drill.repeats_on_one_cluster() { (1, times) } else { (times, 1) };
-    let stop = stop_flag()?;
+    let (stop, subject) = (stop_flag()?, arguments.subject(&plan));
     let begin = Instant::now();
     let (mut outcomes, mut kept) = (Vec::new(), Vec::new());
     for turn in 0..clusters {
@@ -133,11 +133,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             1 => drill.name().to_owned(),
             _ => format!("{} {} of {clusters}", drill.name(), turn + 1),
         };
-        let (outcome, place) = drill_once(&plan, drill, &settings, label, &stop)?;
+        let (outcome, place) = drill_once(&plan, (drill, &subject), &settings, label, &stop)?;
         outcomes.push(outcome);
         kept.extend(place);
     }
-    let report = Report::new(arguments.subject(&plan), outcomes, begin.elapsed().as_nanos() as u64);
+    let report = Report::new(subject, outcomes, begin.elapsed().as_nanos() as u64);
     if let Some(path) = &arguments.json {
         write_json(path, &report.to_json())?;
     }
@@ -156,7 +156,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// something is wrong.
 fn drill_once(
     plan: &RunPlan,
-    drill: Drill,
+    (drill, subject): (Drill, &Subject),
     settings: &Settings,
     label: String,
     stop: &AtomicBool,
@@ -168,7 +168,11 @@ fn drill_once(
         }
         run.give_up(&failure);
     }
-    match run.finish() {
+    let finished = run.finish().map(|mut outcome| {
+        subject.judge(&mut outcome);
+        outcome
+    });
+    match finished {
         Ok(outcome) if outcome.problems.is_empty() => Ok((outcome, None)),
         Ok(outcome) => {
             let place = run.keep(&outcome.story, &outcome.problems);

@@ -313,8 +313,8 @@ impl<H: Hosts> DrillCluster<H> {
         self.children.last_lines()
     }
 
-    /// What the processes said on standard error since the last call: each says why it left its view.
-    pub fn news(&self) -> Vec<String> {
+    /// What the processes said on standard error since the last call, and when: each says why it left its view.
+    pub fn news(&self) -> Vec<(Instant, String)> {
         self.children.news()
     }
 

@@ -31,6 +31,35 @@ pub struct Subject {
     pub undisturbed: bool,
 }
 
+impl Subject {
+    /// Adds what the drill forbids to what a run found wrong.
+    pub fn judge(&self, run: &mut Outcome) {
+        if self.view_kept && run.view_changes > 0 {
+            run.problems.push(format!("the view changed {} times, without a fault of the primary", run.view_changes));
+        }
+        if self.undisturbed && run.load.failed > 0 {
+            run.problems.push(format!("{} operations failed", run.load.failed));
+        }
+        if self.undisturbed && run.load.reconnections > 0 {
+            run.problems.push(format!("{} sessions ended and had to be opened again", run.load.reconnections));
+        }
+        // A shorter run does not say whether a process had settled.
+        if run.memory.duration_ns() >= 2 * SETTLING_NS {
+            for (name, percent) in
+                run.memory.growth_percent().into_iter().filter(|(_, grown)| *grown > GROWTH_MAX_PERCENT)
+            {
+                run.problems.push(format!("the memory of {name} grew by {percent:.1} % after it had settled"));
+            }
+        }
+        if run.violations.total() > run.violations.told.len() as u64 {
+            run.problems.push(format!(
+                "in all {} entries lost, {} duplicated, {} out of order, {} invented",
+                run.violations.lost, run.violations.duplicated, run.violations.out_of_order, run.violations.invented
+            ));
+        }
+    }
+}
+
 /// All runs of a drill.
 #[derive(Debug)]
 pub struct Report {
@@ -40,11 +69,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Puts the runs of a drill together; the drill took `duration_ns` in all.
-    pub fn new(subject: Subject, mut runs: Vec<Outcome>, duration_ns: u64) -> Self {
-        for run in &mut runs {
-            judge(&subject, run);
-        }
+    /// Puts the runs of a drill together, each judged; the drill took `duration_ns` in all.
+    pub fn new(subject: Subject, runs: Vec<Outcome>, duration_ns: u64) -> Self {
         Self { subject, runs, duration_ns }
     }
 
@@ -218,32 +244,6 @@ impl Report {
     }
 }
 
-/// Adds what the drill forbids to what a run found wrong.
-fn judge(subject: &Subject, run: &mut Outcome) {
-    if subject.view_kept && run.view_changes > 0 {
-        run.problems.push(format!("the view changed {} times, without a fault of the primary", run.view_changes));
-    }
-    if subject.undisturbed && run.load.failed > 0 {
-        run.problems.push(format!("{} operations failed", run.load.failed));
-    }
-    if subject.undisturbed && run.load.reconnections > 0 {
-        run.problems.push(format!("{} sessions ended and had to be opened again", run.load.reconnections));
-    }
-    // A shorter run does not say whether a process had settled.
-    if run.memory.duration_ns() >= 2 * SETTLING_NS {
-        for (name, percent) in run.memory.growth_percent().into_iter().filter(|(_, grown)| *grown > GROWTH_MAX_PERCENT)
-        {
-            run.problems.push(format!("the memory of {name} grew by {percent:.1} % after it had settled"));
-        }
-    }
-    if run.violations.total() > run.violations.told.len() as u64 {
-        run.problems.push(format!(
-            "in all {} entries lost, {} duplicated, {} out of order, {} invented",
-            run.violations.lost, run.violations.duplicated, run.violations.out_of_order, run.violations.invented
-        ));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::figures::Gaps;
@@ -306,13 +306,16 @@ mod tests {
         let strict = Subject { view_kept: true, undisturbed: true, ..subject() };
         let mut disturbed = run(10);
         (disturbed.load.failed, disturbed.load.reconnections) = (3, 2);
+        strict.judge(&mut disturbed);
         let failure = Report::new(strict, vec![disturbed], 9).failure().expect("a failure");
         for part in ["the view changed 1 times", "3 operations failed", "2 sessions ended"] {
             assert!(failure.contains(part), "{failure}");
         }
         let mut memory = Memory::default();
         (0..700).for_each(|second| memory.add("replica 2", second * 1_000_000_000, 7, 1000 + second / 400 * 21));
-        let failure = Report::new(subject(), vec![Outcome { memory, ..run(10) }], 9).failure().expect("a failure");
+        let mut grown = Outcome { memory, ..run(10) };
+        subject().judge(&mut grown);
+        let failure = Report::new(subject(), vec![grown], 9).failure().expect("a failure");
         assert!(failure.contains("the memory of replica 2 grew by 2.1 %"), "{failure}");
         let many = Outcome { problems: vec![String::from("x"); 20], ..run(10) };
         let failure = Report::new(subject(), vec![run(1), many], 9).failure().expect("a failure");

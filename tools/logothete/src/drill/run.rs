@@ -206,7 +206,9 @@ impl<'a> Run<'a> {
     fn look(&mut self) -> Result<(), Failure> {
         check_stop(self.stop)?;
         self.cluster.check_alive()?;
-        self.cluster.news().into_iter().for_each(|line| self.tell(line));
+        for (at, line) in self.cluster.news() {
+            self.outcome.story.tell(self.shared.at_ns(at), line);
+        }
         let processes = || {
             let mut processes = self.cluster.processes();
             processes.push((String::from("load"), own_process()));

@@ -74,6 +74,11 @@ impl Shared {
         self.started.elapsed().as_nanos() as u64
     }
 
+    /// The same of a moment.
+    pub fn at_ns(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.started).as_nanos() as u64
+    }
+
     pub fn phase(&self) -> Phase {
         Phase::from_code(self.phase.load(Ordering::Relaxed))
     }

@@ -12,9 +12,10 @@ pub struct Story {
 }
 
 impl Story {
-    /// Something happens, `at_ns` by the drill's clock.
+    /// Something happens, or is heard of that happened `at_ns` by the drill's clock.
     pub fn tell(&mut self, at_ns: u64, what: impl Into<String>) {
-        self.events.push((at_ns, what.into()));
+        let place = self.events.partition_point(|(before_ns, _)| *before_ns <= at_ns);
+        self.events.insert(place, (at_ns, what.into()));
     }
 
     /// When a gap was and what was going on, in words.

@@ -7,7 +7,7 @@ use crate::adversary::views::{one_of, told_by};
 use crate::world::cluster::Cluster;
 use crate::world::hosts::Settings;
 use crate::world::random::Random;
-use logothete_engine::numbers::{ReplicaSet, SequenceNumber, View};
+use logothete_engine::numbers::{SequenceNumber, View};
 use logothete_engine::wire::Message;
 use logothete_engine::wire::recovery::{RecoveryAnswer, RecoveryQuery};
 use logothete_engine::wire::retransmission::{Standing, Status};
@@ -62,8 +62,7 @@ impl Strategy for PretendRecovery {
             }
             _ => {
                 let recovers = self.random.percent(80);
-                let view_changes = ReplicaSet::EMPTY;
-                let standing = Standing { recovers, view, active: true, suspects: false, view_changes };
+                let standing = Standing { recovers, ..Standing::active_in(view) };
                 let executed = SequenceNumber(executed);
                 Status::new(standing, SequenceNumber(stable), executed, executed).append(&mut body);
             }

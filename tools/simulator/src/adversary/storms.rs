@@ -8,7 +8,7 @@ use crate::adversary::views::{one_of, told_by};
 use crate::world::cluster::Cluster;
 use crate::world::hosts::Settings;
 use crate::world::random::Random;
-use logothete_engine::numbers::{ReplicaSet, SequenceNumber};
+use logothete_engine::numbers::SequenceNumber;
 use logothete_engine::wire::dispute::Examine;
 use logothete_engine::wire::parts::FetchParts;
 use logothete_engine::wire::recovery::RecoveryQuery;
@@ -33,7 +33,8 @@ impl Storm {
             0..=2 => {
                 let view = cluster.replicas[random.below(cluster.settings.replicas)].orderer.replica().view();
                 let (active, suspects) = (random.percent(80), random.percent(20));
-                let standing = Standing { recovers: false, view, active, suspects, view_changes: ReplicaSet::EMPTY };
+                let disk_stands = random.percent(20);
+                let standing = Standing { disk_stands, active, suspects, ..Standing::active_in(view) };
                 // Whatever is above the number it says is executed is lacking.
                 let executed = SequenceNumber(sequence.0.saturating_sub(random.below(16) as u64));
                 Status::new(standing, SequenceNumber(0), executed, executed).append(body);

@@ -78,8 +78,7 @@ impl Strategy for OpenWrongly {
         if next != u64::from(own.0) {
             return Vec::new();
         }
-        let standing =
-            Standing { recovers: false, view, active: true, suspects: true, view_changes: ReplicaSet::EMPTY };
+        let standing = Standing { suspects: true, ..Standing::active_in(view) };
         let (stable, executed, mut body) = (SequenceNumber(stable), SequenceNumber(executed), Vec::new());
         Status::new(standing, stable, executed, executed).append(&mut body);
         let others = ReplicaSet::first(cluster.settings.replicas).without(own);
@@ -143,6 +142,7 @@ impl Strategy for Accuse {
         };
         let standing = Standing {
             recovers: false,
+            disk_stands: random.percent(20),
             view: if random.percent(80) { View(some_view(cluster, random, 0).0) } else { View(u64::MAX) },
             active: random.percent(70),
             suspects: random.percent(80),

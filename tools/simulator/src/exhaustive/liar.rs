@@ -122,8 +122,7 @@ impl Liar {
             bodies.push(body);
         };
         for view in (0..self.views).map(View) {
-            let standing =
-                Standing { view, active: true, suspects: true, recovers: false, view_changes: ReplicaSet::EMPTY };
+            let standing = Standing { suspects: true, ..Standing::active_in(view) };
             add(&|body| Status::new(standing, INITIAL, INITIAL, INITIAL).append(body));
         }
         for (at, pair) in self.proposals.iter().enumerate() {

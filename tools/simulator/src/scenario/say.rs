@@ -8,7 +8,7 @@ use crate::scenario::words::made_up;
 use crate::world::cluster::Cluster;
 use logothete_crypto::{Digest, SIGNATURE_BYTES, digest};
 use logothete_engine::limits::REQUEST_OPERATIONS_MAX;
-use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use logothete_engine::numbers::{Principal, ReplicaId, SequenceNumber, View};
 use logothete_engine::wire::agreement::{BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare};
 use logothete_engine::wire::dispute::Dispute;
 use logothete_engine::wire::forward::Forward;
@@ -317,13 +317,8 @@ fn message_body(cluster: &mut Cluster, from: Principal, text: &str) -> Result<Ve
         ("status", [view, "stable", stable, "executed", executed, "seen", seen, suspects @ ..]) => {
             let sequence = |text| numbered('s', text).map(SequenceNumber);
             let (stable, executed) = (sequence(stable)?, sequence(executed)?);
-            let standing = Standing {
-                recovers: false,
-                view: View(numbered('v', view)?),
-                active: true,
-                suspects: *suspects == ["suspects"],
-                view_changes: ReplicaSet::EMPTY,
-            };
+            let standing =
+                Standing { suspects: *suspects == ["suspects"], ..Standing::active_in(View(numbered('v', view)?)) };
             Status::new(standing, stable, executed, sequence(seen)?).append(&mut body);
         }
         ("claim", [sequence, batch]) => {

@@ -21,7 +21,8 @@ fn reached(bound: Bound, faulty: u8, grain: Grain) -> Vec<[Facts; CORRECT]> {
 /// Where batches are executed when they have committed, and where they are when they have prepared.
 fn cases() -> Vec<(Bound, u8)> {
     let of = Bound::of;
-    let cases = [(of(1, 2, 1, 1), 0), (of(1, 2, 1, 1), 1), (of(1, 2, 1, 1), 3), (of(1, 2, 0, 2), 3), (of(2, 1, 2, 0), 0)];
+    let cases =
+        [(of(1, 2, 1, 1), 0), (of(1, 2, 1, 1), 1), (of(1, 2, 1, 1), 3), (of(1, 2, 0, 2), 3), (of(2, 1, 2, 0), 0)];
     let both = |(bound, faulty)| [false, true].map(|tentative| (Bound { tentative, ..bound }, faulty));
     cases.into_iter().flat_map(both).collect()
 }
