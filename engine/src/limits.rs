@@ -302,6 +302,9 @@ pub const RECOVERY_QUERY_NS: u64 = 20_000_000;
 /// checkpoints in a fraction of a second.
 pub const NULL_BATCH_NS: u64 = 500_000;
 
+/// How often that doubles, with each window of null batches in a row: to a second.
+pub const NULL_BATCH_DOUBLINGS: u32 = 11;
+
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;
 

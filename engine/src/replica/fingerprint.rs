@@ -77,6 +77,7 @@ impl Replica {
             pulse: _,
             tentative_since_ns: _,
             null_due_ns: _,
+            nulls_in_a_row: _,
             looked_ns: _,
             // Of long requests and results, queries and disputed requests: nothing of them outlasts the call that brings it where all is short and
             // every tag good.

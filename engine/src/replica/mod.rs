@@ -150,8 +150,9 @@ pub struct Replica {
     /// As primary: the last number proposed, and its timestamp.
     proposed: SequenceNumber,
     proposed_timestamp_ns: u64,
-    /// As primary: when the next null batch is due, and when it last looked.
+    /// As primary: when the next null batch is due, how many it ordered in a row, and when it last looked.
     null_due_ns: u64,
+    nulls_in_a_row: u64,
     looked_ns: u64,
     /// The last number that the present view took over.
     carried_last: SequenceNumber,
@@ -243,6 +244,7 @@ impl Replica {
             proposed: SequenceNumber(0),
             proposed_timestamp_ns: 0,
             null_due_ns: 0,
+            nulls_in_a_row: 0,
             looked_ns: 0,
             carried_last: SequenceNumber(0),
             entries: Vec::new(),

@@ -5,7 +5,7 @@ use super::bodies::BodyRef;
 use super::log::{Slot, Stage};
 use super::output::Output;
 use super::{Now, Replica};
-use crate::limits::NULL_BATCH_NS;
+use crate::limits::{NULL_BATCH_DOUBLINGS, NULL_BATCH_NS};
 use crate::numbers::SequenceNumber;
 use crate::wire::agreement::{BatchEntry, append_pre_prepare, batch_digest};
 use crate::wire::request::signed_parts;
@@ -20,7 +20,7 @@ impl Replica {
         }
         // A null batch for which there is no room is not looked at again at once.
         if self.null_due_ns <= now.monotonic_ns {
-            self.null_due_ns = now.monotonic_ns + NULL_BATCH_NS;
+            self.null_due_ns = now.monotonic_ns + self.null_pace_ns();
         }
     }
 
@@ -70,6 +70,7 @@ impl Replica {
         if null && !(full && self.clients.work_waits(&self.bodies)) && !self.is_null_due(now) {
             return false;
         }
+        self.nulls_in_a_row = if null { self.nulls_in_a_row + 1 } else { 0 };
         // A null batch has no time.
         let timestamp_ns = if null { 0 } else { now.wall_ns.max(self.proposed_timestamp_ns + 1) };
         let digest = batch_digest(timestamp_ns, &self.entries);
@@ -102,9 +103,15 @@ impl Replica {
     fn is_null_due(&mut self, now: Now) -> bool {
         let due = self.peers.recovering(now.monotonic_ns).count() > 0 && self.null_due_ns <= now.monotonic_ns;
         if due {
-            self.null_due_ns = now.monotonic_ns + NULL_BATCH_NS;
+            self.null_due_ns = now.monotonic_ns + self.null_pace_ns();
         }
         due
+    }
+
+    /// From one null batch to the next: twice as long with each window of them, so that a state is not let go before it is fetched.
+    fn null_pace_ns(&self) -> u64 {
+        let windows = self.nulls_in_a_row / self.log.window();
+        NULL_BATCH_NS << windows.min(u64::from(NULL_BATCH_DOUBLINGS))
     }
 
     /// When the next null batch is due.

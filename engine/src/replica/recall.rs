@@ -81,7 +81,7 @@ impl Replica {
                 }
             }
             Record::ViewChange { bytes } => self.recall_view_change(bytes),
-            Record::NewView { bytes } => self.recall_new_view(bytes),
+            Record::NewView { bytes } => self.recall_new_view(now, bytes),
             Record::ViewEntered { view } => {
                 // Recorded anew beside a checkpoint, it changes nothing.
                 let enters = view > self.view || !self.active;
@@ -224,3 +224,6 @@ impl Replica {
         self.executed < self.stable()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,9 @@ impl Replica {
         self.pulse.sent_ns = now.monotonic_ns;
         self.pulse.sent_while_stuck += u32::from(work);
         self.pulse.update(now.monotonic_ns, work);
-        let mut status = Status::new(self.standing(), self.stable(), committed, self.highest_seen);
+        // Whoever lacks the state of its stable checkpoint has to hear who has it.
+        let stable = self.stable().min(committed);
+        let mut status = Status::new(self.standing(), stable, committed, self.highest_seen);
         for (offset, sequence) in (committed.0 + 1..=self.highest_seen.0).enumerate() {
             let Some(slot) = self.log.slot(SequenceNumber(sequence)).filter(|_| (offset as u64) < self.log.window())
             else {

@@ -41,7 +41,7 @@ impl Replica {
     }
 
     /// A new view of the journal.
-    pub(in crate::replica) fn recall_new_view(&mut self, bytes: &[u8]) {
+    pub(in crate::replica) fn recall_new_view(&mut self, now: Now, bytes: &[u8]) {
         let (content, ..) = NewView::decode(bytes).expect("the journal has statements that were sound");
         let statement = Statement::new(content.view, content.replica, bytes.to_vec());
         if statement.view > self.view {
@@ -50,6 +50,10 @@ impl Replica {
         if self.view_changes.new_view.as_ref().is_none_or(|held| held.digest != statement.digest) {
             self.view_changes.named.clear();
             self.view_changes.new_view = Some(statement);
+            if self.active {
+                // The records begin between this one and the entry: it is recorded again beside the checkpoint that they begin with.
+                self.recall_selection(now);
+            }
         }
         if !self.active {
             // It was found right before it was recorded.
@@ -64,6 +68,11 @@ impl Replica {
         self.accepted = self.stable();
         self.proposed = self.stable();
         self.clients.forget_proposed();
+        self.recall_selection(now);
+    }
+
+    /// What the new view selected was proposed by it; more may have been, later.
+    fn recall_selection(&mut self, now: Now) {
         let Some(new_view) = self.view_changes.new_view.clone().filter(|new_view| new_view.view == self.view) else {
             return;
         };
@@ -76,7 +85,7 @@ impl Replica {
                 self.take_over(now, sequence, *digest);
             }
         }
-        self.proposed = last.max(self.stable());
+        self.proposed = self.proposed.max(last).max(self.stable());
         self.highest_seen = self.highest_seen.max(last.min(SequenceNumber(self.stable().0 + self.log.window())));
     }
 }

@@ -285,7 +285,9 @@ fn status_text(status: &Status) -> String {
     let mut before = ", lacks";
     for (what, bits) in lacks {
         let lacking = |offset: &usize| bits.contains(*offset);
-        let numbers = (0..WINDOW_MAX as usize).filter(lacking).map(|offset| status.executed().0 + 1 + offset as u64);
+        let numbers = (0..WINDOW_MAX as usize)
+            .filter(lacking)
+            .map(|offset| status.executed().0.saturating_add(1 + offset as u64));
         let ranges = ranges(numbers);
         if !ranges.is_empty() {
             text += &format!("{before} {what} {ranges}");
