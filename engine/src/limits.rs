@@ -459,6 +459,9 @@ pub const STATE_RETRY_NS: u64 = 20_000_000;
 /// How often that is doubled for a source that brings nothing: to 160 ms.
 pub const STATE_RETRY_DOUBLINGS: u32 = 3;
 
+/// How often it is doubled where no source has brought anything yet: to 2.5 s.
+pub const STATE_FAR_DOUBLINGS: u32 = 7;
+
 /// A source that brought nothing after [`STATE_RETRY_DOUBLINGS`] either is left alone for this long.
 pub const STATE_REST_NS: u64 = 500_000_000;
 

@@ -196,8 +196,10 @@ impl Orderer {
             return;
         }
         for (message, _) in packet.messages().flatten() {
-            self.transfer.on_message(now.monotonic_ns, from, &message, &mut self.checkpoints, &mut self.output);
-            self.replica.on_state_refused(self.transfer.refusals());
+            let (transfer, checkpoints) = (&mut self.transfer, &mut self.checkpoints);
+            if transfer.on_message(now.monotonic_ns, from, &message, checkpoints, &mut self.output) {
+                self.replica.on_state_refused(from);
+            }
         }
     }
 

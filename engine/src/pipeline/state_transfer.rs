@@ -23,27 +23,19 @@ struct Allowance {
 pub(super) struct StateTransfer {
     message_bytes_max: usize,
     fetching: Option<Transfer>,
-    /// Who does not hold what is being fetched.
-    refused: ReplicaSet,
     allowances: [Allowance; REPLICAS_MAX],
 }
 
 impl StateTransfer {
     /// Nothing is fetched yet; messages have at most so many bytes.
     pub(super) fn new(message_bytes_max: usize) -> Self {
-        Self {
-            message_bytes_max,
-            fetching: None,
-            refused: ReplicaSet::EMPTY,
-            allowances: [Allowance::default(); REPLICAS_MAX],
-        }
+        Self { message_bytes_max, fetching: None, allowances: [Allowance::default(); REPLICAS_MAX] }
     }
 
-    /// Fetches a checkpoint, on the base of what is here; what was fetched of an earlier one serves as well.
+    /// Fetches a checkpoint, on the base of what is here; what was fetched of an earlier one serves as well, and its sources are asked too.
     pub(super) fn fetch(&mut self, target: CheckpointName, sources: ReplicaSet, base: impl FnOnce() -> Snapshot) {
-        self.refused = ReplicaSet::EMPTY;
         match &mut self.fetching {
-            Some(transfer) => transfer.retarget(target),
+            Some(transfer) => transfer.retarget(target, sources),
             None => {
                 let config = TransferConfig::new(self.message_bytes_max);
                 self.fetching = Some(Transfer::new(base(), target, sources, config));
@@ -51,7 +43,7 @@ impl StateTransfer {
         }
     }
 
-    /// Takes what a replica says of states.
+    /// Takes what a replica says of states. Returns whether it does not hold what is being fetched from it.
     pub(super) fn on_message(
         &mut self,
         now_ns: u64,
@@ -59,15 +51,12 @@ impl StateTransfer {
         message: &Message<'_>,
         checkpoints: &mut Checkpoints,
         output: &mut Output,
-    ) {
+    ) -> bool {
         match message {
             Message::StateQuery(query) => self.answer(now_ns, from, query, checkpoints, output),
             Message::StateNodes(nodes) => {
-                if let Some(transfer) = &mut self.fetching
-                    && let Some(Finding::Refused { source, .. }) = transfer.on_nodes(now_ns, from, nodes)
-                {
-                    self.refused.insert(source);
-                }
+                let finding = self.fetching.as_mut().and_then(|transfer| transfer.on_nodes(now_ns, from, nodes));
+                return matches!(finding, Some(Finding::Refused { .. }));
             }
             Message::StatePages(pages) => {
                 if let Some(transfer) = &mut self.fetching {
@@ -76,6 +65,7 @@ impl StateTransfer {
             }
             _ => {}
         }
+        false
     }
 
     fn answer(
@@ -114,11 +104,6 @@ impl StateTransfer {
         let complete = transfer.finished().cloned().map(|snapshot| (transfer.target(), snapshot))?;
         self.fetching = None;
         Some(complete)
-    }
-
-    /// How many replicas said that they do not hold what is being fetched.
-    pub(super) fn refusals(&self) -> usize {
-        self.refused.count()
     }
 
     /// What is being fetched is of no use any more.

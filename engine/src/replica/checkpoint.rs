@@ -23,6 +23,17 @@ struct Ballot {
     votes: Votes,
 }
 
+/// A state that the host fetches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetching {
+    pub(super) target: (SequenceNumber, Digest),
+    since_ns: u64,
+    /// Who is asked.
+    sources: ReplicaSet,
+    /// Who of them does not hold it.
+    refused: ReplicaSet,
+}
+
 /// The votes on checkpoints, and this replica's own digests.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Checkpoints {
@@ -248,20 +259,35 @@ impl Replica {
         sources: ReplicaSet,
         output: &mut Output,
     ) {
-        if let Some((sequence, since_ns)) = self.fetching
-            && (sequence >= target.0 || now.monotonic_ns.saturating_sub(since_ns) < STATE_RETARGET_NS)
-        {
-            return;
+        let now_ns = now.monotonic_ns;
+        let mut fetching = Fetching { target, since_ns: now_ns, sources, refused: ReplicaSet::EMPTY };
+        if let Some(former) = &self.fetching {
+            let more = target == former.target && sources.iter().any(|id| !former.sources.contains(id));
+            let later = target.0 > former.target.0 && now_ns.saturating_sub(former.since_ns) >= STATE_RETARGET_NS;
+            if !more && !later {
+                return;
+            }
+            if more {
+                let asked = ReplicaSet(former.sources.0 | sources.0);
+                fetching = Fetching { sources: asked, ..*former };
+            }
         }
-        self.fetching = Some((target.0, now.monotonic_ns));
+        self.fetching = Some(fetching);
         output.fetch_state(target, sources);
     }
 
-    /// So many replicas do not hold the state that the host fetches. When one of them is correct the others may have let go of it as well, and it gives way
-    /// to a later one at once (`ST-7`).
-    pub fn on_state_refused(&mut self, replicas: usize) {
-        if let Some((_, since_ns)) = self.fetching.as_mut().filter(|_| replicas >= self.config.quorum.weak()) {
-            *since_ns = 0;
+    /// A replica does not hold the state that the host fetches, whatever it voted for. When `f+1` say so one of them is correct, the others may have let go of it as
+    /// well, and it gives way to a later one at once; and where it is not vouched for any more, to an earlier one (`ST-7`).
+    pub fn on_state_refused(&mut self, by: ReplicaId) {
+        let weak = self.config.quorum.weak();
+        let Some(fetching) = &mut self.fetching else { return };
+        fetching.refused.insert(by);
+        if fetching.refused.count() >= weak {
+            fetching.since_ns = 0;
+        }
+        self.peers.lost_checkpoint(by, fetching.target.0);
+        if !self.peers.is_vouched(fetching.target, weak) {
+            self.fetching = None;
         }
     }
 

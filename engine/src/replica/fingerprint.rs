@@ -101,7 +101,7 @@ impl Replica {
         clients.fingerprint(bodies, &mut state);
         peers.fingerprint(*view, *active, &mut state);
         checkpoints.hash(&mut state);
-        (accepted, executed, tentative, undoing, fetching.map(|(sequence, _)| sequence)).hash(&mut state);
+        (accepted, executed, tentative, undoing, fetching.map(|fetching| fetching.target.0)).hash(&mut state);
         (executed_timestamp_ns, proposed, proposed_timestamp_ns, carried_last).hash(&mut state);
         (held_until_ns.is_some(), fell_behind, diverged).hash(&mut state);
         let mut wanted: Vec<_> = incomplete.iter().map(|wanted| (*wanted, self.asked_next(wanted))).collect();

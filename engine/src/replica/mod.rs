@@ -62,7 +62,7 @@ use crate::wire::agreement::BatchEntry;
 use crate::wire::{Audience, Message};
 use assemblies::Assemblies;
 use bodies::{Bodies, BodyRef};
-use checkpoint::Checkpoints;
+use checkpoint::{Checkpoints, Fetching};
 use clients::Clients;
 use disputes::Disputes;
 use evidence::EvidenceBook;
@@ -141,8 +141,8 @@ pub struct Replica {
     tentative_since_ns: u64,
     /// The batch that is being undone: the host goes back to a checkpoint, and nothing is executed until it has.
     undoing: Option<(SequenceNumber, Digest)>,
-    /// The state that is being fetched, and since when.
-    fetching: Option<(SequenceNumber, u64)>,
+    /// The state that is being fetched.
+    fetching: Option<Fetching>,
     /// The time given to the service with `executed`.
     executed_timestamp_ns: u64,
     /// The highest number that any authentic message of the window named.

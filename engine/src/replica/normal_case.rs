@@ -325,8 +325,10 @@ impl Replica {
         }
         let sequence = self.executed.next();
         let slot = self.log.slot(sequence)?;
-        // Who forgot what it promised takes no part in what a tentative reply promises (`RC-2`).
+        // Who forgot what it promised takes no part in what a tentative reply promises (`RC-2`). What is below the stable checkpoint has committed, and is
+        // waited for from who has the state, not from the primary.
         let may_precede = self.config.tentative && self.active && !self.recalling && !self.is_silent();
+        let may_precede = may_precede && !self.lacks_state();
         let prepared = may_precede && slot.stage >= Stage::Prepared;
         // Nothing is executed on top of what may be undone.
         let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;

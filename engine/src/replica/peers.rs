@@ -164,6 +164,20 @@ impl Peers {
         }
     }
 
+    /// A peer does not hold the state of a checkpoint that it voted for, whether it forgot or let go of it.
+    pub(super) fn lost_checkpoint(&mut self, id: ReplicaId, sequence: SequenceNumber) {
+        let held = &mut self.peers[usize::from(id.0)].checkpoints;
+        if let Some(lost) = held.iter_mut().find(|(held, _)| *held == sequence) {
+            *lost = Default::default();
+            held.sort_unstable_by_key(|(held, _)| *held);
+        }
+    }
+
+    /// Whether `weak` peers voted for a checkpoint, and hold it as far as is known.
+    pub(super) fn is_vouched(&self, checkpoint: (SequenceNumber, Digest), weak: usize) -> bool {
+        self.ids().filter(|id| self.peers[usize::from(id.0)].checkpoints.contains(&checkpoint)).count() >= weak
+    }
+
     /// The highest checkpoint above a number that `weak` peers voted for alike, so that it is right, and who they are.
     pub(super) fn vouched_checkpoint(
         &self,

@@ -486,3 +486,40 @@ fn an_epoch_that_was_acknowledged_stays_so_over_restarts() {
         assert_eq!(pass_on(&mut latter, 2, &after), Ok(()));
     }
 }
+
+/// `protocol.md ST-7`: two replicas voted for a checkpoint and came back without it; a third holds it. Who vouches later is asked too, and where too few are left an earlier
+/// checkpoint is fetched.
+#[test]
+fn a_state_is_fetched_from_who_holds_it_or_an_earlier_one_is() {
+    let config = config(DATAGRAM_BYTES_LOOPBACK);
+    let checkpoint = |windows: u64| {
+        let sequence = SequenceNumber(config.window() * windows);
+        CheckpointVote::new(sequence, digest(&sequence.0.to_le_bytes()))
+    };
+    let (early, late) = (checkpoint(2), checkpoint(4));
+    let (mut replica, mut output) = (replica(config), Output::new());
+    let mut votes = |replica: &mut Replica, from: &[u8], vote: &CheckpointVote| {
+        output.clear();
+        for id in from {
+            let counts = replica.on_checkpoint(now(), ReplicaId(*id), vote, &mut output);
+            assert_eq!(counts.is_ok(), vote.sequence() == early.sequence(), "the late one is out of the window");
+        }
+        let fetched = output.actions().iter().filter_map(|action| match action {
+            Action::FetchState { sequence, sources, .. } => Some((*sequence, *sources)),
+            _ => None,
+        });
+        fetched.last()
+    };
+    let set = |ids: &[u8]| {
+        let mut set = ReplicaSet::EMPTY;
+        ids.iter().for_each(|id| _ = set.insert(ReplicaId(*id)));
+        set
+    };
+    assert_eq!(votes(&mut replica, &[0, 2], &late), Some((late.sequence(), set(&[0, 2]))));
+    assert_eq!(votes(&mut replica, &[0, 2], &late), None, "it is on its way");
+    assert_eq!(votes(&mut replica, &[3], &late), Some((late.sequence(), set(&[0, 2, 3]))));
+    replica.on_state_refused(ReplicaId(0));
+    assert_eq!(votes(&mut replica, &[2], &early), None, "two of those that are left vouch for it");
+    replica.on_state_refused(ReplicaId(2));
+    assert_eq!(votes(&mut replica, &[3], &early), Some((early.sequence(), set(&[2, 3]))));
+}

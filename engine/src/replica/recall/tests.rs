@@ -72,3 +72,24 @@ fn what_a_view_took_over_is_recalled_wherever_the_journal_begins() {
         assert_eq!((slot.proposal, latter.proposed), (Some(taken_over), SequenceNumber(1)), "{journal:?}");
     }
 }
+
+/// `protocol.md EX-1`: a state is fetched, and what had prepared below its number, and not committed here, is not executed before: its commits are over, and the primary would be
+/// blamed for them.
+#[test]
+fn nothing_is_executed_tentatively_below_a_stable_checkpoint() {
+    let config = ReplicaConfig { keeps_journal: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (view, sequence, stable) = (View(0), SequenceNumber(1), SequenceNumber(config.checkpoint_interval));
+    let batch = batch_digest(5, &[]);
+    for lacks_state in [false, true] {
+        let (mut latter, mut output) = (replica(config), Output::new());
+        latter.recall(now(), &Record::Proposal { view, sequence, timestamp_ns: 5, entries: &[] }, &mut output);
+        latter.recall(now(), &Record::Prepare { view, sequence, digest: batch }, &mut output);
+        latter.recall(now(), &Record::Commit { view, sequence, digest: batch }, &mut output);
+        if lacks_state {
+            latter.recall(now(), &Record::Stable { sequence: stable, digest: digest(b"state") }, &mut output);
+        }
+        latter.on_recalled(now(), &mut output);
+        latter.on_duty_end(now(), &mut output);
+        assert_eq!(latter.tentative.is_some(), !lacks_state);
+    }
+}

@@ -134,8 +134,9 @@ impl Transfer {
     }
 
     /// Goes for another checkpoint, as the old one is discarded by those that have it. What was fetched is kept: it is asked for again
-    /// only where the new one differs.
-    pub fn retarget(&mut self, target: CheckpointName) {
+    /// only where the new one differs. These `sources` are asked besides those that were.
+    pub fn retarget(&mut self, target: CheckpointName, sources: ReplicaSet) {
+        self.sources.include(sources);
         if target == self.target {
             return;
         }
@@ -250,7 +251,7 @@ impl Transfer {
         if !room {
             return false;
         }
-        let others = self.sources.has_other_than(id, now_ns);
+        let (others, patience_ns) = (self.sources.has_other_than(id, now_ns), self.sources.patience_ns(id));
         let source = self.sources.of(id).expect("it had its turn");
         let room = (self.config.message_bytes_max - STATE_OVERHEAD_BYTES) / ITEM_BYTES;
         let (items_max, mut not_for_it) = (room.min(STATE_QUERY_ITEMS_MAX), Vec::new());
@@ -275,7 +276,7 @@ impl Transfer {
                 level => StateItem::node(level as u8, place.index),
             });
             source.asked(bytes);
-            let expires_ns = now_ns + source.patience_ns();
+            let expires_ns = now_ns + patience_ns;
             self.expiry_ns = self.expiry_ns.min(expires_ns);
             self.asked.insert(place, Asked { want, source: id, at_ns: now_ns, expires_ns });
         }

@@ -1,6 +1,8 @@
 //! The replicas that are asked: how much at a time, for how long, and whether at all (`protocol.md ST-6`).
 
-use crate::limits::{STATE_REST_NS, STATE_RETRY_DOUBLINGS, STATE_RETRY_NS, STATE_WINDOW_BYTES_MIN};
+use crate::limits::{
+    STATE_FAR_DOUBLINGS, STATE_REST_NS, STATE_RETRY_DOUBLINGS, STATE_RETRY_NS, STATE_WINDOW_BYTES_MIN,
+};
 use crate::numbers::{ReplicaId, ReplicaSet};
 
 /// One source.
@@ -57,9 +59,14 @@ impl Source {
     }
 
     /// How long an answer is waited for.
-    pub(super) fn patience_ns(&self) -> u64 {
+    fn patience_ns(&self) -> u64 {
+        self.patience_within_ns(STATE_RETRY_DOUBLINGS)
+    }
+
+    /// How long, doubled so often at most.
+    fn patience_within_ns(&self, doublings: u32) -> u64 {
         let base = self.round_trip_ns.map_or(STATE_RETRY_NS, |round_trip| STATE_RETRY_NS.max(4 * round_trip));
-        base << self.silences.min(STATE_RETRY_DOUBLINGS)
+        base << self.silences.min(doublings)
     }
 
     /// It answered rightly, what was asked at some time.
@@ -117,12 +124,29 @@ impl Sources {
         Self { list, credit_bytes, turn: 0 }
     }
 
+    /// These may be asked as well.
+    pub(super) fn include(&mut self, replicas: ReplicaSet) {
+        for id in replicas.iter() {
+            if self.of(id).is_none() {
+                self.list.push(Source::new(id, self.credit_bytes));
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
 
     pub(super) fn of(&mut self, id: ReplicaId) -> Option<&mut Source> {
         self.list.iter_mut().find(|source| source.id == id)
+    }
+
+    /// How long an answer of a source is waited for. Where nobody has answered yet, all may be further away than the patience with one reaches.
+    pub(super) fn patience_ns(&self, id: ReplicaId) -> u64 {
+        let near = self.list.iter().any(|source| source.round_trip_ns.is_some());
+        let doublings = if near { STATE_RETRY_DOUBLINGS } else { STATE_FAR_DOUBLINGS };
+        let source = self.list.iter().find(|source| source.id == id).expect("it is one of them");
+        source.patience_within_ns(doublings)
     }
 
     /// The next source in turn.
@@ -221,6 +245,20 @@ mod tests {
         // What is quiet all the time is not the way's fault.
         source.was_overdue(5 + STATE_RETRY_NS);
         assert_eq!(source.patience_ns(), 2 * STATE_RETRY_NS);
+    }
+
+    /// `protocol.md ST-6`: a round trip longer than the patience with a source that is silent among others.
+    #[test]
+    fn where_nobody_answers_all_are_waited_for_longer() {
+        let mut sources = Sources::new(ReplicaSet::first(2), CREDIT);
+        let (far, other) = (ReplicaId(0), ReplicaId(1));
+        for _ in 0..=STATE_FAR_DOUBLINGS {
+            sources.of(far).unwrap().was_overdue(0);
+        }
+        assert_eq!(sources.patience_ns(far), STATE_RETRY_NS << STATE_FAR_DOUBLINGS);
+        sources.of(other).unwrap().asked(1);
+        sources.answered(other, STATE_RETRY_NS, 0, 1);
+        assert_eq!(sources.patience_ns(far), STATE_RETRY_NS << STATE_RETRY_DOUBLINGS, "it is this one");
     }
 
     #[test]

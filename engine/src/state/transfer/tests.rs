@@ -292,7 +292,7 @@ fn nothing_is_asked_for_what_is_here_or_absent() {
     let mut cleared = State::of(&full);
     cleared.clear(5000..100_000);
     let target = network.hold(256, &cleared.snapshot());
-    transfer.retarget(target);
+    transfer.retarget(target, ReplicaSet::EMPTY);
     assert!(transfer.finished().is_none());
     let got = network.run(&mut transfer);
     assert_eq!((got.digest(), transfer.progress().pages), (target.digest, 0));
@@ -399,7 +399,7 @@ fn a_target_that_moves_keeps_what_was_fetched() {
         assert!(network.step(&mut transfer));
     }
     assert!(matches!(network.findings[0], Finding::Refused { newest, .. } if newest == second));
-    transfer.retarget(second);
+    transfer.retarget(second, ReplicaSet::EMPTY);
     assert_eq!(transfer.target(), second);
     let got = network.run(&mut transfer);
     assert_eq!(got.digest(), second.digest);

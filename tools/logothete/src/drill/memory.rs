@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Between two looks: a soak of 20 minutes has 1,200 of them.
 const PERIOD_NS: u64 = 1_000_000_000;
 
-/// How long a process may take to come to the memory that it keeps; a quarter of the run, where that is shorter.
+/// How long a process may take to come to the memory that it keeps; half of the run, where that is shorter.
 pub const SETTLING_NS: u64 = 300_000_000_000;
 
 /// What a process may grow by after it has settled, percent.
@@ -66,7 +66,7 @@ impl Memory {
     /// kept before. A process that was started again, or whose state was replaced, fills its memory anew: that is why the
     /// highest values are compared, and not the last with an early one. Nothing of a process that was looked at too little.
     pub fn growth_percent(&self) -> BTreeMap<String, f64> {
-        let settling_ns = SETTLING_NS.min(self.duration_ns() / 4);
+        let settling_ns = SETTLING_NS.min(self.duration_ns() / 2);
         let grown = self.looks.iter().filter_map(|(name, looks)| {
             let settled_at_ns = looks.first()?.at_ns + settling_ns;
             let (before, after): (Vec<Look>, Vec<Look>) = looks.iter().partition(|look| look.at_ns < settled_at_ns);
@@ -121,8 +121,8 @@ mod tests {
         let growing = (300..1200).map(|second| (7, 1200 + (second - 300) * 120 / 900));
         let growth = memory(filling.chain(growing)).growth_percent()["replica 0"];
         assert!((9.0..10.5).contains(&growth), "{growth}");
-        // A quarter of a run that is shorter.
-        let short = memory((0..100).map(|second| (7, if second < 25 { 100 } else { 103 })));
+        // Half of a run that is shorter.
+        let short = memory((0..100).map(|second| (7, if second < 50 { 100 } else { 103 })));
         assert_eq!(short.growth_percent()["replica 0"], 3.0);
         assert_eq!(median(&[3, 1, 2]), 2);
     }

@@ -98,6 +98,8 @@ pub struct Checks {
     accepted_early: Vec<((u16, u64, u64), u64)>,
     /// Views that the replica whose turn it is left and entered in it.
     view_events: Vec<Event>,
+    /// New views that it said in this cycle as their primary.
+    new_views: Vec<Digest>,
     /// The requests that the replica whose turn it is forwards, and to whom.
     forwarded: Vec<(ReplicaId, Digest)>,
     /// Nothing is wrong with any replica or the network, so that nobody has a reason to leave a view.
@@ -135,6 +137,7 @@ impl Checks {
             acknowledged: 0,
             accepted_early: Vec::new(),
             view_events: Vec::new(),
+            new_views: Vec::new(),
             forwarded: Vec::new(),
             calm: false,
             observer: Observer::new(settings),

@@ -138,7 +138,7 @@ impl Checks {
     fn on_statement(&mut self, by: ReplicaId, part: &Part<'_>) {
         self.durability.on_promised(by, &Promise::Statement(part.digest), &mut self.violations);
         let Some(seen) = self.statements.get(&part.digest) else { return };
-        let (violations, faulty) = (&mut self.violations, self.certificates.faulty());
+        let violations = &mut self.violations;
         if let Some(content) = seen.view_change() {
             self.contradictions.on_view_change(by, &content, part.digest, violations);
             self.certificates.on_view_change(by, &content);
@@ -148,8 +148,19 @@ impl Checks {
         if let Some(content) = seen.new_view() {
             self.contradictions.on_new_view(by, &content, part.digest, violations);
             self.certificates.on_new_view(by, &content);
-            if self.views.on_own_new_view(by, (&content, part.digest), &self.statements, faulty, violations) {
-                self.certificates.on_start(content.checkpoint.0.0, content.checkpoint.1);
+            self.new_views.push(part.digest);
+        }
+    }
+
+    /// The new views that a correct replica said as their primary in this cycle. What they name may leave after them: its own view change, where it came back
+    /// before anybody heard of either.
+    fn on_new_views(&mut self, by: ReplicaId) {
+        let faulty = self.certificates.faulty();
+        for statement in std::mem::take(&mut self.new_views) {
+            let seen = self.statements.get(&statement).and_then(|seen| seen.new_view()).expect("it was seen whole");
+            let named = (&seen, statement);
+            if self.views.on_own_new_view(by, named, &self.statements, faulty, &mut self.violations) {
+                self.certificates.on_start(seen.checkpoint.0.0, seen.checkpoint.1);
             }
         }
     }
@@ -244,6 +255,7 @@ impl Checks {
         self.forwarded.clear();
         self.contradictions.on_cycle_end(by);
         // What a new view is made of leaves in the cycle in which it is entered.
+        self.on_new_views(by);
         let faulty = self.certificates.faulty();
         for event in std::mem::take(&mut self.view_events) {
             match event {

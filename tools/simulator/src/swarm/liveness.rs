@@ -53,13 +53,17 @@ impl Run<'_, '_> {
         self.check_views(&core, begin_ns, begin_view)?;
         let settle_ns = self.timeline.now_ns() + SETTLE_NS;
         let furthest = core.iter().map(|at| self.timeline.cluster.replicas[*at].executed).max();
-        self.until(&core, settle_ns, |run| run.has_come(&core, furthest.expect("a core has members")))?
+        let furthest = furthest.expect("a core has members");
+        self.until(&core, settle_ns, |run| run.has_come(&core, furthest))?
             .ok_or_else(|| self.failure("a correct replica stays behind"))?;
         if self.plan.core == Core::Everybody {
             let recovery_ns = self.timeline.now_ns() + RECOVERY_NS;
             let recovered = |host: &ReplicaHost| !host.is_correct() || !host.recovers;
             self.until(&core, recovery_ns, |run| run.timeline.cluster.replicas.iter().all(recovered))?
                 .ok_or_else(|| self.failure("a replica does not recover"))?;
+            let settle_ns = self.timeline.now_ns() + SETTLE_NS;
+            self.until(&core, settle_ns, |run| run.has_come(&core, furthest))?
+                .ok_or_else(|| self.failure("a replica that recovered stays behind"))?;
         }
         self.check_views(&core, begin_ns, begin_view)?;
         let checks = &mut self.timeline.cluster.checks;
@@ -174,10 +178,14 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Whether the whole core has come to a number, and what clients accepted has committed. It may go on: the adversary's clients do.
+    /// Whether all of the core that remember what they promised have come to a number, and what clients accepted has committed. They may go on: the
+    /// adversary's clients do.
     fn has_come(&self, core: &[usize], number: u64) -> bool {
         !self.timeline.cluster.checks.awaits_commits()
-            && core.iter().all(|at| self.timeline.cluster.replicas[*at].executed >= number)
+            && core
+                .iter()
+                .map(|at| &self.timeline.cluster.replicas[*at])
+                .all(|host| host.recovers || host.executed >= number)
     }
 
     /// Nobody is demoted who never spoilt a tag.

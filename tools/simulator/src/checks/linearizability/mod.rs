@@ -72,14 +72,16 @@ impl History {
         // What returned after the next was called was under way when the part that is looked at ends.
         let end_ns = operations.get(SEARCHED_MAX).map_or(u64::MAX, |(_, next)| next.called_ns);
         operations.truncate(SEARCHED_MAX);
+        let searched = operations.len();
         let cut = |operation: &Operation| Operation {
             answer: operation.answer.clone().filter(|answer| answer.returned_ns < end_ns),
             ..operation.clone()
         };
-        let searched: BTreeSet<(u16, u64, u64)> = operations.iter().map(|(name, _)| **name).collect();
         let name = |(client, appended): &(u16, Appended)| (*client, appended.session, appended.number);
-        let last = order.iter().rposition(|entry| searched.contains(&name(entry))).unwrap_or(0);
-        let others = order.iter().take(last).filter(|entry| !self.0.contains_key(&name(entry)));
+        // What stands behind something that was called later was not there yet.
+        let is_later = |entry: &(u16, Appended)| self.0.get(&name(entry)).is_some_and(|held| held.called_ns >= end_ns);
+        let others = order.iter().take_while(|entry| !is_later(entry));
+        let others = others.filter(|entry| !self.0.contains_key(&name(entry)));
         let other =
             |(_, appended): &(u16, Appended)| Operation { bytes: appended.bytes.clone(), called_ns: 0, answer: None };
         let others: Vec<Operation> = others.map(other).collect();
@@ -89,7 +91,7 @@ impl History {
         let operations = operations.into_iter().map(|(_, operation)| cut(operation)).chain(others);
         let operations: Vec<Operation> = operations.collect();
         if search::is_explained(&operations, model) == Some(false) {
-            let text = format!("no order explains the first {} operations of correct clients", searched.len());
+            let text = format!("no order explains the first {searched} operations of correct clients");
             violations.add(Checker::Linearizability, text);
         }
     }

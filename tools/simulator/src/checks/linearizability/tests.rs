@@ -160,3 +160,16 @@ fn what_others_did_in_between_is_searched_with_it() {
     wrong[3].3 = Some((35, number(3), true));
     assert_eq!(found(&wrong, &order), 1, "there is one already");
 }
+
+#[test]
+fn a_query_may_see_what_others_did_last() {
+    let query = |end| (9, END, 10, Some((20, number(end), false)));
+    let order: Vec<_> =
+        (0..2).map(|number| (1, Appended { session: 1, number, bytes: b"another's".to_vec() })).collect();
+    let found = |end| {
+        let mut violations = Violations::default();
+        history(&[query(end)]).search(Model::of(ServiceKind::Log), &order, &mut violations);
+        violations.checkers().len()
+    };
+    assert_eq!((found(0), found(2), found(3)), (0, 0, 1));
+}

@@ -341,7 +341,7 @@ pub fn ranges(numbers: impl Iterator<Item = u64>) -> String {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for number in numbers {
         match ranges.last_mut() {
-            Some((_, end)) if *end + 1 == number => *end = number,
+            Some((_, end)) if end.checked_add(1) == Some(number) => *end = number,
             _ => ranges.push((number, number)),
         }
     }
