@@ -504,11 +504,11 @@ fn a_state_is_fetched_from_who_holds_it_or_an_earlier_one_is() {
             let counts = replica.on_checkpoint(now(), ReplicaId(*id), vote, &mut output);
             assert_eq!(counts.is_ok(), vote.sequence() == early.sequence(), "the late one is out of the window");
         }
-        let fetched = output.actions().iter().filter_map(|action| match action {
+        let mut fetched = output.actions().iter().filter_map(|action| match action {
             Action::FetchState { sequence, sources, .. } => Some((*sequence, *sources)),
             _ => None,
         });
-        fetched.last()
+        fetched.next_back()
     };
     let set = |ids: &[u8]| {
         let mut set = ReplicaSet::EMPTY;

@@ -8,7 +8,8 @@ use logothete_simulator::adversary::faults::{Behaviour, Fault};
 use logothete_simulator::world::cluster::Cluster;
 use logothete_simulator::world::disk::faults::{DiskFault, DiskFaults};
 use logothete_simulator::world::disk::{Disk, Loss};
-use logothete_simulator::world::hosts::{ReplicaHost, Settings};
+use logothete_simulator::world::hosts::ReplicaHost;
+use logothete_simulator::world::settings::Settings;
 use std::path::Path;
 
 const MILLISECOND_NS: u64 = 1_000_000;

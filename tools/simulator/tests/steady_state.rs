@@ -19,9 +19,9 @@ use logothete_engine::wire::packet::HEADER_BYTES;
 use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::request::{self, RequestName};
 use logothete_simulator::world::clock::LocalClock;
-use logothete_simulator::world::hosts::Settings;
 use logothete_simulator::world::random::Random;
 use logothete_simulator::world::seat::{CLUSTER, Seat};
+use logothete_simulator::world::settings::Settings;
 use logothete_transport::pool::{Frame, Pool, PoolConfig};
 
 const REPLICAS: usize = 4;

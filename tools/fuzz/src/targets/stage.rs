@@ -13,8 +13,9 @@ use logothete_engine::wire::view_change::{Named, NewView, Part, StatementKind, V
 use logothete_engine::wire::{Audience, Message, Messages, request};
 use logothete_simulator::checks::judge::judge;
 use logothete_simulator::world::clock::LocalClock;
-use logothete_simulator::world::hosts::{Departed, ReplicaHost, Settings};
+use logothete_simulator::world::hosts::{Departed, ReplicaHost};
 use logothete_simulator::world::random::Random;
+use logothete_simulator::world::settings::Settings;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What waits to be heard of the mirrors.

@@ -65,8 +65,8 @@ fn transfer(bytes: &[u8]) {
         }
         if choices.byte() == 77 {
             // The ones that have it went on: another name for the same state.
-            fetcher.retarget(CheckpointName { sequence: SequenceNumber(24), ..name });
-            fetcher.retarget(name);
+            fetcher.retarget(CheckpointName { sequence: SequenceNumber(24), ..name }, ReplicaSet::first(4));
+            fetcher.retarget(name, ReplicaSet::EMPTY);
         }
     }
     let done = fetcher.finished().expect("one honest source is enough");

@@ -318,7 +318,7 @@ impl Cluster {
 mod tests {
     use super::*;
     use crate::adversary::plan::Level;
-    use crate::world::hosts::Settings;
+    use crate::world::settings::Settings;
     use logothete_engine::numbers::{ReplicaSet, SequenceNumber, View};
     use logothete_engine::wire::agreement::Vote;
 

@@ -4,8 +4,8 @@ use crate::adversary::faults::{Behaviour, Fault, Spoken, spoil_copy};
 use crate::adversary::letter::Letter;
 use crate::adversary::strategy::Strategy;
 use crate::world::cluster::Cluster;
-use crate::world::hosts::Settings;
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use logothete_engine::numbers::{ReplicaId, ReplicaSet};
 use std::collections::BTreeMap;
 

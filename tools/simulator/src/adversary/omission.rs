@@ -4,9 +4,9 @@ use crate::adversary::letter::Letter;
 use crate::adversary::strategy::Strategy;
 use crate::scenario::words::kind;
 use crate::world::cluster::Cluster;
-use crate::world::hosts::Settings;
 use crate::world::network::Packet;
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use logothete_engine::numbers::{ReplicaId, ReplicaSet};
 use logothete_engine::wire::Messages;
 

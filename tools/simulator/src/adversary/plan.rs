@@ -1,8 +1,8 @@
 //! What the adversary of one seed owns, and how it uses that: drawn from a seed, printed in one line, and made smaller by a shrinker name by name.
 
 use crate::adversary::strategy::{self, Strategy};
-use crate::world::hosts::Settings;
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;

@@ -2,9 +2,9 @@
 
 use crate::adversary::strategy::Strategy;
 use crate::world::cluster::Cluster;
-use crate::world::hosts::Settings;
 use crate::world::network::Packet;
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 use logothete_engine::wire::{Message, Messages};
 use std::collections::BTreeMap;

@@ -8,9 +8,9 @@ use crate::adversary::{
 };
 use crate::adversary::{ordering, recovery, replies, scheduler, state, storms, views};
 use crate::world::cluster::Cluster;
-use crate::world::hosts::Settings;
 use crate::world::network::Packet;
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet};
 
 /// What somebody owned does of itself.

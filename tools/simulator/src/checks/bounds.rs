@@ -4,7 +4,7 @@
 
 use super::violations::{Checker, Violations};
 use super::vote::{Round, Vote};
-use crate::world::hosts::Settings;
+use crate::world::settings::Settings;
 use logothete_engine::limits::QUERIES_MAX;
 use logothete_engine::numbers::ReplicaId;
 use logothete_engine::replica::Holdings;

@@ -33,7 +33,7 @@ pub mod violations;
 pub mod vote;
 
 use crate::marks::{Mark, Marks, Observer};
-use crate::world::hosts::Settings;
+use crate::world::settings::Settings;
 use crate::world::witness::Appended;
 use acceptance::Acceptance;
 use agreement::Agreement;

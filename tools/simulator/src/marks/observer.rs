@@ -2,7 +2,7 @@
 
 use super::{Mark, Marks, Passage};
 use crate::checks::statements::Statements;
-use crate::world::hosts::Settings;
+use crate::world::settings::Settings;
 use crate::world::witness::{Executed, Happened};
 use logothete_crypto::Digest;
 use logothete_engine::authentication::Refused;

@@ -48,8 +48,8 @@ use crate::scenario::report::{Detail, packets};
 use crate::scenario::say::send;
 use crate::scenario::words::list;
 use crate::world::cluster::{Cluster, operations};
-use crate::world::hosts::Settings;
 use crate::world::network::Filter;
+use crate::world::settings::Settings;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber};
 
 /// Runs the commands of one script.

@@ -6,9 +6,9 @@ use crate::swarm::load::Load;
 use crate::swarm::mix::{Feature, Features, Mix};
 use crate::swarm::plan::{ClockSettings, Core, INBOX_PACKETS_MAX, Plan};
 use crate::world::disk::faults::{DiskFault, DiskFaults};
-use crate::world::hosts::Settings;
 use crate::world::links::{LinkSettings, Tail};
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use crate::world::timeline::Pace;
 use logothete_engine::limits::TIMEOUT_VIEW_MAX_NS;
 

@@ -8,8 +8,8 @@ use crate::swarm::fault::{Fault, Target};
 use crate::swarm::load::Load;
 use crate::swarm::plan::{ClockSettings, Plan};
 use crate::world::disk::faults::DiskFaults;
-use crate::world::hosts::Settings;
 use crate::world::links::{LinkSettings, Tail};
+use crate::world::settings::Settings;
 use logothete_engine::replica::Quorum;
 
 /// The delay of every packet in a plan whose delays do not matter.
