@@ -8,15 +8,13 @@ use crate::exhaustive::post::{LetterId, Said};
 use crate::exhaustive::quorums::{ACCEPTED_FINAL, ACCEPTED_TENTATIVE, CORRECT};
 use crate::exhaustive::sets::SetId;
 use crate::exhaustive::subject::{Input, Sent, Subject};
+use crate::world::rounds::HOP_NS;
 use logothete_crypto::Digest;
 use logothete_engine::authentication::PacketFacts;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, SequenceNumber, View};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::reply::Mode;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How long a message travels.
-const HOP_NS: u64 = 100_000;
 
 /// Within so long a time the requests have to complete: several view changes with time-outs that doubled before.
 const PATIENCE_NS: u64 = 60_000_000_000;

@@ -15,9 +15,9 @@
 //!
 //! **What is left out** because something else stands for it:
 //! - A vote that does not suffice yet shows nowhere but in the replica that notes it. It is delivered together with the one that it was lacking for ([`moves`]): it
-//!   commutes with everything that others do, and whoever may deliver it now may deliver it later. Where batches are executed when they have committed, all that
-//!   single votes reach is reached, or is part of what is reached; a test compares both. Tentatively that is *not* so: a replica that has heard a quorum's commits before it
-//!   has prepared replies for good at once, and one that prepared first has replied tentatively and does not reply again. Only the latter is followed.
+//!   commutes with everything that others do, and whoever may deliver it now may deliver it later. Where batches are executed tentatively, the order of a quorum's commits and the
+//!   prepares tells: who has heard the commits first replies for good at once, and who prepared first has replied tentatively and does not reply again. Both are followed. All
+//!   that single votes reach is reached, or is part of what is reached; a test compares both.
 //! - View changes are grouped likewise, and new views with what they name. No test compares that: a replica that has noted one view change and votes on in its view
 //!   may answer some things otherwise than one that has noted none.
 //! - A lie or a time-out that was possible already before another replica's last move is not taken up again after it: done before, the other's move follows it all
