@@ -290,7 +290,7 @@ impl Children {
     }
 
     /// What the children wrote to standard error since the last call, in the order of time: when each line came, and the line with its child's name. Of many
-    /// lines of a child only the last are kept.
+    /// lines of a child only the last are kept, and what one says of itself before it is ready is no news.
     pub fn news(&self) -> Vec<(Instant, String)> {
         let mut news = Vec::new();
         for child in &self.running {
@@ -353,7 +353,10 @@ impl Running {
     fn hear(&mut self) {
         for told in self.told.try_iter() {
             match told {
-                Told::Ready(facts) => self.ready = Some(facts),
+                Told::Ready(facts) => {
+                    self.ready = Some(facts);
+                    self.news();
+                }
                 Told::Done(facts) => self.done = Some(facts),
             }
         }

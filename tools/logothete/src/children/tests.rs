@@ -91,9 +91,22 @@ fn one_child_is_signalled_and_the_others_are_not() {
     assert!(is_alive(two));
     let lines = children.last_lines();
     assert!(lines.contains(&format!("one (process {one}):\n    last words\n")), "{lines}");
-    let news: Vec<String> = children.news().into_iter().map(|(_, line)| line).collect();
-    assert_eq!(news, ["one: last words"]);
-    assert!(children.news().is_empty(), "it was told");
+}
+
+#[test]
+fn what_a_child_says_once_it_is_ready_is_news() {
+    let mut children = Children::new(Diagnostics::Keep);
+    let script = "trap 'echo it happened >&2' USR1; echo ready; while :; do sleep 0.01; done";
+    let pid = children.spawn("one", &mut shell(script)).unwrap();
+    children.wait_ready(LONG, &AtomicBool::new(false)).unwrap();
+    let before = Instant::now();
+    children.signal_one(pid, Signal::USR1);
+    let mut news = Vec::new();
+    while news.is_empty() && before.elapsed() < LONG {
+        news = children.news();
+    }
+    assert_eq!(news[0].1, "one: it happened");
+    assert!(news.len() == 1 && news[0].0 >= before && children.news().is_empty(), "it was told once");
 }
 
 #[test]
