@@ -37,7 +37,7 @@ pub struct Wait {
     pub blamed_ns: u64,
     /// How much would have been borne.
     pub borne_ns: u64,
-    /// The time that is not held against it, because this replica's own disk stood still (`VC-8`).
+    /// The time that is not held against it, because disks stood still (`VC-8`).
     pub excused_ns: u64,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Wait {
         let ms = |time_ns: u64| time_ns as f64 / 1e6;
         write!(f, "{:.1} ms, where {:.1} are borne", ms(self.blamed_ns), ms(self.borne_ns))?;
         if self.excused_ns > 0 {
-            write!(f, ", besides {:.1} in which the own disk stood still", ms(self.excused_ns))?;
+            write!(f, ", besides {:.1} in which disks stood still", ms(self.excused_ns))?;
         }
         Ok(())
     }

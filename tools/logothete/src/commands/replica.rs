@@ -132,7 +132,7 @@ mod tests {
         let wait = Wait { blamed_ns: 260_000_000, borne_ns: 250_000_000, excused_ns: 40_000_000 };
         let why = Departure::Suspicion(Suspicion::Latency(wait));
         let left = text(Event::ViewLeft { wanted: View(3), why }).unwrap();
-        for part in ["view 3", "260.0 ms", "250.0 are borne", "40.0 ms in which the own disk"] {
+        for part in ["view 3", "260.0 ms", "250.0 are borne", "besides 40.0 in which disks stood still"] {
             assert!(left.contains(part), "{left}");
         }
         assert!(text(Event::FellBehind { checkpoint: SequenceNumber(256) }).unwrap().contains("256"));
