@@ -16,6 +16,7 @@ mod checkpoint;
 pub mod clients;
 mod config;
 mod demotion;
+mod departure;
 mod disk_pace;
 mod disputes;
 pub mod engine_pages;
@@ -45,6 +46,7 @@ mod view_change;
 
 pub use blame::RejectTable;
 pub use config::ReplicaConfig;
+pub use departure::{Departure, Suspicion, Wait};
 pub use disputes::DisputeCounts;
 pub use evidence::Evidence;
 pub use holdings::Holdings;
@@ -52,7 +54,7 @@ pub use output::{Action, Event, Output, ScheduledRequest};
 pub use progress::Progress;
 pub use quorum::Quorum;
 pub use reject::{Reject, RejectCounters};
-pub use view_change::{Departure, Selection, Suspicion, Wait, decide};
+pub use view_change::{Selection, decide};
 
 use crate::authentication::{AuthenticatedPacket, RelayedPacket, Signatures};
 use crate::limits;

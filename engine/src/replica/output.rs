@@ -1,8 +1,8 @@
 //! What the core asks its host to do: actions, in order, in a buffer that the host owns.
 
 use super::bodies::BodyRef;
+use super::departure::Departure;
 use super::evidence::Evidence;
-use super::view_change::Departure;
 use crate::journal::{Record, Trouble};
 use crate::numbers::{ClientId, ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::planted::{self, Bug};

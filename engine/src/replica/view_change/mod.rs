@@ -9,7 +9,6 @@
 //! ```
 //!
 //! - [`decision`]: what the new view takes over
-//! - [`departure`]: why a view was left
 //! - [`new_view`]: how it is compared, and entered
 //! - [`parts`]: statements longer than a packet
 //! - [`records`]: view changes in the journal
@@ -17,7 +16,6 @@
 //! - [`synchroniser`]: the time-outs
 
 mod decision;
-mod departure;
 mod new_view;
 mod parts;
 mod records;
@@ -25,6 +23,7 @@ mod statements;
 mod synchroniser;
 
 use super::clients::Waiting;
+use super::departure::{Departure, Suspicion};
 use super::output::{Event, Output};
 use super::{Now, Replica};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
@@ -32,7 +31,6 @@ use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
 use crate::wire::view_change::{Named, NewView, StatementKind, ViewChange};
 pub use decision::{Selection, decide};
-pub use departure::{Departure, Suspicion, Wait};
 use logothete_crypto::{Digest, digest};
 use parts::Parts;
 use std::hash::{Hash, Hasher};

@@ -1,10 +1,10 @@
 //! The new view: its primary decides, the others decide again and compare (`protocol.md VC-5`, `VC-6`), and all enter it (`VC-7`).
 
-use super::departure::Departure;
 use super::{Claimed, Selection, Statement, decision};
 use crate::journal::Record;
 use crate::numbers::{Principal, SequenceNumber, View};
 use crate::planted::{self, Bug};
+use crate::replica::departure::Departure;
 use crate::replica::output::{Event, Output};
 use crate::replica::{Now, Reject, Replica};
 use crate::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange, null_batch};

@@ -4,8 +4,8 @@
 //! short time, and *latency*, the oldest request left waiting for a long one. Both times are learned from what was seen while all went well,
 //! within bounds, and double while views change in vain.
 
+use super::super::departure::{Suspicion, Wait};
 use super::super::largest::Largest;
-use super::departure::{Suspicion, Wait};
 use crate::limits::{
     DOUBLINGS_MAX, LATENCY_MAX_NS, LATENCY_MIN_NS, LEARNED_NS, SILENCE_MAX_NS, SILENCE_MIN_NS, SUSPICION_CONFIRM_NS,
 };
