@@ -101,7 +101,12 @@ impl Replica {
 
     /// Whether to order nothing at all: an idle cluster comes to no checkpoint, and a replica that recovers waits for one (`RC-5`).
     fn is_null_due(&mut self, now: Now) -> bool {
-        let due = self.peers.recovering(now.monotonic_ns).count() > 0 && self.null_due_ns <= now.monotonic_ns;
+        let recovers = self.peers.recovering(now.monotonic_ns).count() > 0;
+        if !recovers {
+            // Who recovers next must not wait for the pace that the last one needed.
+            self.nulls_in_a_row = 0;
+        }
+        let due = recovers && self.null_due_ns <= now.monotonic_ns;
         if due {
             self.null_due_ns = now.monotonic_ns + self.null_pace_ns();
         }
