@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod planted;
 mod reasons;
 pub mod replica;
+mod round_trip;
 pub mod service;
 pub mod state;
 pub mod wire;

@@ -92,17 +92,23 @@ pub const PEER_STAGNANT_NS: u64 = 50_000_000;
 pub const STATUS_IDLE_NS: u64 = 250_000_000;
 
 /// A replica without progress for this long, while it knows of work, says so with a status message: some twenty times an ordering round on
-/// one busy host.
+/// one busy host. Less where its batches follow each other faster.
 pub const STATUS_STUCK_NS: u64 = 3_000_000;
+
+/// The shortest such wait that is learned: some five ordering rounds on one busy host.
+pub const STATUS_STUCK_MIN_NS: u64 = 500_000;
 
 /// The longest wait between status messages of a stuck replica: their distance doubles from [`STATUS_STUCK_NS`] to this.
 pub const STATUS_STUCK_MAX_NS: u64 = 100_000_000;
 
+/// So many further statuses follow at the first distance, before it doubles: one of them, or what it was answered, may be lost.
+pub const STATUS_EAGER: u32 = 2;
+
 /// A replica answers one peer's status messages no more often than this.
-pub const STATUS_ANSWER_NS: u64 = 1_000_000;
+pub const STATUS_ANSWER_NS: u64 = STATUS_STUCK_MIN_NS;
 
 /// How often that doubles for a peer that repeats itself: to 64 ms, less than [`STATUS_STUCK_MAX_NS`].
-pub const STATUS_ANSWER_DOUBLINGS: u32 = 6;
+pub const STATUS_ANSWER_DOUBLINGS: u32 = 7;
 
 /// The most bytes of one answer to a status message.
 pub const STATUS_ANSWER_BYTES: usize = 24 * 1024;
@@ -286,6 +292,9 @@ pub const DISPUTE_RETRY_NS: u64 = 500_000_000;
 /// A state that is being fetched gives way to a later one no sooner than this: what was fetched of it serves for the later one too.
 pub const STATE_RETARGET_NS: u64 = 50_000_000;
 
+/// How often that doubles while none is here before a later one is: to 6.4 s, some twenty round trips around the world.
+pub const STATE_RETARGET_DOUBLINGS: u32 = 7;
+
 /// The most bytes of a state that one peer is sent in each [`STATE_REFILL_NS`]: some 400 MB/s, which leaves the order most of a core.
 pub const STATE_ANSWER_BYTES: usize = 400 * 1024;
 
@@ -302,8 +311,11 @@ pub const RECOVERY_QUERY_NS: u64 = 20_000_000;
 /// checkpoints in a fraction of a second.
 pub const NULL_BATCH_NS: u64 = 500_000;
 
-/// How often that doubles, with each window of null batches in a row: to a second.
-pub const NULL_BATCH_DOUBLINGS: u32 = 11;
+/// How often that doubles, with each window of null batches in a row: to four seconds, so that a checkpoint at each lasts for a dozen round trips around the world.
+pub const NULL_BATCH_DOUBLINGS: u32 = 13;
+
+/// While some replica recovers, the primary is waited for as for a request from so long after the last batch on: two of the longest distances.
+pub const NULL_PATIENCE_NS: u64 = 2 * (NULL_BATCH_NS << NULL_BATCH_DOUBLINGS);
 
 /// A held proposal (ahead of this replica's clock) is looked at again after this.
 pub const HELD_RETRY_NS: u64 = 5_000_000;
@@ -317,8 +329,17 @@ pub const REPLAY_WINDOW_PACKETS: u64 = 4096;
 /// The first retransmission of a request when no round trip was measured yet.
 pub const RETRANSMIT_INITIAL_NS: u64 = 50_000_000;
 
-/// The shortest wait before a retransmission: a scheduler's slice or two on a shared host.
-pub const RETRANSMIT_MIN_NS: u64 = 10_000_000;
+/// The shortest wait before a retransmission: a scheduler's slice on a shared host.
+pub const RETRANSMIT_MIN_NS: u64 = 1_000_000;
+
+/// A request is sent again so often before its wait doubles: it, or what it is answered, may be lost.
+pub const RETRANSMIT_EAGER: u32 = 1;
+
+/// The shortest wait for the answers to a query, after which it is ordered, which is a write's work: a scheduler's slice or two on a shared host.
+pub const QUERY_PATIENCE_MIN_NS: u64 = 10_000_000;
+
+/// While parts of long results came within this, none is asked for again: a scheduler's slice or two on a shared host.
+pub const RESULTS_PATIENCE_NS: u64 = 10_000_000;
 
 /// The replies to a request come within this of each other, even on a busy host: who lacks some after it asks again.
 pub const REPLIES_SPREAD_NS: u64 = 5_000_000;
@@ -494,7 +515,11 @@ const _: () = {
     assert!(STATUS_IDLE_NS * 4 <= PEER_SILENT_NS);
     assert!(STATUS_ANSWER_NS << STATUS_ANSWER_DOUBLINGS <= STATUS_STUCK_MAX_NS);
     assert!(STATEMENTS_ANSWER_NS << STATEMENTS_ANSWER_DOUBLINGS <= STATUS_STUCK_MAX_NS);
-    assert!(STATUS_STUCK_NS < STATUS_STUCK_MAX_NS && STATUS_STUCK_MAX_NS < STALLED_NS);
+    assert!(
+        STATUS_STUCK_MIN_NS < STATUS_STUCK_NS
+            && STATUS_STUCK_NS < STATUS_STUCK_MAX_NS
+            && STATUS_STUCK_MAX_NS < STALLED_NS
+    );
     assert!(KEY_OVERLAP_NS >= 10 * ANNOUNCE_MAX_NS);
     assert!(PROBE_MIN_NS < PROBE_NS && PROBE_NS < PROBE_MAX_NS);
     // One name cannot use up the common budget.

@@ -13,7 +13,6 @@ mod queries;
 mod requests;
 mod result_parts;
 pub mod rotation;
-mod round_trip;
 pub mod status;
 mod survey;
 

@@ -2,10 +2,10 @@
 
 use super::config::ClientConfig;
 use super::full_results::FullResults;
-use super::round_trip::RoundTrip;
-use crate::limits::{REPLICAS_MAX, RETRANSMIT_BYTE_NS, RETRANSMIT_MAX_NS, RETRANSMIT_MIN_NS};
+use crate::limits::{REPLICAS_MAX, RESULTS_PATIENCE_NS, RETRANSMIT_BYTE_NS, RETRANSMIT_MAX_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, RequestNumber, SequenceNumber, View};
 use crate::planted::{self, Bug};
+use crate::round_trip::{Bounds, RoundTrip};
 use crate::wire::reply::{Answer, Mode, Reply};
 use logothete_crypto::{Digest, digest};
 
@@ -63,7 +63,7 @@ impl Outstanding {
 
     /// How long replies are waited for: what is longer takes longer to travel.
     pub(super) fn patience_ns(&self, trips: &RoundTrip) -> u64 {
-        trips.timeout_ns(self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
+        trips.timeout_ns(Bounds::REQUESTS, self.tries) + self.message.len() as u64 * RETRANSMIT_BYTE_NS
     }
 
     /// It is to be sent again by then, if it is not answered; one in parts has its own pace.
@@ -76,7 +76,7 @@ impl Outstanding {
     /// Whether it is known what the results are, and they are on their way, as others are before them: then it is not sent again, for the longest
     /// time that requests wait at all.
     pub(super) fn awaits_results(&self, now_ns: u64, heard_ns: u64, config: &ClientConfig) -> bool {
-        heard_ns + RETRANSMIT_MIN_NS > now_ns
+        heard_ns + RESULTS_PATIENCE_NS > now_ns
             && now_ns < self.sent_first_ns + RETRANSMIT_MAX_NS
             && self.votes.iter().flatten().any(|vote| self.is_decided(vote, config))
     }

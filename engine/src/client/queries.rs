@@ -3,12 +3,12 @@
 
 use super::full_results::FullResults;
 use super::result_parts::{PartTaken, ResultParts};
-use super::round_trip::RoundTrip;
 use crate::authentication::AuthenticatedPacket;
 use crate::limits::QUERIES_MAX;
 use crate::numbers::{Principal, ReplicaId};
 use crate::planted::{self, Bug};
 use crate::replica::Now;
+use crate::round_trip::{Bounds, RoundTrip};
 use crate::wire::Message;
 use crate::wire::parts::{ReplyPart, ResultOf};
 use crate::wire::query::{QUERY_OVERHEAD_BYTES, Query, QueryAnswer, QueryOutcome};
@@ -165,7 +165,7 @@ impl Queries {
 
     /// Hands over what was asked since the last call, to be sent to all replicas.
     pub fn send(&mut self, now: Now, mut send: impl FnMut(&[u8])) {
-        let timeout_ns = self.trips.timeout_ns(1);
+        let timeout_ns = self.trips.timeout_ns(Bounds::QUERIES, 1);
         for nonce in self.unsent..self.next {
             let asked = self.at(nonce);
             (asked.sent_ns, asked.due_ns) = (now.monotonic_ns, now.monotonic_ns + timeout_ns);

@@ -4,13 +4,13 @@ use super::config::ClientConfig;
 use super::full_results::FullResults;
 use super::outstanding::{Outstanding, Vote};
 use super::result_parts::{PartTaken, ResultParts};
-use super::round_trip::RoundTrip;
 use crate::authentication::{AuthenticatedPacket, RequestSigner};
 use crate::limits::{
-    PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, REPLIES_SPREAD_NS, RETRANSMIT_MIN_NS,
+    PARTS_BURST_BYTES, PARTS_PACE_MAX_NS, PARTS_PACE_NS, REPLICAS_MAX, REPLIES_SPREAD_NS, RESULTS_PATIENCE_NS,
 };
 use crate::numbers::{Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber, View};
 use crate::replica::Now;
+use crate::round_trip::{Bounds, RoundTrip};
 use crate::wire::Message;
 use crate::wire::operation::Operations;
 use crate::wire::parts::{ReplyPart, RequestPart, ResultOf};
@@ -207,7 +207,7 @@ impl Client {
                 continue;
             }
             if request.awaits_results(now.monotonic_ns, heard_ns, &config) {
-                request.resend_at_ns = now.monotonic_ns + RETRANSMIT_MIN_NS;
+                request.resend_at_ns = now.monotonic_ns + RESULTS_PATIENCE_NS;
                 continue;
             }
             if request.tries == 0 {
@@ -216,7 +216,7 @@ impl Client {
             request.tries += 1;
             let again = request.tries > 1;
             if request.parts == 0 {
-                request.resend_at_ns = now.monotonic_ns + trips.timeout_ns(request.tries);
+                request.resend_at_ns = now.monotonic_ns + trips.timeout_ns(Bounds::REQUESTS, request.tries);
                 send(&request.message);
             } else {
                 // All parts again, as they come to their turn: which of them are lacking where, the client does not know.
@@ -277,7 +277,8 @@ impl Client {
         let Some(vote) = self.at_mut(reply.number).count(from, reply) else { return };
         if !self.conclude(now, reply.number, &vote, complete) && first {
             // What the others say comes soon, or was lost.
-            self.at_mut(reply.number).hasten(now.monotonic_ns + REPLIES_SPREAD_NS);
+            let spread_ns = self.trips.timeout_ns(Bounds::REQUESTS, 1).min(REPLIES_SPREAD_NS);
+            self.at_mut(reply.number).hasten(now.monotonic_ns + spread_ns);
         }
     }
 
@@ -453,7 +454,7 @@ impl Client {
         let large = request.parts > 0;
         request.sent_first_ns = now_ns;
         request.tries = 1;
-        request.resend_at_ns = if large { u64::MAX } else { now_ns + trips.timeout_ns(1) };
+        request.resend_at_ns = if large { u64::MAX } else { now_ns + trips.timeout_ns(Bounds::REQUESTS, 1) };
         request.digest = None;
         request.votes = [None; REPLICAS_MAX];
         request.full.clear();

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 pub(super) const PAGES_HASHED_MAX: usize = 64;
 
 /// A checkpoint that a peer asks for is kept so long after its last question.
-const KEPT_FOR_PEER_NS: u64 = 500_000_000;
+const KEPT_FOR_PEER_NS: u64 = 2_000_000_000;
 
 #[derive(Debug)]
 struct Held {

@@ -43,6 +43,8 @@ pub struct Orderer {
     checkpoints: Checkpoints,
     transfer: StateTransfer,
     reader: Reader,
+    /// Up to this position nothing of the log will be undone.
+    log_settled: u64,
     reporting: Option<Pending>,
     output: Output,
     doing: Output,
@@ -77,6 +79,7 @@ impl Orderer {
             replica,
             executor,
             reader: Reader::new(),
+            log_settled: 0,
             reporting: None,
             output: Output::new(),
             doing: Output::new(),
@@ -297,6 +300,9 @@ impl Orderer {
                 }
                 Action::Relay { to, bytes } => outbox.relay(*to, self.doing.message(bytes.clone())),
                 Action::Execute { sequence, timestamp_ns, requests } => {
+                    if self.replica.undoable() == Some(*sequence) {
+                        self.log_settled = self.executor.log_bounds().1;
+                    }
                     for request in self.doing.requests(requests.clone()) {
                         let message = request.body.map(|body| self.replica.request_message(body));
                         let results = self.executor.execute(*sequence, *timestamp_ns, request, message);
@@ -368,7 +374,10 @@ impl Core for Orderer {
         self.report(now, facts, outbox);
         self.reader.answer_rejects(outbox, Some(self.replica.rejects_by_sender()), facts);
         if let Some(log) = self.executor.service().ordered_log() {
-            self.reader.serve(log, outbox);
+            if self.replica.undoable().is_none() {
+                self.log_settled = log.end();
+            }
+            self.reader.serve(log, self.log_settled, outbox);
         }
         self.counters.publish(now, &self.replica);
     }

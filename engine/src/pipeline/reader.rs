@@ -137,19 +137,19 @@ impl Reader {
         }
     }
 
-    /// Sends what is there to those who wait for it.
-    pub(super) fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox) {
-        if log.end() == self.end_served && !self.changed {
+    /// Sends what is there before a position, the end of a batch, to those who wait for it: what comes after it may be undone.
+    pub(super) fn serve(&mut self, log: &OrderedLog, end: u64, outbox: &mut Outbox) {
+        if end == self.end_served && !self.changed {
             return;
         }
-        (self.end_served, self.changed) = (log.end(), false);
+        (self.end_served, self.changed) = (end, false);
         let message = &mut self.message;
         self.followings.retain_mut(|following| {
-            while following.serve(log, outbox, message) {}
+            while following.serve(log, end, outbox, message) {}
             following.credit_bytes > 0
         });
         self.questions.retain(|question| {
-            if question.position > log.end() {
+            if question.position > end {
                 return true;
             }
             message.clear();
@@ -177,8 +177,8 @@ fn replace_or_push<T>(items: &mut Vec<T>, item: T, replaces: impl Fn(&T) -> bool
 
 impl Following {
     /// Sends one message of runs; `false` when there is nothing more to send now, or no credit.
-    fn serve(&mut self, log: &OrderedLog, outbox: &mut Outbox, message: &mut Vec<u8>) -> bool {
-        if self.credit_bytes == 0 || self.from >= log.end() {
+    fn serve(&mut self, log: &OrderedLog, end: u64, outbox: &mut Outbox, message: &mut Vec<u8>) -> bool {
+        if self.credit_bytes == 0 || self.from >= end {
             return false;
         }
         let audience = Audience::Client(self.client);
@@ -199,7 +199,7 @@ impl Following {
         self.offset = 0;
         let (mut count, mut first, mut runs_bytes) = (0, None, 0);
         for run in available.clone() {
-            if runs_bytes + RUN_OVERHEAD_BYTES + run.message.len() > room {
+            if run.position_end() > end || runs_bytes + RUN_OVERHEAD_BYTES + run.message.len() > room {
                 break;
             }
             first.get_or_insert((run.position_first, run.chain_before));
@@ -286,4 +286,64 @@ pub(super) fn fill_report(report: &mut ReportReply, replica: &Replica, now: Now,
     report.peers_reachable = replica.peers_reachable(now).0.into();
     report.progress = replica.progress(now) as u8;
     replica.demoted_clients().for_each(|client| report.set_demoted(client));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbox::{Departures, Outgoing};
+    use super::*;
+    use crate::limits::DATAGRAM_BYTES_DEFAULT;
+    use crate::service::log::LogSettings;
+    use crate::service::testing::{TestRequest, execute};
+    use crate::wire::packet::HEADER_BYTES;
+    use logothete_transport::pool::{Frame, Pool, PoolConfig};
+
+    /// The first position and the number of the runs that a client is sent, and the positions of which it is told the chain.
+    #[derive(Debug, Default, PartialEq)]
+    struct Told {
+        runs: Vec<(u64, usize)>,
+        chains: Vec<u64>,
+    }
+
+    impl Departures for Told {
+        fn depart(&mut self, packet: Outgoing) {
+            let mut frame = packet.frame;
+            let body = &frame.capacity_bytes_mut()[HEADER_BYTES..HEADER_BYTES + packet.body_bytes];
+            for message in crate::wire::Messages::new(body, Principal::Replica(ReplicaId(0))) {
+                match message.unwrap().0 {
+                    Message::Runs(runs) => self.runs.push((runs.position, runs.count)),
+                    Message::ChainAnswer(answer) => self.chains.push(answer.position.get()),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
+        fn depart_relayed(&mut self, _: ReplicaId, _: Frame) {
+            panic!("nothing was relayed");
+        }
+    }
+
+    /// `protocol.md EX-1`, `SU-1`: an entry that was executed before it committed may be undone.
+    #[test]
+    fn who_follows_is_shown_what_lasts() {
+        let pool = Pool::new(PoolConfig { frame_bytes: DATAGRAM_BYTES_DEFAULT, frames: 8 }).unwrap();
+        let mut outbox = Outbox::new(pool, DATAGRAM_BYTES_DEFAULT);
+        let mut log = OrderedLog::new(LogSettings { segment_bytes: 4096, segments_max: 2 });
+        let request = TestRequest::new(b"", &[b"one", b"other"]);
+        (1..=3).for_each(|sequence| drop(execute(&mut log, &request.ordered(sequence, sequence))));
+        let mut reader = Reader::new();
+        reader.followings.push(Following { client: ClientId(0), stream: 1, from: 0, offset: 0, credit_bytes: 10_000 });
+        let question = |position| Question { client: ClientId(0), stream: 1, position };
+        reader.questions.extend([2, 4, 6].map(question));
+        let mut told = |reader: &mut Reader, end| {
+            reader.serve(&log, end, &mut outbox);
+            let mut told = Told::default();
+            outbox.drain_into(&mut told);
+            told
+        };
+        reader.changed = true;
+        assert_eq!(told(&mut reader, 4), Told { runs: vec![(0, 2)], chains: vec![2, 4] });
+        assert_eq!(told(&mut reader, 4), Told::default());
+        assert_eq!(told(&mut reader, 6), Told { runs: vec![(4, 1)], chains: vec![6] });
+    }
 }

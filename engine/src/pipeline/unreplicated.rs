@@ -226,7 +226,7 @@ impl Core for Unreplicated {
         }
         self.reader.answer_rejects(outbox, None, facts);
         if let Some(log) = self.executor.service().ordered_log() {
-            self.reader.serve(log, outbox);
+            self.reader.serve(log, log.end(), outbox);
         }
     }
 

@@ -7,7 +7,7 @@ use super::log::{VoteOutcome, Votes};
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::journal::Record;
-use crate::limits::{STALLED_NS, STATE_RETARGET_NS};
+use crate::limits::{STALLED_NS, STATE_RETARGET_DOUBLINGS, STATE_RETARGET_NS};
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber};
 use crate::planted::{self, Bug};
 use crate::state::State;
@@ -28,6 +28,8 @@ struct Ballot {
 pub(super) struct Fetching {
     pub(super) target: (SequenceNumber, Digest),
     since_ns: u64,
+    /// How many others it took the place of: where none is here before the next, each is given twice the time of the one before.
+    replaced: u32,
     /// Who is asked.
     sources: ReplicaSet,
     /// Who of them does not hold it.
@@ -238,7 +240,7 @@ impl Replica {
     /// Asks for the state of a checkpoint that `f+1` replicas vouch for, where it is out of this replica's reach otherwise (`CK-5`).
     pub(super) fn seek_state(&mut self, now: Now, output: &mut Output) {
         let weak = if planted::is(Bug::StateOfOne) { 1 } else { self.config.quorum.weak() };
-        let Some((target, sources)) = self.peers.vouched_checkpoint(self.executed, weak) else { return };
+        let Some((target, sources)) = self.peers.vouched_checkpoint(self.committed(), weak) else { return };
         // Whoever has what is lacking may have got it with a state, and cannot say what committed.
         let stalled = |since| now.monotonic_ns.saturating_sub(since) >= STALLED_NS;
         let reach = self.stable().0 + self.log.window();
@@ -248,6 +250,10 @@ impl Replica {
             || self.pulse.stuck_since_ns.is_some_and(stalled);
         if out_of_reach {
             self.fetch_state(now, target, sources, output);
+            // What was executed tentatively need not be what committed, and nobody who came to this by its state can say what did.
+            if self.tentative.is_some_and(|(sequence, _)| sequence <= target.0) {
+                self.undo_tentative(output);
+            }
         }
     }
 
@@ -260,13 +266,15 @@ impl Replica {
         output: &mut Output,
     ) {
         let now_ns = now.monotonic_ns;
-        let mut fetching = Fetching { target, since_ns: now_ns, sources, refused: ReplicaSet::EMPTY };
+        let mut fetching = Fetching { target, since_ns: now_ns, replaced: 0, sources, refused: ReplicaSet::EMPTY };
         if let Some(former) = &self.fetching {
             let more = target == former.target && sources.iter().any(|id| !former.sources.contains(id));
-            let later = target.0 > former.target.0 && now_ns.saturating_sub(former.since_ns) >= STATE_RETARGET_NS;
+            let patience_ns = STATE_RETARGET_NS << former.replaced.min(STATE_RETARGET_DOUBLINGS);
+            let later = target.0 > former.target.0 && now_ns.saturating_sub(former.since_ns) >= patience_ns;
             if !more && !later {
                 return;
             }
+            fetching.replaced = former.replaced + 1;
             if more {
                 let asked = ReplicaSet(former.sources.0 | sources.0);
                 fetching = Fetching { sources: asked, ..*former };

@@ -331,7 +331,7 @@ impl Replica {
             let client = ClientId(at as u16);
             if self.clients.must_sign(client) || self.disputes.is_blank(client, now.monotonic_ns) {
                 // What was executed tentatively may be undone.
-                if self.tentative.is_none() {
+                if self.undoable().is_none() {
                     self.disputes.forget(client);
                 }
             } else if self.disputes.suspects[at].is_some() {

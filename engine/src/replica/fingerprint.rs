@@ -78,6 +78,7 @@ impl Replica {
             tentative_since_ns: _,
             null_due_ns: _,
             nulls_in_a_row: _,
+            recovery_seen_ns: _,
             looked_ns: _,
             // Of long requests and results, queries and disputed requests: nothing of them outlasts the call that brings it where all is short and
             // every tag good.

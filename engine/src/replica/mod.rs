@@ -155,6 +155,8 @@ pub struct Replica {
     /// As primary: when the next null batch is due, how many it ordered in a row, and when it last looked.
     null_due_ns: u64,
     nulls_in_a_row: u64,
+    /// Since when some peer recovers.
+    recovery_seen_ns: Option<u64>,
     looked_ns: u64,
     /// The last number that the present view took over.
     carried_last: SequenceNumber,
@@ -247,6 +249,7 @@ impl Replica {
             proposed_timestamp_ns: 0,
             null_due_ns: 0,
             nulls_in_a_row: 0,
+            recovery_seen_ns: None,
             looked_ns: 0,
             carried_last: SequenceNumber(0),
             entries: Vec::new(),
@@ -411,6 +414,16 @@ impl Replica {
     /// The last number executed.
     pub fn executed(&self) -> SequenceNumber {
         self.executed
+    }
+
+    /// The number that was executed before it committed, and may be undone or is being undone (`protocol.md EX-1`, `EX-3`).
+    pub fn undoable(&self) -> Option<SequenceNumber> {
+        self.tentative.or(self.undoing).map(|(sequence, _)| sequence)
+    }
+
+    /// The last number that was executed and committed.
+    fn committed(&self) -> SequenceNumber {
+        self.undoable().map_or(self.executed, |sequence| SequenceNumber(sequence.0 - 1))
     }
 
     /// The last stable checkpoint, `h`.

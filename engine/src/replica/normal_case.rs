@@ -96,55 +96,61 @@ impl Replica {
         }
     }
 
-    /// Accepts held proposals, in order, as far as everything that they need is here: the one before, the bodies, proof or others' word
-    /// that their clients sent them, and a clock that is not too far behind the primary's (`NC-4`). What cannot be accepted yet stays
-    /// held. Of what the view took over nothing is checked but that it is here (`VC-7`).
+    /// Accepts held proposals, in order, as far as everything that they need is here (`NC-4`). What cannot be accepted yet stays held.
     pub(super) fn accept_in_order(&mut self, now: Now, output: &mut Output) {
         self.held_until_ns = None;
-        let primary = Principal::Replica(self.primary());
         while self.active {
             let sequence = self.accepted.next();
             if !self.log.in_window(sequence) {
                 return;
             }
+            if let Some(digest) = self.acceptable(now, sequence) {
+                self.pre_prepare(now, sequence, digest, output);
+                self.advance(now, sequence, output);
+                continue;
+            }
             let slot = self.log.slot(sequence).expect("the window has a slot for each of its numbers");
-            let Some(batch) = slot.proposed_batch() else { return };
-            if !batch.is_complete() || slot.refused {
+            if slot.committed.is_none() || sequence > self.executed {
                 return;
             }
-            let digest = batch.digest;
-            if !slot.carried {
-                let vouching = 1 + slot.prepares.matching(&digest);
-                if vouching < self.config.quorum.weak() && !self.is_proven(batch) {
-                    let all_seen = self.seek_proofs(now, sequence);
-                    if !self
-                        .log
-                        .slot(sequence)
-                        .and_then(Slot::proposed_batch)
-                        .is_some_and(|batch| self.is_proven(batch))
-                    {
-                        self.held_until_ns = (!all_seen).then_some(now.monotonic_ns + HELD_RETRY_NS);
-                        return;
-                    }
-                }
-                let slot = self.log.slot(sequence).expect("it was just looked at");
-                let batch = slot.proposed_batch().expect("it was just looked at");
-                if batch.timestamp_ns > now.wall_ns.saturating_add(self.config.clock_bound_ns) {
-                    self.held_until_ns = Some(now.monotonic_ns + HELD_RETRY_NS);
-                    return;
-                }
-                let message_bytes = |body: &super::BodyRef| self.bodies.message(*body).len();
-                let bytes: usize = batch.bodies.iter().flatten().map(message_bytes).sum();
-                if !self.config.is_batch_size(batch.entries.len(), bytes) || !slot.may_pre_prepare(&digest) {
-                    // Nothing of this primary is accepted from here on.
-                    self.rejects.count(Some(primary), Reject::BatchOutOfBounds);
-                    self.log.slot_mut(sequence).expect("it was just looked at").refused = true;
-                    return;
-                }
-            }
-            self.pre_prepare(now, sequence, digest, output);
-            self.advance(now, sequence, output);
+            // Others' claims decided it (`NC-10`), and nobody sends what was proposed to whoever has it: what comes after it must not wait for that.
+            self.accepted = sequence;
+            self.held_until_ns = None;
         }
+    }
+
+    /// The batch that is proposed for a number, if everything that it needs is here: the bodies, proof or others' word that their clients sent
+    /// them, and a clock that is not too far behind the primary's (`NC-4`). Of what the view took over nothing is checked but that it is here (`VC-7`).
+    fn acceptable(&mut self, now: Now, sequence: SequenceNumber) -> Option<Digest> {
+        let slot = self.log.slot(sequence).expect("the window has a slot for each of its numbers");
+        let batch = slot.proposed_batch().filter(|batch| batch.is_complete() && !slot.refused)?;
+        let digest = batch.digest;
+        if slot.carried {
+            return Some(digest);
+        }
+        let vouching = 1 + slot.prepares.matching(&digest);
+        if vouching < self.config.quorum.weak() && !self.is_proven(batch) {
+            let all_seen = self.seek_proofs(now, sequence);
+            if !self.log.slot(sequence).and_then(Slot::proposed_batch).is_some_and(|batch| self.is_proven(batch)) {
+                self.held_until_ns = (!all_seen).then_some(now.monotonic_ns + HELD_RETRY_NS);
+                return None;
+            }
+        }
+        let slot = self.log.slot(sequence).expect("it was just looked at");
+        let batch = slot.proposed_batch().expect("it was just looked at");
+        if batch.timestamp_ns > now.wall_ns.saturating_add(self.config.clock_bound_ns) {
+            self.held_until_ns = Some(now.monotonic_ns + HELD_RETRY_NS);
+            return None;
+        }
+        let message_bytes = |body: &super::BodyRef| self.bodies.message(*body).len();
+        let bytes: usize = batch.bodies.iter().flatten().map(message_bytes).sum();
+        if !self.config.is_batch_size(batch.entries.len(), bytes) || !slot.may_pre_prepare(&digest) {
+            // Nothing of this primary is accepted from here on, but for what comes after it if others decide it.
+            self.rejects.count(Some(Principal::Replica(self.primary())), Reject::BatchOutOfBounds);
+            self.log.slot_mut(sequence).expect("it was just looked at").refused = true;
+            return None;
+        }
+        Some(digest)
     }
 
     /// Whether this replica verified the client's tag of every request of a batch.
@@ -325,10 +331,11 @@ impl Replica {
         }
         let sequence = self.executed.next();
         let slot = self.log.slot(sequence)?;
-        // Who forgot what it promised takes no part in what a tentative reply promises (`RC-2`). What is below the stable checkpoint has committed, and is
-        // waited for from who has the state, not from the primary.
+        // Who forgot what it promised takes no part in what a tentative reply promises (`RC-2`). What is below the stable checkpoint, or one that is fetched, has
+        // committed, and is waited for from who has the state, not from the primary.
         let may_precede = self.config.tentative && self.active && !self.recalling && !self.is_silent();
-        let may_precede = may_precede && !self.lacks_state();
+        let fetched = self.fetching.is_some_and(|fetching| sequence <= fetching.target.0);
+        let may_precede = may_precede && !self.lacks_state() && !fetched;
         let prepared = may_precede && slot.stage >= Stage::Prepared;
         // Nothing is executed on top of what may be undone.
         let digest = slot.committed.or(slot.proposal.filter(|_| prepared)).filter(|_| self.tentative.is_none())?;
@@ -384,7 +391,7 @@ impl Replica {
                 self.synchroniser.on_progress();
             }
             self.executed = sequence;
-            self.pulse.progressed();
+            self.pulse.progressed(now.monotonic_ns);
             if self.checkpoints.due_after(sequence) {
                 self.checkpoints.take(sequence);
                 output.checkpoint(sequence);

@@ -14,8 +14,14 @@ impl Replica {
     /// Proposes batches while requests wait and the pipeline has room: at once when it is not full, so that a lone request never waits for
     /// company; of everything that came together when it was.
     pub(super) fn propose(&mut self, now: Now, output: &mut Output) {
-        // What the view took over comes first: then it is known which requests are proposed already.
-        if self.is_primary() && self.active && self.accepted >= self.proposed && !self.is_silent() {
+        // What the view took over comes first: then it is known which requests are proposed already. While what was executed is undone, it is not known how
+        // far the pipeline is.
+        if self.is_primary()
+            && self.active
+            && self.accepted >= self.proposed
+            && !self.is_silent()
+            && self.undoing.is_none()
+        {
             while self.may_propose(self.proposed.next(), now) && self.propose_next(now, output) {}
         }
         // A null batch for which there is no room is not looked at again at once.

@@ -202,7 +202,9 @@ impl Replica {
     /// Sends the reply to an executed request, if it is still held: with the results themselves if `full` or if they are short, otherwise
     /// with their digest (`protocol.md CL-5`).
     pub(super) fn send_reply(&mut self, name: RequestName, full: bool, output: &mut Output) {
-        let Some(held) = self.clients.reply(name) else { return };
+        // What is being undone is in the table until the host has gone back.
+        let undone = |sequence| self.undoing.is_some_and(|(undoing, _)| undoing == sequence);
+        let Some(held) = self.clients.reply(name).filter(|held| !undone(held.sequence)) else { return };
         let tentative = self.tentative.is_some_and(|(sequence, _)| sequence == held.sequence);
         let (view, mode) = (self.view, if tentative { Mode::Tentative } else { Mode::Committed });
         let to = Audience::Client(name.client);

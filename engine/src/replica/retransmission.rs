@@ -1,15 +1,16 @@
 //! Liveness over a network that loses packets: status messages say what a replica lacks, whoever has it sends it again; missing request bodies
 //! are fetched (`protocol.md RT-1` to `RT-6`, PBFT-02 section 5.2). There is no other retransmission between replicas.
 
-use super::allowances::Standpoint;
+use super::allowances::{Reached, Standpoint};
 use super::assemblies::Way;
 use super::log::Stage;
 use super::output::{Event, Output};
 use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
-use crate::limits::{FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS, STATUS_STUCK_MAX_NS, STATUS_STUCK_NS};
+use crate::limits::{FETCH_RETRY_NS, STATUS_ANSWER_BYTES, STATUS_IDLE_NS};
 use crate::numbers::{Principal, ReplicaId, SequenceNumber};
 use crate::planted::{self, Bug};
+use crate::round_trip::{Bounds, RoundTrip};
 use crate::wire::Message;
 use crate::wire::agreement::{Batch, CommitClaim, Vote, append_pre_prepare, batch_digest};
 use crate::wire::parts::{FetchParts, RequestPart};
@@ -23,6 +24,13 @@ pub(super) struct Pulse {
     pub(super) due_ns: u64,
     /// Since when there is work and no progress.
     pub(super) stuck_since_ns: Option<u64>,
+    /// When a batch was executed last.
+    pub(super) progressed_ns: u64,
+    /// How long that lasts.
+    gaps: RoundTrip,
+    /// How far it got, and since when.
+    reached: Reached,
+    reached_ns: u64,
     sent_ns: u64,
     sent_while_stuck: u32,
     hastened: bool,
@@ -30,8 +38,11 @@ pub(super) struct Pulse {
 
 impl Pulse {
     /// A batch was executed.
-    pub(super) fn progressed(&mut self) {
-        self.stuck_since_ns = None;
+    pub(super) fn progressed(&mut self, now_ns: u64) {
+        self.progressed_ns = now_ns;
+        if let Some(since_ns) = self.stuck_since_ns.take() {
+            self.gaps.measured(now_ns.saturating_sub(since_ns));
+        }
         self.restart();
     }
 
@@ -46,18 +57,26 @@ impl Pulse {
         self.due_ns = 0;
     }
 
-    fn update(&mut self, now_ns: u64, work: bool) {
+    fn update(&mut self, now_ns: u64, work: bool, reached: Reached) {
+        if std::mem::replace(&mut self.reached, reached) != reached {
+            // If it was asked for, it came: what is lacking next is asked for like anything new.
+            if self.sent_while_stuck > 0 {
+                self.reached_ns = now_ns;
+            }
+            self.restart();
+        }
         if self.hastened {
             return;
         }
         if !work {
-            self.progressed();
+            self.stuck_since_ns = None;
+            self.restart();
             self.due_ns = self.sent_ns + STATUS_IDLE_NS;
             return;
         }
         let since = *self.stuck_since_ns.get_or_insert(now_ns);
-        let wait = (STATUS_STUCK_NS << self.sent_while_stuck.min(16)).min(STATUS_STUCK_MAX_NS);
-        self.due_ns = since.max(if self.sent_while_stuck == 0 { since } else { self.sent_ns }) + wait;
+        let wait = self.gaps.timeout_ns(Bounds::STATUSES, self.sent_while_stuck + 1);
+        self.due_ns = since.max(self.reached_ns).max(if self.sent_while_stuck == 0 { 0 } else { self.sent_ns }) + wait;
         self.due_ns = self.due_ns.min(self.sent_ns + STATUS_IDLE_NS);
     }
 }
@@ -67,19 +86,19 @@ impl Replica {
     pub(super) fn send_status(&mut self, now: Now, output: &mut Output) {
         // What was executed tentatively still lacks its commits.
         // What is being undone is not executed either.
-        let uncommitted = self.tentative.or(self.undoing);
-        let committed = uncommitted.map_or(self.executed, |(sequence, _)| SequenceNumber(sequence.0 - 1));
+        let committed = self.committed();
         // A primary that lacks parts of what the others have whole says that it lives, or it would be suspected for a lost packet.
         let unfinished = !self.assemblies.is_empty();
         let work = self.highest_seen > committed || self.clients.work_waits(&self.bodies) || unfinished || !self.active;
-        self.pulse.update(now.monotonic_ns, work);
+        let reached = self.reached(committed);
+        self.pulse.update(now.monotonic_ns, work, reached);
         if now.monotonic_ns < self.pulse.due_ns {
             return;
         }
         self.pulse.hastened = false;
         self.pulse.sent_ns = now.monotonic_ns;
         self.pulse.sent_while_stuck += u32::from(work);
-        self.pulse.update(now.monotonic_ns, work);
+        self.pulse.update(now.monotonic_ns, work, reached);
         // Whoever lacks the state of its stable checkpoint has to hear who has it.
         let stable = self.stable().min(committed);
         let mut status = Status::new(self.standing(), stable, committed, self.highest_seen);
@@ -99,6 +118,17 @@ impl Replica {
             }
         }
         output.send(self.others(), |bytes| status.append(bytes));
+    }
+
+    /// How far this replica got, which has executed up to `executed` for good.
+    fn reached(&self, executed: SequenceNumber) -> Reached {
+        let next = self.log.slot(executed.next());
+        let stage = next.map_or(0, |slot| match slot.proposal {
+            _ if slot.committed.is_some() => 3,
+            _ if slot.stage >= Stage::Prepared => 2,
+            proposal => u8::from(proposal.is_some()),
+        });
+        Reached { view: self.view, executed, stage }
     }
 
     /// Sends a peer what it lacks and this replica has: its own votes, and proposals if it is the primary (`RT-2`).
@@ -123,11 +153,12 @@ impl Replica {
         }
         self.answer_standing(now, from, &standing, output);
         // What it says of views and numbers that this replica does not know is no progress here.
-        let standpoint = Standpoint {
+        let reached = Reached {
             view: standing.view.min(self.view),
-            stable: status.stable().min(self.stable()),
             executed: status.executed().min(self.executed),
+            stage: status.stage_of_next(),
         };
+        let standpoint = Standpoint { reached, stable: status.stable().min(self.stable()) };
         if !self.peers.allowances(from).may_answer(standpoint, now.monotonic_ns) {
             return Err(Reject::RateLimited);
         }

@@ -16,6 +16,7 @@ use crate::wire::request::{self, REQUEST_OVERHEAD_BYTES, RequestName, request_by
 use crate::wire::retransmission::{Fetch, Standing, Status};
 use crate::wire::view_change::{Part, StatementKind, ViewChange, null_batch};
 use logothete_crypto::{Identity, digest};
+use std::ops::Range;
 
 pub(super) fn config(datagram_bytes_max: usize) -> ReplicaConfig {
     ReplicaConfig {
@@ -370,6 +371,51 @@ fn what_is_tentative_makes_the_primary_suspect() {
     assert!(held.tentative.is_none() && !held.standing().suspects);
 }
 
+/// `protocol.md VC-1`, `RC-5`: who recovers waits for null batches, which no request waits for.
+#[test]
+fn where_a_peer_recovers_the_primary_owes_null_batches() {
+    let (mut held, mut output) = (replica(config(DATAGRAM_BYTES_LOOPBACK)), Output::new());
+    let later = |ms: u64| Now { monotonic_ns: now().monotonic_ns + ms * 1_000_000, ..now() };
+    let mut pass = |held: &mut Replica, ms: Range<u64>, recovers| {
+        for ms in ms {
+            let standing = Standing { recovers, ..Standing::active_in(View(0)) };
+            let zero = SequenceNumber(0);
+            held.peers.heard(ReplicaId(2), later(ms).monotonic_ns);
+            let _ = held.on_status(later(ms), ReplicaId(2), &Status::new(standing, zero, zero, zero), &mut output);
+            held.on_duty_end(later(ms), &mut output);
+        }
+        held.standing().suspects
+    };
+    assert!(!pass(&mut held, 0..5000, false), "nobody waits for anything");
+    assert!(!pass(&mut held, 5000..13_000, true));
+    assert!(pass(&mut held, 13_000..13_600, true));
+    let mut output = Output::new();
+    for from in [2, 3] {
+        let claim = CommitClaim::new(SequenceNumber(1), null_batch());
+        held.on_commit_claim(later(13_600), ReplicaId(from), &claim, &mut output).unwrap();
+    }
+    assert!(!pass(&mut held, 13_600..21_000, true), "one was ordered");
+    assert!(pass(&mut held, 21_000..22_500, true));
+    assert!(!pass(&mut held, 22_500..22_510, false));
+}
+
+/// `protocol.md EX-3`: until the host has gone back, the table has what is being undone.
+#[test]
+fn what_is_being_undone_is_not_told_again() {
+    let tentative = ReplicaConfig { tentative: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (mut held, mut output) = (replica(tentative), Output::new());
+    let name = |number| RequestName { client: ClientId(0), incarnation: Incarnation(1), number: RequestNumber(number) };
+    assert!(held.clients.schedule(name(0), &mut held.bodies, 0) && held.clients.schedule(name(1), &mut held.bodies, 0));
+    let request = ScheduledRequest { name: name(1), digest: Digest([4; 32]), body: None };
+    held.on_executed(SequenceNumber(2), &request, &[7], &mut output);
+    for (undoing, replies) in [(None, 1), (Some(2), 0), (Some(3), 1)] {
+        held.undoing = undoing.map(|sequence| (SequenceNumber(sequence), null_batch()));
+        output.clear();
+        held.send_reply(name(1), true, &mut output);
+        assert_eq!(said(&output, |message| matches!(message, Message::Reply(_))).len(), replies, "{undoing:?}");
+    }
+}
+
 /// `protocol.md RC-2`: to reply from what has only prepared is to promise that it prepared here.
 #[test]
 fn who_forgot_executes_nothing_tentatively() {
@@ -522,4 +568,59 @@ fn a_state_is_fetched_from_who_holds_it_or_an_earlier_one_is() {
     assert_eq!(votes(&mut replica, &[2], &early), None, "two of those that are left vouch for it");
     replica.on_state_refused(ReplicaId(2));
     assert_eq!(votes(&mut replica, &[3], &early), Some((early.sequence(), set(&[2, 3]))));
+}
+
+/// `protocol.md CK-5`: where a checkpoint lasts for less time than its state takes, one of them has to be fetched to its end.
+#[test]
+fn a_state_gives_way_to_a_later_one_ever_more_slowly() {
+    let config = config(DATAGRAM_BYTES_LOOPBACK);
+    let (mut replica, mut output) = (replica(config), Output::new());
+    let mut fetched_at_ms = Vec::new();
+    for ms in (0..2000).step_by(10) {
+        let sequence = SequenceNumber(config.window() * (2 + ms));
+        let vote = CheckpointVote::new(sequence, digest(&sequence.0.to_le_bytes()));
+        let later = Now { monotonic_ns: now().monotonic_ns + ms * 1_000_000, ..now() };
+        output.clear();
+        for id in [0, 2] {
+            let _ = replica.on_checkpoint(later, ReplicaId(id), &vote, &mut output);
+        }
+        let fetches = |action: &Action| matches!(action, Action::FetchState { .. });
+        if output.actions().iter().any(fetches) {
+            fetched_at_ms.push(ms);
+        }
+    }
+    assert_eq!(fetched_at_ms, [0, 50, 150, 350, 750, 1550]);
+}
+
+/// `protocol.md CK-5`: who has executed a checkpoint's batch tentatively lacks its commits, and the others came to it by its state.
+#[test]
+fn a_tentative_checkpoint_that_does_not_go_on_is_fetched() {
+    let tentative = ReplicaConfig { tentative: true, ..config(DATAGRAM_BYTES_LOOPBACK) };
+    let (mut held, mut output) = (replica(tentative), Output::new());
+    let (sequence, batch) = (SequenceNumber(tentative.checkpoint_interval), null_batch());
+    let later = |ms: u64| Now { monotonic_ns: now().monotonic_ns + ms * 1_000_000, ..now() };
+    held.executed = SequenceNumber(sequence.0 - 1);
+    held.accepted = held.executed;
+    let null = PrePrepare { view: View(0), sequence, timestamp_ns: 0, entries: &[] };
+    held.on_pre_prepare(now(), ReplicaId(0), &null, &mut output).unwrap();
+    held.accept_in_order(now(), &mut output);
+    held.on_prepare(now(), ReplicaId(2), &Vote::new(View(0), sequence, batch), &mut output).unwrap();
+    held.on_duty_end(now(), &mut output);
+    assert_eq!(held.tentative, Some((sequence, batch)));
+    let fetches = |held: &mut Replica, ms, output: &mut Output| {
+        output.clear();
+        for from in [0, 2] {
+            let _ = held.on_checkpoint(later(ms), ReplicaId(from), &CheckpointVote::new(sequence, batch), output);
+        }
+        held.execute_committed(later(ms), output);
+        let has = |wanted: fn(&Action) -> bool| output.actions().iter().any(wanted);
+        (
+            has(|action| matches!(action, Action::FetchState { .. })),
+            has(|action| matches!(action, Action::Restore { .. })),
+        )
+    };
+    held.on_duty_end(later(1), &mut output);
+    assert_eq!(fetches(&mut held, 900, &mut output), (false, false), "its commits may come yet");
+    assert_eq!(fetches(&mut held, 1100, &mut output), (true, true));
+    assert_eq!((held.tentative, held.undoing), (None, Some((sequence, batch))));
 }

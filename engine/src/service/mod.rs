@@ -21,7 +21,7 @@ pub mod log;
 pub mod null;
 mod results;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use self::kv::KeyValue;
 pub use self::log::{LogSettings, OrderedLog};

@@ -123,6 +123,15 @@ impl Status {
         }
     }
 
+    /// How far the number above `executed` got at the sender: 0 without a proposal, 1 with one, 2 prepared, 3 committed.
+    pub fn stage_of_next(&self) -> u8 {
+        match () {
+            () if !self.lacks_committed.contains(0) => 3,
+            () if !self.lacks_prepared.contains(0) => 2,
+            () => u8::from(!self.lacks_proposal.contains(0)),
+        }
+    }
+
     /// The highest number that the sender has heard of.
     pub fn highest(&self) -> SequenceNumber {
         SequenceNumber(self.highest.get())

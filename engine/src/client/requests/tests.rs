@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::authentication::Signatures;
-use crate::limits::{RETRANSMIT_BYTE_NS, RETRANSMIT_INITIAL_NS, RETRANSMIT_MIN_NS};
+use crate::limits::{RESULTS_PATIENCE_NS, RETRANSMIT_BYTE_NS, RETRANSMIT_INITIAL_NS, RETRANSMIT_MIN_NS};
 use crate::numbers::{ClientId, SequenceNumber, View};
 use crate::wire::operation::OperationsWriter;
 use crate::wire::reply::{Answer, Mode};
@@ -291,16 +291,18 @@ fn a_request_is_sent_again_ever_more_slowly_and_unchanged() {
     assert_eq!(client.deadline_ns(), RETRANSMIT_INITIAL_NS);
     assert!(due(&mut client, at(49)).is_empty());
     assert_eq!(due(&mut client, at(50)), opening);
-    assert!(due(&mut client, at(149)).is_empty());
-    assert_eq!(due(&mut client, at(150)), opening);
-    assert_eq!(client.retransmitted(), 2);
+    assert!(due(&mut client, at(99)).is_empty());
+    assert_eq!(due(&mut client, at(100)), opening, "once more after the same time");
+    assert!(due(&mut client, at(199)).is_empty());
+    assert_eq!(due(&mut client, at(200)), opening);
+    assert_eq!(client.retransmitted(), 3);
     for from in [0, 1] {
         hear(&mut client, from, &reply(0, 1, b""));
     }
     // What was sent more than once measures no round trip: nobody knows which sending was answered.
-    let request = submit(&mut client, at(200), b"operation");
-    assert!(due(&mut client, at(249)).is_empty());
-    assert_eq!(due(&mut client, at(250)), [request]);
+    let request = submit(&mut client, at(250), b"operation");
+    assert!(due(&mut client, at(299)).is_empty());
+    assert_eq!(due(&mut client, at(300)), [request]);
 }
 
 fn refuse(client: &mut Client, from: u8, number: u64, known: u64) -> Result<(), ClientFault> {
@@ -520,9 +522,9 @@ fn what_is_on_its_way_is_not_asked_for_again() {
     let part = crate::wire::parts::cut_result(of, whole, &results, 1000, 0).next().unwrap();
     client.on_reply_part(late, ReplicaId(2), &part, &mut |_, _| panic!("one part is not all"));
     assert!(due(&mut client, late).is_empty(), "it comes");
-    assert_eq!(client.deadline_ns(), due_ns + RETRANSMIT_MIN_NS);
+    assert_eq!(client.deadline_ns(), due_ns + RESULTS_PATIENCE_NS);
     // The same part again is nothing new.
-    let later = Now { monotonic_ns: due_ns + RETRANSMIT_MIN_NS, wall_ns: 0 };
+    let later = Now { monotonic_ns: due_ns + RESULTS_PATIENCE_NS, wall_ns: 0 };
     client.on_reply_part(later, ReplicaId(2), &part, &mut |_, _| panic!("one part is not all"));
     assert_eq!(due(&mut client, later).len(), 1);
 }

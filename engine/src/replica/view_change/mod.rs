@@ -26,6 +26,7 @@ use super::clients::Waiting;
 use super::departure::{Departure, Suspicion};
 use super::output::{Event, Output};
 use super::{Now, Replica};
+use crate::limits::NULL_PATIENCE_NS;
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
 use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
@@ -188,10 +189,16 @@ impl Replica {
     }
 
     /// Since when this replica waits for its primary: for that request, or for what it executed tentatively to commit. Who did that misses
-    /// no request, and is needed to leave by those who do. The time in which the own disk stood still does not count.
+    /// no request, and is needed to leave by those who do. Or for null batches, where a peer recovers: no request says so. The time in which the own disk
+    /// stood still does not count.
     pub(super) fn waiting_since_ns(&mut self, now_ns: u64, oldest: Option<Waiting>) -> Option<u64> {
         let tentative = self.tentative.filter(|_| self.active).map(|_| self.tentative_since_ns.max(self.entered_ns));
-        let since_ns = oldest.map(|oldest| oldest.since_ns).into_iter().chain(tentative).min()?;
+        let nulls = self
+            .recovery_seen_ns
+            .filter(|_| self.active)
+            .map(|seen_ns| seen_ns.max(self.entered_ns).max(self.pulse.progressed_ns) + NULL_PATIENCE_NS);
+        let nulls = nulls.filter(|from_ns| *from_ns <= now_ns);
+        let since_ns = oldest.map(|oldest| oldest.since_ns).into_iter().chain(tentative).chain(nulls).min()?;
         Some(self.promises.blamable_since_ns(now_ns, since_ns))
     }
 
@@ -217,6 +224,8 @@ impl Replica {
             // It hears itself: only what waits for long speaks against it.
             self.synchroniser.on_primary_heard(now_ns, None);
         }
+        let recovers = self.peers.recovering(now_ns).count() > 0;
+        self.recovery_seen_ns = recovers.then(|| self.recovery_seen_ns.unwrap_or(now_ns));
         let oldest = self.oldest_waiting();
         let since = self.waiting_since_ns(now_ns, oldest);
         self.forward_oldest(now, oldest, output);

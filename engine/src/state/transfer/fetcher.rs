@@ -212,6 +212,11 @@ impl Transfer {
     /// Takes back what has been waited for long enough.
     fn expire(&mut self, now_ns: u64) {
         let before = self.asked.len();
+        for asked in self.asked.values().filter(|asked| now_ns >= asked.expires_ns) {
+            if let Some(source) = self.sources.of(asked.source) {
+                source.gave_up(asked.at_ns);
+            }
+        }
         let overdue = self.take_back(|asked| now_ns >= asked.expires_ns);
         self.progress.expired += (before - self.asked.len()) as u64;
         for id in overdue.iter() {

@@ -5,6 +5,9 @@ use crate::limits::{
 };
 use crate::numbers::{ReplicaId, ReplicaSet};
 
+/// No source is waited for longer than this.
+const PATIENCE_MAX_NS: u64 = STATE_RETRY_NS << STATE_FAR_DOUBLINGS;
+
 /// One source.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -13,10 +16,14 @@ pub(super) struct Source {
     asked_bytes: usize,
     /// How many those may be now: halved when answers are missing, grown again by answers, so that it comes to what the way holds.
     window_bytes: usize,
+    /// When it was asked what was given up last since it last answered: an answer does not say which question it is to, and that one may be answered yet.
+    given_up_ns: Option<u64>,
     /// When something that it was asked for came last.
     heard_ns: Option<u64>,
     /// The smoothed time from a question to its answer, once there was one.
     round_trip_ns: Option<u64>,
+    /// That is no more than what it is at most.
+    rough: bool,
     /// Times in a row that it was waited for in vain.
     silences: u32,
     /// Left alone until then.
@@ -31,8 +38,10 @@ impl Source {
             id,
             asked_bytes: 0,
             window_bytes: credit_bytes,
+            given_up_ns: None,
             heard_ns: None,
             round_trip_ns: None,
+            rough: false,
             silences: 0,
             rests_until_ns: 0,
             misbehaved: false,
@@ -60,25 +69,39 @@ impl Source {
 
     /// How long an answer is waited for.
     fn patience_ns(&self) -> u64 {
-        self.patience_within_ns(STATE_RETRY_DOUBLINGS)
+        self.patience_within_ns(self.round_trip_ns, STATE_RETRY_DOUBLINGS)
     }
 
-    /// How long, doubled so often at most.
-    fn patience_within_ns(&self, doublings: u32) -> u64 {
-        let base = self.round_trip_ns.map_or(STATE_RETRY_NS, |round_trip| STATE_RETRY_NS.max(4 * round_trip));
-        base << self.silences.min(doublings)
+    /// How long, if it is as far away as that, doubled so often at most.
+    fn patience_within_ns(&self, round_trip_ns: Option<u64>, doublings: u32) -> u64 {
+        let base = round_trip_ns.map_or(STATE_RETRY_NS, |round_trip| STATE_RETRY_NS.max(4 * round_trip));
+        (base << self.silences.min(doublings)).min(PATIENCE_MAX_NS)
     }
 
     /// It answered rightly, what was asked at some time.
     pub(super) fn answered(&mut self, now_ns: u64, asked_at_ns: u64, bytes: usize, credit_bytes: usize) {
-        let sample = now_ns.saturating_sub(asked_at_ns);
-        let smoothed = self.round_trip_ns.map_or(sample, |before| before - before / 8 + sample / 8);
-        self.round_trip_ns = Some(smoothed);
+        self.measured(now_ns, asked_at_ns);
         self.silences = 0;
         self.rests_until_ns = 0;
         self.heard(now_ns);
         self.asked_bytes -= bytes;
         self.window_bytes = (self.window_bytes + bytes / 4).max(STATE_WINDOW_BYTES_MIN).min(credit_bytes);
+    }
+
+    /// Learns from an answer to what was asked at some time. Where the question was given up before, and asked again, the answer may be to either: then it tells
+    /// how far away the source is at most, which is taken for it as long as nothing better is known.
+    fn measured(&mut self, now_ns: u64, asked_at_ns: u64) {
+        let first_ns = self.given_up_ns.take().unwrap_or(asked_at_ns);
+        let sample = |since_ns: u64| now_ns.saturating_sub(since_ns).min(PATIENCE_MAX_NS);
+        let known = self.round_trip_ns.filter(|_| !self.rough);
+        if first_ns < asked_at_ns {
+            self.rough = known.is_none();
+            self.round_trip_ns = known.or(Some(sample(first_ns)));
+        } else {
+            self.rough = false;
+            self.round_trip_ns =
+                Some(known.map_or(sample(asked_at_ns), |before| before - before / 8 + sample(asked_at_ns) / 8));
+        }
     }
 
     /// What it was asked for is no longer expected from it.
@@ -89,6 +112,11 @@ impl Source {
     /// Something of what it was asked for came.
     pub(super) fn heard(&mut self, now_ns: u64) {
         self.heard_ns = Some(now_ns);
+    }
+
+    /// What it was asked at some time is given up.
+    pub(super) fn gave_up(&mut self, asked_at_ns: u64) {
+        self.given_up_ns = self.given_up_ns.max(Some(asked_at_ns));
     }
 
     /// Something was waited for in vain. If other things came meanwhile, the way lost it, perhaps because too much was on it.
@@ -141,12 +169,14 @@ impl Sources {
         self.list.iter_mut().find(|source| source.id == id)
     }
 
-    /// How long an answer of a source is waited for. Where nobody has answered yet, all may be further away than the patience with one reaches.
+    /// How long an answer of a source is waited for. One that has not answered yet may be as far away as the furthest that has; where none has, all may
+    /// be further away than the patience with one reaches.
     pub(super) fn patience_ns(&self, id: ReplicaId) -> u64 {
-        let near = self.list.iter().any(|source| source.round_trip_ns.is_some());
-        let doublings = if near { STATE_RETRY_DOUBLINGS } else { STATE_FAR_DOUBLINGS };
+        let furthest_ns =
+            self.list.iter().filter(|source| !source.rough).filter_map(|source| source.round_trip_ns).max();
+        let doublings = if furthest_ns.is_some() { STATE_RETRY_DOUBLINGS } else { STATE_FAR_DOUBLINGS };
         let source = self.list.iter().find(|source| source.id == id).expect("it is one of them");
-        source.patience_within_ns(doublings)
+        source.patience_within_ns(source.round_trip_ns.or(furthest_ns), doublings)
     }
 
     /// The next source in turn.
@@ -257,8 +287,20 @@ mod tests {
         }
         assert_eq!(sources.patience_ns(far), STATE_RETRY_NS << STATE_FAR_DOUBLINGS);
         sources.of(other).unwrap().asked(1);
-        sources.answered(other, STATE_RETRY_NS, 0, 1);
+        sources.answered(other, STATE_RETRY_NS / 4, 0, 1);
         assert_eq!(sources.patience_ns(far), STATE_RETRY_NS << STATE_RETRY_DOUBLINGS, "it is this one");
+    }
+
+    /// `protocol.md ST-6`
+    #[test]
+    fn who_has_not_answered_is_taken_to_be_as_far_away_as_the_furthest() {
+        let mut sources = Sources::new(ReplicaSet::first(3), CREDIT);
+        for (id, round_trip_ns) in [(0, 1_000_000), (1, 100_000_000)] {
+            sources.of(ReplicaId(id)).unwrap().asked(1);
+            sources.answered(ReplicaId(id), round_trip_ns, 0, 1);
+        }
+        let patience = [0, 1, 2].map(|id| sources.patience_ns(ReplicaId(id)));
+        assert_eq!(patience, [STATE_RETRY_NS, 400_000_000, 400_000_000]);
     }
 
     #[test]
@@ -267,6 +309,20 @@ mod tests {
         source.asked(1);
         source.answered(STATE_RETRY_NS, 0, 1, CREDIT);
         assert_eq!(source.patience_ns(), 4 * STATE_RETRY_NS);
+        // An answer to a question that was given up comes just when it is asked again.
+        let mut late = Source::new(ReplicaId(1), CREDIT);
+        let answers = |late: &mut Source, given_up_ns: Option<u64>, asked_ns, now_ns| {
+            given_up_ns.into_iter().for_each(|asked_ns| late.gave_up(asked_ns));
+            late.asked(1);
+            late.answered(now_ns, asked_ns, 1, CREDIT);
+            late.patience_ns()
+        };
+        let ms = 1_000_000;
+        assert!(answers(&mut late, Some(0), 99 * ms, 100 * ms) >= 400 * ms);
+        assert_eq!(answers(&mut late, None, 200 * ms, 250 * ms), 200 * ms, "what is known for sure takes its place");
+        assert_eq!(answers(&mut late, Some(0), 299 * ms, 300 * ms), 200 * ms, "and gives way to no guess");
+        let mut away = Source::new(ReplicaId(1), CREDIT);
+        assert_eq!(answers(&mut away, Some(0), 60_000 * ms, 60_001 * ms), PATIENCE_MAX_NS);
     }
 
     /// `protocol.md ST-6`
