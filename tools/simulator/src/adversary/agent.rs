@@ -245,7 +245,7 @@ impl Cluster {
         };
         let mut datagram = seat.seal(audience, &body, message_count);
         spoil(&mut datagram, audience, |receiver| spoilt.contains(&receiver));
-        self.words.learn(&body, from);
+        self.learn(&body, from);
         if matches!(audience, Audience::Client(id) if usize::from(id.0) >= self.clients.len()) {
             return;
         }

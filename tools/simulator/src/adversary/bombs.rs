@@ -51,7 +51,7 @@ impl Strategy for BombTheFuture {
             let mut body = Vec::new();
             match self.random.below(6) {
                 0 => {
-                    let entries = cluster.words.entries_of(&batch);
+                    let entries = cluster.seen.entries_of(&batch);
                     let time = if entries.is_empty() { 0 } else { cluster.wall_ns() };
                     append_pre_prepare(&mut body, view, sequence, time, entries);
                 }
@@ -105,7 +105,7 @@ impl Strategy for GlueCertificates {
         let random = &mut self.random;
         let Some(own) = one_of(owned, random) else { return Vec::new() };
         let Some(told) = told_by(own, cluster, random) else { return Vec::new() };
-        let seen = cluster.words.statements_seen();
+        let seen = cluster.seen.statements_seen();
         if !seen.is_empty() && random.percent(30) {
             let seen = seen[random.below(seen.len())];
             let label = some_view(cluster, random, 0);

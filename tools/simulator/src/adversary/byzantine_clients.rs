@@ -39,7 +39,7 @@ impl Requests {
     /// The name of a request, mostly of the incarnation that the client opened first.
     pub fn name(cluster: &Cluster, client: ClientId, number: u64, random: &mut Random) -> RequestName {
         let which = if random.percent(80) { 1 } else { 1 + random.below(4) };
-        cluster.words.name(client, which, RequestNumber(number))
+        cluster.seen.name(client, which, RequestNumber(number))
     }
 
     /// A request of a name, with one of its faces.
@@ -185,7 +185,7 @@ impl Strategy for Flood {
         }
         for _ in 0..random.below(self.burst) {
             let Some((client, number)) = self.requests.pick(owned, random) else { break };
-            let name = cluster.words.name(client, 1, RequestNumber(number));
+            let name = cluster.seen.name(client, 1, RequestNumber(number));
             deeds.push(Deed::Say(self.requests.letter(cluster, name, 0, all(cluster))));
         }
         deeds
@@ -206,9 +206,9 @@ impl Strategy for Opens {
     fn on_tick(&mut self, cluster: &Cluster, owned: &Owned) -> Vec<Deed> {
         let random = &mut self.random;
         let Some((client, _)) = self.requests.pick(owned, random) else { return Vec::new() };
-        let open = cluster.words.name(client, 1, RequestNumber::OPEN);
+        let open = cluster.seen.name(client, 1, RequestNumber::OPEN);
         let now = open.incarnation.0;
-        let next = cluster.words.name(client, usize::MAX, RequestNumber::OPEN).incarnation.0;
+        let next = cluster.seen.name(client, usize::MAX, RequestNumber::OPEN).incarnation.0;
         // The last of all only rarely: nothing comes after it.
         let some = [now, now.saturating_sub(1), next, next, next, 0, 1];
         let incarnation = if random.percent(2) { u64::MAX } else { some[random.below(some.len())] };

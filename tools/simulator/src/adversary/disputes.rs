@@ -29,7 +29,7 @@ impl LieAboutClients {
     fn some_request(&mut self, cluster: &Cluster) -> (RequestName, Digest) {
         let random = &mut self.random;
         let batch = some_batch(cluster, random);
-        let entries = cluster.words.entries_of(&batch);
+        let entries = cluster.seen.entries_of(&batch);
         if random.percent(70) && !entries.is_empty() {
             let entry = entries[random.below(entries.len())];
             return (entry.name(), if random.percent(80) { entry.digest } else { made_up("another request") });

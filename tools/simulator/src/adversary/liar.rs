@@ -33,7 +33,7 @@ pub fn lie(cluster: &Cluster, liar: ReplicaId, random: &mut Random) -> Vec<Lette
             statement((StatementKind::NewView, liar, view), &bytes)
         }
         4 => {
-            let seen = cluster.words.statements_seen();
+            let seen = cluster.seen.statements_seen();
             let Some(seen) = (!seen.is_empty()).then(|| seen[random.below(seen.len())]) else { return Vec::new() };
             let label = if random.percent(50) { seen.view } else { some_view(cluster, random, 0) };
             statement((seen.kind, seen.replica, label), &seen.bytes)
@@ -82,7 +82,7 @@ pub fn some_number(cluster: &Cluster, random: &mut Random) -> SequenceNumber {
 }
 
 pub fn some_batch(cluster: &Cluster, random: &mut Random) -> Digest {
-    let known = cluster.words.batches_known();
+    let known = cluster.seen.batches_known();
     match random.below(10) {
         0 => made_up("a batch that nobody proposed"),
         1 => null_batch(),
@@ -132,7 +132,7 @@ pub fn view_change(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut 
 /// Of the view changes that were seen, some; decided as they call for, or not.
 pub fn new_view(cluster: &Cluster, liar: ReplicaId, view: View, random: &mut Random) -> Vec<u8> {
     let quorum = cluster.settings.quorum().strong();
-    let seen = cluster.words.statements_seen();
+    let seen = cluster.seen.statements_seen();
     let mut by_replica: Vec<_> = seen
         .into_iter()
         .filter(|seen| {

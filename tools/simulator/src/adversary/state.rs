@@ -174,7 +174,7 @@ impl Strategy for LieAboutCommits {
         for _ in 0..1 + random.below(6) {
             let (sequence, batch) = (some_number(cluster, random), some_batch(cluster, random));
             CommitClaim::new(sequence, batch).append(&mut body);
-            let entries = cluster.words.entries_of(&batch);
+            let entries = cluster.seen.entries_of(&batch);
             if random.percent(10) && !entries.is_empty() {
                 let timestamp_ns = cluster.wall_ns();
                 Batch { sequence, timestamp_ns, entries: &entries[..1] }.append(&mut body);

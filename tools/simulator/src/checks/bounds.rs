@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const AMPLIFICATION_MAX: u64 = 4;
 
 /// … beside what it may be sent in any case in a second: `protocol.md RB-9` answers who lacks something although it sends little.
-const ANSWERS_FREE_BYTES: u64 = 1 << 20;
+const ANSWERS_FREE_BYTES: u64 = 3 << 19;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -35,13 +35,20 @@ pub struct Bounds {
     settings: Settings,
     /// Of each: what it said and was not compared yet.
     said: Vec<Vec<Vote>>,
+    /// Of each: the highest number that it ever executed in its present life. What it proposed after that may leave when that is undone.
+    executed: Vec<u64>,
     /// By correct replica and peer.
     exchanges: BTreeMap<(ReplicaId, ReplicaId), Exchange>,
 }
 
 impl Bounds {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, said: vec![Vec::new(); settings.replicas], exchanges: BTreeMap::new() }
+        Self {
+            settings,
+            said: vec![Vec::new(); settings.replicas],
+            executed: vec![0; settings.replicas],
+            exchanges: BTreeMap::new(),
+        }
     }
 
     /// A correct replica says something for the first time in its present life.
@@ -60,13 +67,15 @@ impl Bounds {
     ) {
         let (window, depth) = (self.settings.window(), self.settings.pipeline_depth);
         let said = std::mem::take(&mut self.said[usize::from(by.0)]);
+        let most = &mut self.executed[usize::from(by.0)];
+        *most = executed.max(*most);
         if let Some(vote) = said.iter().find(|vote| vote.ballot.sequence > stable + window) {
             let text = format!("{by} sent a {}, beyond the window above s{stable}", vote.ballot);
             violations.add(Checker::Bounds, text);
         }
         let proposals = said.iter().map(|vote| vote.ballot).filter(|ballot| ballot.round == Round::Proposal);
-        if let Some(ballot) = proposals.max().filter(|ballot| ballot.sequence > executed + depth) {
-            let text = format!("{by} sent a {ballot} with s{executed} executed: more than {depth} in flight");
+        if let Some(ballot) = proposals.max().filter(|ballot| ballot.sequence > *most + depth) {
+            let text = format!("{by} sent a {ballot} with s{most} executed: more than {depth} in flight");
             violations.add(Checker::Bounds, text);
         }
         if executed.saturating_sub(stable) > window || !stable.is_multiple_of(self.settings.checkpoint_interval) {
@@ -147,6 +156,7 @@ impl Bounds {
 
     pub fn on_restarted(&mut self, by: ReplicaId) {
         self.said[usize::from(by.0)].clear();
+        self.executed[usize::from(by.0)] = 0;
     }
 }
 

@@ -27,13 +27,15 @@ impl Execution {
     }
 
     /// What happened in a duty cycle of a correct replica, which had executed up to `before` for good. It has executed up to `upto`, which is
-    /// `uncommitted` if it cannot say which batch committed there, and not in its stable checkpoint.
+    /// `uncommitted` if it cannot say which batch committed there, and not in its stable checkpoint. `restored` is the number of the state that it went
+    /// back to or fetched, if it said so.
     pub fn on_happened(
         &mut self,
         by: ReplicaId,
         happened: &Happened,
         before: u64,
         (upto, uncommitted): (u64, bool),
+        restored: Option<u64>,
     ) -> Settled {
         let tentative = &mut self.tentative[usize::from(by.0)];
         let all = match happened.restored {
@@ -43,7 +45,8 @@ impl Execution {
         let begins = all.iter().map(|request| request.sequence).min();
         // What was fetched need not have committed here.
         let new = match happened.restored {
-            Some(_) => begins.is_some_and(|begins| begins <= upto),
+            // What a batch asks for need not have been executed, and then only its number tells of it.
+            Some(_) => restored.or(begins.map(|begins| begins - 1)).is_some_and(|restored| restored < upto),
             None => upto > before,
         };
         // One batch may be ahead of what committed.
@@ -87,19 +90,25 @@ mod tests {
     #[test]
     fn what_is_tentative_counts_when_it_has_committed() {
         let mut execution = Execution::new(4, true);
-        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[1, 2], None), 0, (2, true))), (vec![1], 1, 1));
-        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[], None), 1, (2, false))), (vec![2], 2, 2));
+        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[1, 2], None), 0, (2, true), None)), (vec![1], 1, 1));
+        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[], None), 1, (2, false), None)), (vec![2], 2, 2));
         let mut strict = Execution::new(4, false);
-        assert_eq!(numbers(&strict.on_happened(BY, &happened(&[1, 2], None), 0, (2, true))), (vec![1, 2], 1, 2));
+        assert_eq!(numbers(&strict.on_happened(BY, &happened(&[1, 2], None), 0, (2, true), None)), (vec![1, 2], 1, 2));
     }
 
     #[test]
     fn what_was_undone_is_apart() {
         let mut execution = Execution::new(4, true);
-        execution.on_happened(BY, &happened(&[9], None), 8, (9, true));
-        let settled = execution.on_happened(BY, &happened(&[9, 9, 10], Some(1)), 8, (10, false));
+        execution.on_happened(BY, &happened(&[9], None), 8, (9, true), None);
+        let settled = execution.on_happened(BY, &happened(&[9, 9, 10], Some(1)), 8, (10, false), None);
         assert_eq!(numbers(&settled), (vec![9, 10], 9, 10));
+        // Of what was executed anew after that nothing shows: it is no less tentative.
+        let mut execution = Execution::new(4, true);
+        execution.on_happened(BY, &happened(&[1], None), 0, (1, true), None);
+        let settled = execution.on_happened(BY, &happened(&[1], Some(1)), 0, (1, true), Some(0));
+        assert_eq!(numbers(&settled), (vec![], 1, 0));
         // A state that was fetched is there without having been executed.
-        assert_eq!(numbers(&execution.on_happened(BY, &happened(&[], Some(0)), 10, (16, false))), (vec![], 17, 16));
+        let settled = execution.on_happened(BY, &happened(&[], Some(0)), 10, (16, true), Some(16));
+        assert_eq!(numbers(&settled), (vec![], 17, 16));
     }
 }

@@ -102,6 +102,8 @@ pub struct Checks {
     new_views: Vec<Digest>,
     /// The requests that the replica whose turn it is forwards, and to whom.
     forwarded: Vec<(ReplicaId, Digest)>,
+    /// Up to where correct replicas showed subscribers their logs in this duty cycle.
+    shown: Vec<(ReplicaId, u64)>,
     /// Nothing is wrong with any replica or the network, so that nobody has a reason to leave a view.
     calm: bool,
     observer: Observer,
@@ -139,6 +141,7 @@ impl Checks {
             view_events: Vec::new(),
             new_views: Vec::new(),
             forwarded: Vec::new(),
+            shown: Vec::new(),
             calm: false,
             observer: Observer::new(settings),
             violations: Violations::default(),

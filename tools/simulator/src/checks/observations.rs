@@ -46,6 +46,7 @@ impl Checks {
                 }
                 Message::Status(status) => {
                     self.monotonicity.on_status(by, status.executed().0, status.stable().0);
+                    self.patience.on_status(by, status.standing().recovers);
                     if status.standing().suspects {
                         self.on_suspects(by, status.standing().view.0);
                     }
@@ -57,8 +58,13 @@ impl Checks {
                         self.durability.on_tentative_reply(by, sequence, &mut self.violations);
                     }
                 }
-                Message::Runs(runs) => self.states.on_chain(by, runs.position, runs.chain, &mut self.violations),
+                Message::Runs(runs) => {
+                    self.shown.push((by, runs.position + u64::from(runs.count > 0)));
+                    self.states.on_chain(by, runs.position, runs.chain, &mut self.violations);
+                }
+                Message::RunPart(part) => self.shown.push((by, part.position + 1)),
                 Message::ChainAnswer(answer) if answer.chain != Digest::ZERO => {
+                    self.shown.push((by, answer.position.get()));
                     self.states.on_chain(by, answer.position.get(), answer.chain, &mut self.violations);
                 }
                 Message::Forward(forward) => {
@@ -287,13 +293,13 @@ impl Checks {
         &mut self,
         by: ReplicaId,
         (upto, stable): (u64, u64),
-        happened: &Happened,
+        (happened, restored): (&Happened, Option<u64>),
         batch_of: impl Fn(u64) -> Option<Digest>,
     ) {
         self.observer.on_executed(by, happened);
         let uncommitted = upto > stable && batch_of(upto).is_none();
         let before = self.monotonicity.executed(by);
-        let settled = self.execution.on_happened(by, happened, before, (upto, uncommitted));
+        let settled = self.execution.on_happened(by, happened, before, (upto, uncommitted), restored);
         self.monotonicity.on_executed(by, settled.upto, &mut self.violations);
         for request in &happened.executed {
             self.validity.on_executed(by, request, &mut self.violations);
@@ -327,6 +333,14 @@ impl Checks {
             let (from, upto) = (settled.from, settled.upto);
             let text = format!("{by} executed {request:?} out of the order s{from}..s{upto}");
             self.violations.add(Checker::Agreement, text);
+        }
+        let settled = self.agreement.operations_after(settled.upto);
+        for (_, position) in self.shown.extract_if(.., |(shown_by, _)| *shown_by == by) {
+            if position > settled {
+                let text =
+                    format!("{by} showed its log up to {position}, and only {settled} entries have committed there");
+                self.violations.add(Checker::State, text);
+            }
         }
         self.look_again();
     }
@@ -417,7 +431,7 @@ impl Checks {
         self.patience.on_restarted(by, forgot);
         self.bounds.on_restarted(by);
         self.counters.on_restarted(by);
-        self.views.on_restarted(by);
+        self.views.on_restarted(by, view);
         for request in recalled.executed.iter().filter(|request| !self.agreement.has(request)) {
             let text = format!("{by} executed {request:?} of its journal, and nobody did before");
             self.violations.add(Checker::Agreement, text);

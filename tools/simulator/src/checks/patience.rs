@@ -1,5 +1,5 @@
 //! C6 for each replica by itself: a correct one suspects a correct primary neither too early nor too late (`protocol.md VC-1`, `VC-8`). Not before a request, or what it
-//! executed tentatively, has waited there for the shortest time-out; and not later than the longest, however often views changed in vain. Times are those of
+//! executed tentatively, has waited there for the shortest time-out, or, while one recovers, nothing was executed for twice the longest distance of null batches; and not later than the longest, however often views changed in vain. Times are those of
 //! the replica's own clock.
 
 use super::tables::Tables;
@@ -13,20 +13,26 @@ use std::collections::BTreeMap;
 const LATE_NS: u64 = 500_000_000;
 const LATE_TURNS: u32 = 32;
 
+/// While a replica recovers, who executed nothing for so long may suspect the primary for that, as for a request from then on.
+const NULL_BATCHES_NS: u64 = 8_192_000_000;
+
 /// So many windows ahead of its client's last a request is noted: twice as far as it is kept.
 const AHEAD_WINDOWS: u64 = 8;
 
 /// What waits at one replica.
 #[derive(Debug, Default)]
 struct Waits {
-    /// Requests that reached it, since when; and whether whole, from their clients themselves.
-    requests: BTreeMap<RequestName, (u64, bool)>,
+    /// Requests that something reached it of, since when; and since when it has them whole, from their clients themselves.
+    requests: BTreeMap<RequestName, (u64, Option<u64>)>,
     /// Since when something is executed that has not committed.
     tentative_ns: Option<u64>,
     /// The view that it entered last, and when; none after a restart.
     entered: Option<(u64, u64)>,
     /// How far it has executed for good, and since when.
     executed: (u64, u64),
+    /// How far it has executed at all, and since when.
+    reached: u64,
+    reached_ns: u64,
     /// The last view whose primary it said that it suspects.
     suspected: Option<u64>,
     /// Since when, and for how many turns, it is overdue.
@@ -54,12 +60,14 @@ pub struct Patience {
     replicas: Vec<Waits>,
     /// Who ever came back without memory: primaries that recover are suspected at once.
     forgot: ReplicaSet,
+    /// Who says that it recovers.
+    recovers: ReplicaSet,
 }
 
 impl Patience {
     pub fn new(replicas: usize, timeout_max_ns: u64) -> Self {
         let waits = (0..replicas).map(|_| Waits::default()).collect();
-        Self { timeout_max_ns, replicas: waits, forgot: ReplicaSet::EMPTY }
+        Self { timeout_max_ns, replicas: waits, forgot: ReplicaSet::EMPTY, recovers: ReplicaSet::EMPTY }
     }
 
     fn of(&mut self, id: ReplicaId) -> &mut Waits {
@@ -72,13 +80,19 @@ impl Patience {
         let last = tables.last(name.client.0, waits.executed.0).filter(|last| last.incarnation == name.incarnation);
         let ahead = name.number.0.saturating_sub(last.map_or(0, |last| last.number.0));
         if ahead <= AHEAD_WINDOWS * tables.window() && last.is_none_or(|last| last < name) {
-            let (_, whole) = waits.requests.entry(name).or_insert((local_ns, is_whole));
-            *whole |= is_whole;
+            let (_, whole_ns) = waits.requests.entry(name).or_insert((local_ns, None));
+            *whole_ns = whole_ns.or(is_whole.then_some(local_ns));
         }
     }
 
     pub fn on_entered(&mut self, by: ReplicaId, view: u64, local_ns: u64) {
         self.of(by).entered = Some((view, local_ns));
+    }
+
+    /// A correct replica says whether it recovers.
+    pub fn on_status(&mut self, by: ReplicaId, recovers: bool) {
+        self.recovers =
+            if recovers { ReplicaSet(self.recovers.0 | ReplicaSet::only(by).0) } else { self.recovers.without(by) };
     }
 
     /// A process ended, and another began. What waited may wait again, as its journal has it.
@@ -119,10 +133,14 @@ impl Patience {
             waits.requests.iter().filter(|(name, _)| Self::is_next(**name, tables.last(name.client.0, executed)));
         let since_ns = since_ns.map(|(_, (since_ns, _))| *since_ns).chain(waits.tentative_ns).min();
         let entered_ns = waits.entered.filter(|(entered, _)| *entered == view).map_or(0, |(_, entered_ns)| entered_ns);
+        // So may the null batches of who recovers, or says so.
+        let recovers = self.recovers.count() + faulty.count() > 0;
+        let idle_ns = local_ns.saturating_sub(waits.reached_ns.max(entered_ns));
+        let owes_nulls = recovers && idle_ns >= NULL_BATCHES_NS;
         // What the primary achieves in all is judged later (`RB-6`), and its batch may be one too many for its number (`VC-3`, `RB-8`).
         let may_complain = local_ns >= entered_ns.saturating_add(BAR_GRACE_NS) || view >= PRE_PREPARED_MAX as u64;
         let waited_ns = since_ns.map_or(0, |since_ns| local_ns.saturating_sub(since_ns.max(entered_ns)));
-        if waited_ns < SILENCE_MIN_NS && !may_complain {
+        if waited_ns < SILENCE_MIN_NS && !owes_nulls && !may_complain {
             let text =
                 format!("{by} suspects the primary of view {view}, for which something waited for {waited_ns} ns");
             violations.add(Checker::Liveness, text);
@@ -142,6 +160,10 @@ impl Patience {
         let waits = self.of(by);
         let Turn { local_ns, view, executed, tentative, silent } = turn;
         waits.tentative_ns = if tentative { waits.tentative_ns.or(Some(local_ns)) } else { None };
+        let reached = executed + u64::from(tentative);
+        if std::mem::replace(&mut waits.reached, reached) != reached {
+            waits.reached_ns = local_ns;
+        }
         if executed != waits.executed.0 {
             waits.executed = (executed, local_ns);
             waits.requests.retain(|name, _| tables.last(name.client.0, executed).is_none_or(|last| last < *name));
@@ -153,9 +175,8 @@ impl Patience {
         };
         let due_ns = |since_ns: u64| since_ns.max(entered_ns).max(waits.executed.1) + timeout_max_ns;
         let is_overdue = |name: &RequestName| {
-            let held =
-                waits.requests.get(name).filter(|(since_ns, is_whole)| *is_whole && due_ns(*since_ns) < local_ns);
-            held.is_some() && may_wait(name.client.0)
+            let whole_ns = waits.requests.get(name).and_then(|(_, whole_ns)| *whole_ns);
+            whole_ns.is_some_and(|since_ns| due_ns(since_ns) < local_ns) && may_wait(name.client.0)
         };
         // Whether an incarnation is open here is seen by its first request, so that what comes after that one is looked at.
         let mut next = tables.last_of_each(executed).map(|last| RequestName { number: last.number.next(), ..last });
@@ -238,5 +259,26 @@ mod tests {
         assert_eq!(wait(false, None), Some(Checker::Liveness));
         assert_eq!(wait(false, Some(1100)), None);
         assert_eq!(wait(true, None), None);
+        // Something of its name that its client did not send is not the request (seed 10394).
+        let ((mut patience, mut tables), mut violations) = (entered(), Violations::default());
+        tables.on_ordered(3, name(1), Digest::ZERO);
+        for at_ms in (20..2000).step_by(10) {
+            patience.on_request(BY, name(2), at_ms > 1000, at_ms * MS, &tables);
+            let turn = Turn { local_ns: at_ms * MS, view: Some(1), executed: 3, tentative: false, silent: false };
+            patience.on_turn(BY, turn, &tables, |_| true, &mut violations);
+        }
+        assert!(violations.checkers().is_empty());
+    }
+
+    #[test]
+    fn to_order_nothing_is_a_reason_while_one_recovers() {
+        let early = |recovers, at_ms| {
+            let (mut patience, tables) = entered();
+            patience.on_status(ReplicaId(0), recovers);
+            let turn = Turn { local_ns: 20 * MS, view: Some(1), executed: 4, tentative: false, silent: false };
+            patience.on_turn(BY, turn, &tables, |_| true, &mut Violations::default());
+            suspects(&mut patience, &tables, at_ms)
+        };
+        assert_eq!((early(true, 8300), early(true, 8200), early(false, 8300)), (0, 1, 1));
     }
 }

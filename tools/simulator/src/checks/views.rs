@@ -67,9 +67,10 @@ impl Views {
         violations.add(Checker::Certificates, format!("{by} refuses the new view v{view} of a correct primary"));
     }
 
-    /// A process ended, and another began: whether it is in a view it says when it enters one.
-    pub fn on_restarted(&mut self, by: ReplicaId) {
-        self.entered[usize::from(by.0)] = None;
+    /// A process ended, and another began, in a view or wanting it. Whether it is in one of others it says when it enters it; one of its own it may have
+    /// entered before its end, and nobody heard of it.
+    pub fn on_restarted(&mut self, by: ReplicaId, view: u64) {
+        self.entered[usize::from(by.0)] = Some(view).filter(|view| self.is_own(by, *view));
     }
 
     /// What is wrong with a new view.
@@ -125,8 +126,12 @@ impl Views {
 
     /// Whether a replica is in a view of its own that nobody has heard of yet.
     pub fn is_unheard(&self, by: ReplicaId) -> bool {
-        let own = |view: &u64| view % self.quorums.replicas as u64 == u64::from(by.0);
-        self.entered[usize::from(by.0)].filter(own).is_some_and(|view| view > 0 && !self.opened.contains_key(&view))
+        let entered = self.entered[usize::from(by.0)];
+        entered.is_some_and(|view| self.is_own(by, view) && view > 0 && !self.opened.contains_key(&view))
+    }
+
+    fn is_own(&self, by: ReplicaId, view: u64) -> bool {
+        view % self.quorums.replicas as u64 == u64::from(by.0)
     }
 
     /// A correct replica says that it entered a view. The checkpoints from which the view's right new views start.
@@ -139,7 +144,7 @@ impl Views {
         violations: &mut Violations,
     ) -> Vec<(u64, Digest)> {
         self.entered[usize::from(by.0)] = Some(view);
-        if u64::from(by.0) == view % self.quorums.replicas as u64 && !self.opened.contains_key(&view) {
+        if self.is_own(by, view) && !self.opened.contains_key(&view) {
             // Its own new view leaves when it is durable, and is looked at then.
             return Vec::new();
         }
@@ -255,5 +260,19 @@ mod tests {
         views.on_entered(ReplicaId(2), 1, &Statements::default(), NOBODY, &mut violations);
         assert_eq!(violations.checkers(), [Checker::Certificates]);
         assert!(!views.is_unheard(ReplicaId(2)));
+    }
+
+    /// Found by seed 6211: a primary ended between writing its new view and sending it.
+    #[test]
+    fn an_own_view_that_nobody_heard_of_stays_so_through_a_restart() {
+        let mut views = Views::new(Quorums::of(4), 16);
+        let (statements, mut violations) = (Statements::default(), Violations::default());
+        views.on_entered(ReplicaId(2), 2, &statements, NOBODY, &mut violations);
+        assert!(views.is_unheard(ReplicaId(2)));
+        views.on_restarted(ReplicaId(2), 2);
+        assert!(views.is_unheard(ReplicaId(2)));
+        views.on_restarted(ReplicaId(3), 2);
+        assert!(!views.is_unheard(ReplicaId(3)), "it is another's");
+        assert!(violations.checkers().is_empty());
     }
 }

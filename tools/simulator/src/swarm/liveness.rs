@@ -154,7 +154,7 @@ impl Run<'_, '_> {
 
     /// While nothing is executed each replica gives up fewer views than make its time-outs longer than that, beginning with the shortest.
     fn check_doubling(&self, since: &Vain, now: &Vain) -> Result<(), Stop> {
-        let (views, elapsed_ns) = (now.view - since.view, now.since_ns - since.since_ns);
+        let (views, elapsed_ns) = (now.view.saturating_sub(since.view), now.since_ns - since.since_ns);
         let each = 2 + u64::from((elapsed_ns / SILENCE_MIN_NS).max(1).ilog2());
         let capped = elapsed_ns / self.plan.cluster.timeout_view_max_ns;
         if views <= VIEWS_SPARE + self.plan.cluster.replicas as u64 * (each + capped) {
@@ -170,7 +170,8 @@ impl Run<'_, '_> {
 
     /// No view is given up before the shortest timeout, apart from those that a change may skip at once.
     fn check_views(&self, core: &[usize], begin_ns: u64, begin_view: u64) -> Result<(), Stop> {
-        let (views, elapsed_ns) = (self.view(core) - begin_view, self.timeline.now_ns() - begin_ns);
+        // Who was away may have wanted a view that it had told nobody of, and does not remember.
+        let (views, elapsed_ns) = (self.view(core).saturating_sub(begin_view), self.timeline.now_ns() - begin_ns);
         let most = VIEWS_SPARE + self.plan.cluster.quorum().faults() as u64 + elapsed_ns / SILENCE_MIN_NS;
         match views <= most {
             true => Ok(()),

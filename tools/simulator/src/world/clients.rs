@@ -153,7 +153,7 @@ impl Cluster {
             }
             let mut datagram = host.seat.seal(audience, &body, 1);
             spoil(&mut datagram, audience, |receiver| host.spoils.contains(&receiver));
-            self.words.learn(&body, own);
+            self.learn(&body, own);
             self.say_and_launch(own, audience, &body, datagram, "");
         }
     }

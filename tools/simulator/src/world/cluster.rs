@@ -36,6 +36,8 @@ pub struct Cluster {
     pub links: Option<Links>,
     pub(crate) operator: Seat,
     pub words: Words,
+    /// What the adversary knows of what was said: apart from the words, since to tell of something must change nothing.
+    pub(crate) seen: Words,
     pub report: Report,
     pub checks: Checks,
     pub adversary: Adversary,
@@ -78,6 +80,7 @@ impl Cluster {
             links: None,
             operator: seat,
             words: Words::default(),
+            seen: Words::default(),
             report: Report::new(settings.replicas),
             checks: Checks::new(settings),
             adversary: Adversary::default(),
@@ -183,7 +186,7 @@ impl Cluster {
             self.checks.on_durable(ReplicaId(at as u8), &host.disk);
             events.iter().for_each(|event| self.checks.on_event(ReplicaId(at as u8), event));
             for (audience, body, _) in &departed.packets {
-                self.words.learn(body, own);
+                self.learn(body, own);
                 self.checks.on_sent(ReplicaId(at as u8), *audience, body);
             }
             for (to, datagram) in &departed.relays {
@@ -293,11 +296,14 @@ impl Cluster {
         let (executed, stable) = (replica.executed().0, replica.stable().0);
         let happened = std::mem::take(&mut *host.record.lock().expect("one thread"));
         let batch_of = |sequence| replica.committed_batch(SequenceNumber(sequence));
-        self.checks.on_executed(host.id, (executed, stable), &happened, batch_of);
+        let restored = events.iter().rev().find_map(|event| match event {
+            Event::RolledBack { to, .. } | Event::StateFetched(to) => Some(to.0),
+            _ => None,
+        });
+        self.checks.on_executed(host.id, (executed, stable), (&happened, restored), batch_of);
         self.checks.on_standing(host.id, (executed, stable), replica.requests_held_bytes());
         self.checks.on_goodput(host.id, replica.misses_goodput());
-        // In a script somebody may listen later, and is told then what is new since it was said or could have been.
-        if self.links.is_none() || self.report.is_full() {
+        if self.is_told() {
             self.narrate(at, departed, events, &happened);
         }
         let host = &mut self.replicas[at];
@@ -326,7 +332,7 @@ impl Cluster {
                 spoil(&mut datagram, audience, |_| true);
             }
             if host.fault.is_some() {
-                self.words.learn(&body, own);
+                self.learn(&body, own);
             }
             if let Audience::Client(id) = audience
                 && usize::from(id.0) >= self.clients.len()
@@ -348,8 +354,21 @@ impl Cluster {
         };
         let mut datagram = seat.seal(audience, body, 1);
         spoil(&mut datagram, audience, |receiver| spoilt.contains(&receiver));
-        self.words.learn(body, from);
+        self.learn(body, from);
         self.say_and_launch(from, audience, body, datagram, "");
+    }
+
+    /// Whether what happens is put into words: in a script somebody may listen later, and is told then what is new since it was said or could have been.
+    fn is_told(&self) -> bool {
+        self.links.is_none() || self.report.is_full()
+    }
+
+    /// Something is said: it has a name from now on, and the adversary knows of it.
+    pub(crate) fn learn(&mut self, body: &[u8], from: Principal) {
+        self.seen.learn(body, from);
+        if self.is_told() {
+            self.words.learn(body, from);
+        }
     }
 
     pub(crate) fn say_and_launch(
