@@ -24,7 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 22,
         when: When::All,
         setup: standard,
-        conduct: |run| loss(run, 1, 0.6, Some(1)),
+        conduct: |run| loss(run, 1, 0.8, Some(1)),
     },
     Scenario {
         id: "RP-02",
@@ -33,7 +33,7 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 22,
         when: When::Ci,
         setup: standard,
-        conduct: |run| loss(run, 5, 0.25, Some(2)),
+        conduct: |run| loss(run, 5, 0.5, Some(2)),
     },
     Scenario {
         id: "RP-02",
@@ -42,7 +42,7 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 22,
         when: When::All,
         setup: standard,
-        conduct: |run| loss(run, 20, 0.01, None),
+        conduct: |run| loss(run, 20, 0.05, None),
     },
     Scenario {
         id: "RP-03",
