@@ -177,6 +177,23 @@ mod tests {
         violations.checkers().len()
     }
 
+    /// Found by seed 1722: what was proposed on what is undone afterwards leaves when it is durable.
+    #[test]
+    fn what_was_proposed_before_an_undoing_may_leave_after_it() {
+        let settings = Settings { checkpoint_interval: 8, pipeline_depth: 1, ..Settings::default() };
+        let (mut bounds, mut violations) = (Bounds::new(settings), Violations::default());
+        let mut leaves = |bounds: &mut Bounds, sequence| {
+            bounds.on_vote(BY, Vote::new(Round::Proposal, 0, sequence, Digest::ZERO));
+            bounds.on_cycle_end(BY, (9, 8), 0, &mut violations);
+            violations.take().is_ok()
+        };
+        assert!(!leaves(&mut bounds, 11), "with 9 executed it cannot have been proposed");
+        bounds.on_cycle_end(BY, (10, 8), 0, &mut Violations::default());
+        assert!(leaves(&mut bounds, 11));
+        bounds.on_restarted(BY);
+        assert!(!leaves(&mut bounds, 11));
+    }
+
     #[test]
     fn everything_said_is_within_window_and_pipeline() {
         let vote = |round, sequence| Vote::new(round, 0, sequence, Digest::ZERO);

@@ -46,7 +46,6 @@ impl Checks {
                 }
                 Message::Status(status) => {
                     self.monotonicity.on_status(by, status.executed().0, status.stable().0);
-                    self.patience.on_status(by, status.standing().recovers);
                     if status.standing().suspects {
                         self.on_suspects(by, status.standing().view.0);
                     }

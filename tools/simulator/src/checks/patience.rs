@@ -1,5 +1,5 @@
 //! C6 for each replica by itself: a correct one suspects a correct primary neither too early nor too late (`protocol.md VC-1`, `VC-8`). Not before a request, or what it
-//! executed tentatively, has waited there for the shortest time-out, or, while one recovers, nothing was executed for twice the longest distance of null batches; and not later than the longest, however often views changed in vain. Times are those of
+//! executed tentatively, has waited there for the shortest time-out; and not later than the longest, however often views changed in vain. Times are those of
 //! the replica's own clock.
 
 use super::tables::Tables;
@@ -12,9 +12,6 @@ use std::collections::BTreeMap;
 /// So long, and for so many of its turns, a replica may be late: it looks a few times before it suspects, and says so with its next status.
 const LATE_NS: u64 = 500_000_000;
 const LATE_TURNS: u32 = 32;
-
-/// While a replica recovers, who executed nothing for so long may suspect the primary for that, as for a request from then on.
-const NULL_BATCHES_NS: u64 = 8_192_000_000;
 
 /// So many windows ahead of its client's last a request is noted: twice as far as it is kept.
 const AHEAD_WINDOWS: u64 = 8;
@@ -30,9 +27,6 @@ struct Waits {
     entered: Option<(u64, u64)>,
     /// How far it has executed for good, and since when.
     executed: (u64, u64),
-    /// How far it has executed at all, and since when.
-    reached: u64,
-    reached_ns: u64,
     /// The last view whose primary it said that it suspects.
     suspected: Option<u64>,
     /// Since when, and for how many turns, it is overdue.
@@ -60,14 +54,12 @@ pub struct Patience {
     replicas: Vec<Waits>,
     /// Who ever came back without memory: primaries that recover are suspected at once.
     forgot: ReplicaSet,
-    /// Who says that it recovers.
-    recovers: ReplicaSet,
 }
 
 impl Patience {
     pub fn new(replicas: usize, timeout_max_ns: u64) -> Self {
         let waits = (0..replicas).map(|_| Waits::default()).collect();
-        Self { timeout_max_ns, replicas: waits, forgot: ReplicaSet::EMPTY, recovers: ReplicaSet::EMPTY }
+        Self { timeout_max_ns, replicas: waits, forgot: ReplicaSet::EMPTY }
     }
 
     fn of(&mut self, id: ReplicaId) -> &mut Waits {
@@ -87,12 +79,6 @@ impl Patience {
 
     pub fn on_entered(&mut self, by: ReplicaId, view: u64, local_ns: u64) {
         self.of(by).entered = Some((view, local_ns));
-    }
-
-    /// A correct replica says whether it recovers.
-    pub fn on_status(&mut self, by: ReplicaId, recovers: bool) {
-        self.recovers =
-            if recovers { ReplicaSet(self.recovers.0 | ReplicaSet::only(by).0) } else { self.recovers.without(by) };
     }
 
     /// A process ended, and another began. What waited may wait again, as its journal has it.
@@ -133,14 +119,10 @@ impl Patience {
             waits.requests.iter().filter(|(name, _)| Self::is_next(**name, tables.last(name.client.0, executed)));
         let since_ns = since_ns.map(|(_, (since_ns, _))| *since_ns).chain(waits.tentative_ns).min();
         let entered_ns = waits.entered.filter(|(entered, _)| *entered == view).map_or(0, |(_, entered_ns)| entered_ns);
-        // So may the null batches of who recovers, or says so.
-        let recovers = self.recovers.count() + faulty.count() > 0;
-        let idle_ns = local_ns.saturating_sub(waits.reached_ns.max(entered_ns));
-        let owes_nulls = recovers && idle_ns >= NULL_BATCHES_NS;
-        // What the primary achieves in all is judged later (`RB-6`), and its batch may be one too many for its number (`VC-3`, `RB-8`).
+        // What the primary achieves in all is judged later (`RB-6`), the null batches that it owes to who recovers later still (`VC-1`), and its batch may be one too many for its number (`VC-3`, `RB-8`).
         let may_complain = local_ns >= entered_ns.saturating_add(BAR_GRACE_NS) || view >= PRE_PREPARED_MAX as u64;
         let waited_ns = since_ns.map_or(0, |since_ns| local_ns.saturating_sub(since_ns.max(entered_ns)));
-        if waited_ns < SILENCE_MIN_NS && !owes_nulls && !may_complain {
+        if waited_ns < SILENCE_MIN_NS && !may_complain {
             let text =
                 format!("{by} suspects the primary of view {view}, for which something waited for {waited_ns} ns");
             violations.add(Checker::Liveness, text);
@@ -160,10 +142,6 @@ impl Patience {
         let waits = self.of(by);
         let Turn { local_ns, view, executed, tentative, silent } = turn;
         waits.tentative_ns = if tentative { waits.tentative_ns.or(Some(local_ns)) } else { None };
-        let reached = executed + u64::from(tentative);
-        if std::mem::replace(&mut waits.reached, reached) != reached {
-            waits.reached_ns = local_ns;
-        }
         if executed != waits.executed.0 {
             waits.executed = (executed, local_ns);
             waits.requests.retain(|name, _| tables.last(name.client.0, executed).is_none_or(|last| last < *name));
@@ -268,17 +246,5 @@ mod tests {
             patience.on_turn(BY, turn, &tables, |_| true, &mut violations);
         }
         assert!(violations.checkers().is_empty());
-    }
-
-    #[test]
-    fn to_order_nothing_is_a_reason_while_one_recovers() {
-        let early = |recovers, at_ms| {
-            let (mut patience, tables) = entered();
-            patience.on_status(ReplicaId(0), recovers);
-            let turn = Turn { local_ns: 20 * MS, view: Some(1), executed: 4, tentative: false, silent: false };
-            patience.on_turn(BY, turn, &tables, |_| true, &mut Violations::default());
-            suspects(&mut patience, &tables, at_ms)
-        };
-        assert_eq!((early(true, 8300), early(true, 8200), early(false, 8300)), (0, 1, 1));
     }
 }
