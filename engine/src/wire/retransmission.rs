@@ -125,10 +125,12 @@ impl Status {
 
     /// How far the number above `executed` got at the sender: 0 without a proposal, 1 with one, 2 prepared, 3 committed.
     pub fn stage_of_next(&self) -> u8 {
-        match () {
-            () if !self.lacks_committed.contains(0) => 3,
-            () if !self.lacks_prepared.contains(0) => 2,
-            () => u8::from(!self.lacks_proposal.contains(0)),
+        if !self.lacks_committed.contains(0) {
+            3
+        } else if !self.lacks_prepared.contains(0) {
+            2
+        } else {
+            u8::from(!self.lacks_proposal.contains(0))
         }
     }
 

@@ -119,7 +119,8 @@ impl Patience {
             waits.requests.iter().filter(|(name, _)| Self::is_next(**name, tables.last(name.client.0, executed)));
         let since_ns = since_ns.map(|(_, (since_ns, _))| *since_ns).chain(waits.tentative_ns).min();
         let entered_ns = waits.entered.filter(|(entered, _)| *entered == view).map_or(0, |(_, entered_ns)| entered_ns);
-        // What the primary achieves in all is judged later (`RB-6`), the null batches that it owes to who recovers later still (`VC-1`), and its batch may be one too many for its number (`VC-3`, `RB-8`).
+        // What the primary achieves in all is judged later (`RB-6`), the null batches that it owes to who recovers later still (`VC-1`), and its batch may
+        // be one too many for its number (`VC-3`, `RB-8`).
         let may_complain = local_ns >= entered_ns.saturating_add(BAR_GRACE_NS) || view >= PRE_PREPARED_MAX as u64;
         let waited_ns = since_ns.map_or(0, |since_ns| local_ns.saturating_sub(since_ns.max(entered_ns)));
         if waited_ns < SILENCE_MIN_NS && !may_complain {
