@@ -197,6 +197,14 @@ impl Replica {
         }
     }
 
+    /// Others are asked for their copies of what a proposal is held for: also of what came before the view was entered, and where nobody answered yet.
+    pub(super) fn examine_unproven(&mut self, now: Now, sequence: SequenceNumber) {
+        let batch = self.log.slot(sequence).and_then(|slot| slot.proposed_batch());
+        let bodies = batch.into_iter().flat_map(|batch| batch.bodies.iter().flatten().copied());
+        let unproven: Vec<BodyRef> = bodies.filter(|body| !self.bodies.is_authentic(*body)).collect();
+        unproven.into_iter().for_each(|body| self.examine_body(now, body, sequence));
+    }
+
     /// The body of a proposal came by way of a peer, with no good tag for this replica: others are asked for theirs, if the proposal was made just now.
     pub(super) fn examine_body(&mut self, now: Now, body: BodyRef, sequence: SequenceNumber) {
         let (name, request) = (self.bodies.name(body), self.bodies.digest(body));
@@ -210,9 +218,6 @@ impl Replica {
         let before = ReplicaId((self.primary().0 + replicas - 1) % replicas);
         let suspect = self.disputes.suspect_or_new(client);
         let spoilt = self.bodies.spoilt(body);
-        let packet = spoilt.unwrap_or(0);
-        let bytes = self.bodies.packet(body, packet).concat();
-        let parts = PacketParts::parse(&bytes).expect("what is stored was taken apart before");
         if spoilt.is_none() {
             suspect.unproven_since_ns.get_or_insert(now_ns);
         }
@@ -221,6 +226,9 @@ impl Replica {
         if soon || settled || suspect.examination.is_some() || !suspect.holds_against(spoilt.is_some(), now_ns) {
             return;
         }
+        let packet = spoilt.unwrap_or(0);
+        let bytes = self.bodies.packet(body, packet).concat();
+        let parts = PacketParts::parse(&bytes).expect("what is stored was taken apart before");
         suspect.examined_ns = Some(now_ns);
         suspect.examination = Some(Examination {
             name,

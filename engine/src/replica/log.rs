@@ -126,8 +126,7 @@ impl Batch {
     }
 
     fn release(&mut self, bodies: &mut Bodies) {
-        self.known = false;
-        self.persisted = false;
+        (self.known, self.timestamp_ns, self.persisted) = (false, 0, false);
         self.entries.clear();
         self.bodies.drain(..).flatten().for_each(|body| bodies.release(body));
         self.bodies_missing = 0;
@@ -298,7 +297,8 @@ impl Slot {
                 });
             }
             let batch = &mut self.batches[self.batches_used];
-            assert!(!batch.known && batch.bodies.is_empty(), "an unused batch holds nothing");
+            let empty = !batch.known && batch.timestamp_ns == 0 && batch.bodies.is_empty();
+            assert!(empty, "an unused batch holds nothing");
             (batch.digest, batch.fetch_at_ns, batch.fetch_tries) = (digest, 0, 0);
             self.batches_used += 1;
             self.batches_used - 1
@@ -475,6 +475,18 @@ impl Log {
 mod tests {
     use super::super::bodies::PartShape;
     use super::*;
+
+    /// Found by seed 27495: a batch that comes to stand where another was let go has nothing of it, and a null batch no time (`protocol.md NC-9`).
+    #[test]
+    fn a_batch_has_nothing_of_the_one_before_it() {
+        let mut bodies = Bodies::new(1 << 16, 1024, PartShape::of(1472, 4));
+        let mut slot = Slot::new();
+        let batch = slot.batch_or_new(Digest([1; 32]));
+        (batch.known, batch.timestamp_ns, batch.persisted) = (true, u64::MAX, true);
+        slot.drop_unnamed_batches(&mut bodies);
+        let batch = slot.batch_or_new(Digest([2; 32]));
+        assert_eq!((batch.known, batch.timestamp_ns, batch.persisted), (false, 0, false));
+    }
 
     /// `protocol.md NC-6`
     #[test]

@@ -132,6 +132,7 @@ impl Replica {
         if vouching < self.config.quorum.weak() && !self.is_proven(batch) {
             let all_seen = self.seek_proofs(now, sequence);
             if !self.log.slot(sequence).and_then(Slot::proposed_batch).is_some_and(|batch| self.is_proven(batch)) {
+                self.examine_unproven(now, sequence);
                 self.held_until_ns = (!all_seen).then_some(now.monotonic_ns + HELD_RETRY_NS);
                 return None;
             }

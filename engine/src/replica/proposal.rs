@@ -1,7 +1,6 @@
 //! The primary's part: which requests make the next batch, and when it may be proposed (`protocol.md NC-2`, `BP-1`,
 //! `BP-2`).
 
-use super::bodies::BodyRef;
 use super::log::{Slot, Stage};
 use super::output::Output;
 use super::{Now, Replica};
@@ -94,9 +93,7 @@ impl Replica {
         let batch = self.log.slot(sequence).and_then(|slot| slot.batch(&digest)).expect("it was just put there");
         let audience = super::others(&self.config);
         output.promise(audience, |bytes| append_pre_prepare(bytes, self.view, sequence, timestamp_ns, &batch.entries));
-        let unproven = |body: &BodyRef| !self.bodies.is_authentic(*body);
-        let unproven: Vec<BodyRef> = batch.bodies.iter().flatten().copied().filter(unproven).collect();
-        unproven.into_iter().for_each(|body| self.examine_body(now, body, sequence));
+        self.examine_unproven(now, sequence);
         self.proposed = sequence;
         self.proposed_timestamp_ns = self.proposed_timestamp_ns.max(timestamp_ns);
         self.accepted = sequence;

@@ -152,6 +152,41 @@ fn a_batch_has_one_demotion_at_most() {
     assert_eq!(propose(1, &[entry(ClientId(0)), BatchEntry::new(name(CLIENT), Digest([2; 32]))]), Ok(()));
 }
 
+/// `protocol.md DM-2`. Found by seed 25533: a copy that comes while a view is not entered yet is looked at when its proposal is held; what nobody answered, again.
+#[test]
+fn what_a_proposal_is_held_for_is_examined_whenever_it_came() {
+    let (mut replica, mut output) = (here(), Output::new());
+    let (packet, message) = demotion_packet(1, 4, CLIENT, &[]);
+    let request = digest(&packet[message.clone()]);
+    let body = replica.bodies.store(&packet, message, name(CLIENT), request, false, 0).unwrap();
+    replica.bodies.note_spoilt(body, 0);
+    let entries = [BatchEntry::new(name(CLIENT), request)];
+    let proposal =
+        PrePrepare { view: View(0), sequence: SequenceNumber(1), timestamp_ns: now().wall_ns, entries: &entries };
+    let examines = |replica: &Replica| {
+        let suspect = replica.disputes.suspects[usize::from(CLIENT.0)].as_ref();
+        suspect.is_some_and(|suspect| suspect.examination.is_some())
+    };
+    replica.active = false;
+    replica.on_pre_prepare(now(), ReplicaId(0), &proposal, &mut output).unwrap();
+    replica.examine_body(now(), body, SequenceNumber(1));
+    replica.bind_body(name(CLIENT), body);
+    assert!(!examines(&replica), "the view is not entered");
+    replica.active = true;
+    replica.accept_in_order(now(), &mut output);
+    assert!(examines(&replica));
+    replica.disputes.suspect(CLIENT).unwrap().examination = None;
+    let later = Now { monotonic_ns: now().monotonic_ns + EXAMINE_NS, ..now() };
+    for (at, again) in [(now(), false), (later, true)] {
+        replica.accept_in_order(at, &mut output);
+        assert_eq!(examines(&replica), again);
+    }
+    let old = Now { wall_ns: now().wall_ns + DISPUTE_FRESH_NS + 1, ..later };
+    replica.disputes.suspect(CLIENT).unwrap().examination = None;
+    replica.accept_in_order(Now { monotonic_ns: old.monotonic_ns + EXAMINE_NS, ..old }, &mut output);
+    assert!(!examines(&replica), "the proposal is old");
+}
+
 /// `protocol.md DM-2`: who testifies to a packet that nobody has seen here is no witness, and one replica is one witness however much it says.
 #[test]
 fn a_testimony_counts_with_its_packet_only() {

@@ -77,6 +77,11 @@ impl Agreement {
         self.requests.get(&request.sequence).is_some_and(|ordered| ordered.requests.contains(request))
     }
 
+    /// Whether anybody executed a number.
+    pub fn knows(&self, sequence: u64) -> bool {
+        self.requests.contains_key(&sequence)
+    }
+
     /// How many operations have been executed after a number; none after one that nobody executed.
     pub fn operations_after(&self, sequence: u64) -> u64 {
         self.requests.get(&sequence).map_or(0, |ordered| ordered.operations)

@@ -52,7 +52,8 @@ impl Execution {
         // One batch may be ahead of what committed.
         let upto = if self.allowed && new && uncommitted { upto - 1 } else { upto };
         let from = match happened.restored {
-            Some(_) => begins.map_or(upto + 1, |begins| begins.min(upto + 1)),
+            // What asks for nothing, like a null batch, shows by its number alone.
+            Some(_) => restored.map(|restored| restored + 1).or(begins).map_or(upto + 1, |begins| begins.min(upto + 1)),
             None => before + 1,
         };
         let (executed, ahead) = all.into_iter().partition(|request| request.sequence <= upto);
@@ -110,5 +111,8 @@ mod tests {
         // A state that was fetched is there without having been executed.
         let settled = execution.on_happened(BY, &happened(&[], Some(0)), 10, (16, true), Some(16));
         assert_eq!(numbers(&settled), (vec![], 17, 16));
+        // Found by seed 36484: a null batch after it shows by its number alone.
+        let settled = execution.on_happened(BY, &happened(&[], Some(0)), 10, (17, false), Some(16));
+        assert_eq!(numbers(&settled), (vec![], 17, 17));
     }
 }

@@ -6,7 +6,7 @@ use super::patience::Turn;
 use super::violations::Checker;
 use super::vote::{Round, Vote};
 use crate::world::disk::Disk;
-use crate::world::witness::Happened;
+use crate::world::witness::{Executed, Happened};
 use logothete_crypto::Digest;
 use logothete_engine::journal::Record;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
@@ -20,7 +20,14 @@ use logothete_engine::wire::{Audience, Message, Messages};
 impl Checks {
     /// A correct replica sends a packet of its own.
     pub fn on_sent(&mut self, by: ReplicaId, audience: Audience, body: &[u8]) {
-        for (message, bytes) in Messages::new(body, Principal::Replica(by)).flatten() {
+        for said in Messages::new(body, Principal::Replica(by)) {
+            let (message, bytes) = match said {
+                Ok(said) => said,
+                Err(fault) => {
+                    self.violations.add(Checker::Validity, format!("{by} sends what nobody can read: {fault}"));
+                    continue;
+                }
+            };
             self.on_content(&message);
             if let Some(vote) = Vote::of(&message) {
                 self.validity.on_vote(by, vote.batch, &mut self.violations);
@@ -317,16 +324,7 @@ impl Checks {
             while let Some(request) = requests.next_if(|request| request.sequence == sequence) {
                 of_number.push(request);
             }
-            if self.agreement.on_executed(by, sequence, of_number.clone(), &mut self.violations) {
-                for request in &of_number {
-                    let (name, correct) =
-                        (self.validity.name(request.digest, request.client), self.validity.is_correct(request.client));
-                    self.once.on_ordered(by, request, (name, correct), &mut self.violations);
-                    if let Some(name) = name {
-                        self.tables.on_ordered(sequence, name, request.digest);
-                    }
-                }
-            }
+            self.on_ordered(by, sequence, &of_number);
         }
         if let Some(request) = requests.next() {
             let (from, upto) = (settled.from, settled.upto);
@@ -342,6 +340,20 @@ impl Checks {
             }
         }
         self.look_again();
+    }
+
+    /// A correct replica executed these requests at a number, for good.
+    fn on_ordered(&mut self, by: ReplicaId, sequence: u64, requests: &[Executed]) {
+        if self.agreement.on_executed(by, sequence, requests.to_vec(), &mut self.violations) {
+            for request in requests {
+                let name = self.validity.name(request.digest, request.client);
+                let correct = self.validity.is_correct(request.client);
+                self.once.on_ordered(by, request, (name, correct), &mut self.violations);
+                if let Some(name) = name {
+                    self.tables.on_ordered(sequence, name, request.digest);
+                }
+            }
+        }
     }
 
     fn on_batch(&mut self, by: ReplicaId, sequence: u64, batch: Digest) {
@@ -409,7 +421,7 @@ impl Checks {
     }
 
     /// A correct replica's process ended and another began, in a view and with so much executed. What it executed while it read its journal
-    /// was executed before; where it forgot, only what it said still counts. `checkpoint` is its last durable one.
+    /// was executed before, or decided when the process ended; where it forgot, only what it said still counts. `checkpoint` is its last durable one.
     pub fn on_restarted(
         &mut self,
         by: ReplicaId,
@@ -419,8 +431,15 @@ impl Checks {
         recalled: &Happened,
     ) {
         self.observer.on_restarted(by, forgot);
-        let decided = self.received.decided(by);
-        let durable = (checkpoint, decided);
+        // It may have come to that in the duty cycle that did not end.
+        let is_new = |sequence: u64| sequence > checkpoint && sequence <= executed && !self.agreement.knows(sequence);
+        let decided = self.received.decided(by).map(|(sequence, _)| sequence);
+        let newly: Vec<u64> = decided.filter(|sequence| !forgot && is_new(*sequence)).collect();
+        for sequence in newly {
+            let of_number = recalled.executed.iter().filter(|request| request.sequence == sequence);
+            self.on_ordered(by, sequence, &of_number.cloned().collect::<Vec<_>>());
+        }
+        let durable = (checkpoint, self.received.decided(by));
         self.monotonicity.on_restarted(by, forgot, (view, executed), durable, &mut self.violations);
         self.received.on_restarted(by, forgot);
         self.contradictions.on_restarted(by, forgot);
@@ -451,4 +470,24 @@ fn is_answer(message: &Message<'_>) -> bool {
             | Message::Batch(_)
             | Message::RecoveryAnswer(_)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::settings::Settings;
+    use logothete_engine::numbers::{SequenceNumber, View};
+    use logothete_engine::wire::agreement::append_pre_prepare;
+
+    /// Found by seed 27495, where a null batch had a time: whoever lacks such a proposal can never be told.
+    #[test]
+    fn what_correct_replicas_send_can_be_read() {
+        let audience = Audience::Replicas(ReplicaSet::first(4).without(ReplicaId(0)));
+        for (timestamp_ns, is_right) in [(0, true), (7, false)] {
+            let (mut checks, mut body) = (Checks::new(Settings::default()), Vec::new());
+            append_pre_prepare(&mut body, View(0), SequenceNumber(1), timestamp_ns, &[]);
+            checks.on_sent(ReplicaId(0), audience, &body);
+            assert_eq!(checks.verdict().is_ok(), is_right, "{timestamp_ns}");
+        }
+    }
 }

@@ -111,6 +111,8 @@ impl Run<'_, '_> {
     fn heal(&mut self, core: &[usize]) -> Result<(), Stop> {
         let now_ns = self.timeline.now_ns();
         let (replicas, clients) = (self.timeline.cluster.replicas.len(), self.timeline.cluster.clients.len());
+        // About tags that are good for some replicas only others are asked while clocks agree that the proposal is new (`protocol.md DM-2`).
+        let clocks_must_agree = !self.plan.spoilers().is_empty();
         let whole: Vec<usize> = core.iter().copied().chain(replicas..replicas + clients).collect();
         self.timeline.heal(&whole);
         self.timeline.cluster.end_schedule();
@@ -119,6 +121,9 @@ impl Run<'_, '_> {
             begin_again(&mut self.timeline, at)?;
             let host = &mut self.timeline.cluster.replicas[at];
             host.clock.freeze(now_ns, false);
+            if clocks_must_agree {
+                host.clock.set_right();
+            }
             let who = Principal::Replica(ReplicaId(at as u8));
             self.timeline.pause(who, false);
             self.timeline.look_at(who);

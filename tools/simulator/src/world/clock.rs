@@ -17,7 +17,9 @@ pub struct LocalClock {
     /// How much faster than the virtual time it goes, in parts of a million; below zero: slower.
     rate_ppm: i64,
     frozen: bool,
-    /// What the wall clock has beyond the monotonic one's advance.
+    /// The wall clock does not follow the monotonic one any more.
+    set_right: bool,
+    /// What the wall clock has beyond the monotonic one's advance, or beyond the time once it is set right.
     pub wall_offset_ns: i64,
 }
 
@@ -25,7 +27,8 @@ impl LocalClock {
     /// What the host sees at a virtual moment, which never goes back.
     pub fn now(&self, virtual_ns: u64) -> Now {
         let monotonic_ns = self.monotonic_ns(virtual_ns);
-        Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + monotonic_ns).saturating_add_signed(self.wall_offset_ns) }
+        let passed_ns = if self.set_right { virtual_ns } else { monotonic_ns };
+        Now { monotonic_ns, wall_ns: (WALL_BEGIN_NS + passed_ns).saturating_add_signed(self.wall_offset_ns) }
     }
 
     fn monotonic_ns(&self, virtual_ns: u64) -> u64 {
@@ -68,6 +71,11 @@ impl LocalClock {
         self.shown_ns += by_ns;
     }
 
+    /// From now on the wall clock is off by what it was at the beginning, and by no more: something sets it, as hosts' wall clocks are set.
+    pub fn set_right(&mut self) {
+        self.set_right = true;
+    }
+
     fn settle(&mut self, virtual_ns: u64) {
         (self.shown_ns, self.since_ns) = (self.monotonic_ns(virtual_ns), virtual_ns);
     }
@@ -99,6 +107,17 @@ mod tests {
             assert!(clock.now(at_ns).monotonic_ns >= due_ns);
             assert!(clock.now(at_ns - 1).monotonic_ns < due_ns);
         }
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_right_stays_right() {
+        let mut clock = LocalClock { wall_offset_ns: 5, ..LocalClock::default() };
+        clock.set_rate(0, 100_000);
+        assert_eq!(clock.now(1_000).wall_ns, WALL_BEGIN_NS + 1_105);
+        clock.set_right();
+        clock.set_rate(1_000, -100_000);
+        let shown = clock.now(2_000);
+        assert_eq!((shown.monotonic_ns, shown.wall_ns), (2_000, WALL_BEGIN_NS + 2_005));
     }
 
     #[test]
