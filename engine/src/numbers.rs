@@ -19,9 +19,14 @@ pub struct ReplicaId(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u16);
 
-/// A client's incarnation: greater at every start of the driver (`protocol.md CL-2`).
+/// A client's incarnation, from 1 on: greater at every start of the driver (`protocol.md CL-2`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// That of a client that has opened none. No message names a request of it.
+    pub const NONE: Self = Self(0);
+}
 
 /// The number of a request within one incarnation of its client: 0 opens the incarnation, 1 is the first request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

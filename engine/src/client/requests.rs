@@ -85,7 +85,7 @@ impl Client {
             trips: RoundTrip::default(),
             large_trips: RoundTrip::default(),
             results_heard_ns: 0,
-            superseding: [Incarnation(0); REPLICAS_MAX],
+            superseding: [Incarnation::NONE; REPLICAS_MAX],
             views: [View(0); REPLICAS_MAX],
             overloaded: 0,
             retransmitted: 0,

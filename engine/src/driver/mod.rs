@@ -90,7 +90,7 @@ pub fn run_driver(
         quorum: cluster.quorum(),
         reads: cluster.service.reads(),
         window: cluster.client_window as u64,
-        incarnation: Incarnation(now.wall_ns),
+        incarnation: Incarnation(now.wall_ns.max(1)),
         request_packet_bytes_max: cluster.request_packet_bytes_max(),
         request_piece_bytes: cluster.part_shape().piece_bytes,
         large_bytes_max: LARGE_BYTES_IN_FLIGHT.min(BODIES_BYTES_MAX / 2 / cluster.clients.len()),

@@ -129,14 +129,14 @@ impl Clients {
         reply_bytes_ready: usize,
     ) -> Self {
         let state = |_| ClientState {
-            incarnation: Incarnation(0),
+            incarnation: Incarnation::NONE,
             last: RequestNumber(0),
             replies: (0..window).map(|_| CachedReply::default()).collect(),
             demoted: false,
             waiting: vec![None; (window * WAITING_WINDOWS) as usize].into(),
             waiting_bytes: 0,
             opening: None,
-            proposed: (Incarnation(0), RequestNumber(0)),
+            proposed: (Incarnation::NONE, RequestNumber(0)),
             advanced_ns: 0,
         };
         let states = (0..count).map(state).collect();
@@ -287,7 +287,7 @@ impl Clients {
     /// Forgets what was proposed: a new view begins.
     pub fn forget_proposed(&mut self) {
         for state in &mut self.states {
-            state.proposed = (Incarnation(0), RequestNumber(0));
+            state.proposed = (Incarnation::NONE, RequestNumber(0));
         }
     }
 
@@ -332,7 +332,7 @@ impl Clients {
             incarnation: state.incarnation,
             number: state.last,
         };
-        self.states.iter().enumerate().map(name).filter(|last| last.incarnation > Incarnation(0))
+        self.states.iter().enumerate().map(name).filter(|last| last.incarnation > Incarnation::NONE)
     }
 
     /// All replies that are held.

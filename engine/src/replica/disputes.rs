@@ -149,6 +149,13 @@ impl Disputes {
         suspect.is_some_and(|suspect| suspect.disputed_by(by).is_some() || suspect.held.len() >= weak)
     }
 
+    /// Whether anybody is known who can prove what this replica cannot, or the other way round: a witness speaks against the client.
+    pub(super) fn doubts(&self, client: ClientId) -> bool {
+        let suspect =
+            self.suspects.get(usize::from(client.0)).filter(|_| self.suspected > 0).and_then(Option::as_deref);
+        suspect.is_some_and(|suspect| suspect.witnesses != ReplicaSet::EMPTY)
+    }
+
     /// So many of the disputes against a client, ascending by replica.
     pub(super) fn against(&mut self, client: ClientId, count: usize) -> Vec<Dispute> {
         let mut disputes = self.suspect(client).map_or_else(Vec::new, |suspect| suspect.held.clone());

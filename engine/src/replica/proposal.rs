@@ -5,7 +5,7 @@ use super::log::{Slot, Stage};
 use super::output::Output;
 use super::{Now, Replica};
 use crate::limits::{NULL_BATCH_DOUBLINGS, NULL_BATCH_NS};
-use crate::numbers::SequenceNumber;
+use crate::numbers::{ClientId, SequenceNumber, View};
 use crate::wire::agreement::{BatchEntry, append_pre_prepare, batch_digest};
 use crate::wire::request::signed_parts;
 
@@ -58,15 +58,25 @@ impl Replica {
             self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
             self.proposing.push(Some(body));
         }
+        // Whether others can prove what is asked shows when something that this view's primary proposed is executed (`DM-8`).
+        let untried = self.view > View(0) && self.executed <= self.carried_last;
+        let mut doubtful: Option<ClientId> = None;
         while !full && self.entries.len() < self.config.batch_requests_max {
             let (count, config) = (self.entries.len() + 1, &self.config);
+            let is_doubtful = |client| untried || self.disputes.doubts(client);
             let fits = |body| {
-                let message = self.bodies.message(body);
-                let disputed = self.disputes.disputed(self.bodies.name(body).client, config.id, config.quorum.weak());
-                config.is_batch_size(count, bytes + message.len()) && (!disputed || signed_parts(message).is_some())
+                let (message, client) = (self.bodies.message(body), self.bodies.name(body).client);
+                let disputed = self.disputes.disputed(client, config.id, config.quorum.weak());
+                let apart = doubtful.is_some_and(|other| other != client) && is_doubtful(client);
+                let fits = config.is_batch_size(count, bytes + message.len());
+                fits && (!(disputed || apart) || signed_parts(message).is_some())
             };
             let Some(body) = self.clients.next_to_propose(&self.bodies, fits) else { break };
-            bytes += self.bodies.message(body).len();
+            let (message, client) = (self.bodies.message(body), self.bodies.name(body).client);
+            if is_doubtful(client) && signed_parts(message).is_none() {
+                doubtful = Some(client);
+            }
+            bytes += message.len();
             self.bodies.retain(body);
             self.entries.push(BatchEntry::new(self.bodies.name(body), self.bodies.digest(body)));
             self.proposing.push(Some(body));

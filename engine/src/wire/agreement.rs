@@ -42,9 +42,9 @@ impl BatchEntry {
         }
     }
 
-    /// Whether this is how it is written: what is reserved is zero.
+    /// Whether this is how it is written: what is reserved is zero, and the request is of an incarnation.
     pub(super) fn is_canonical(&self) -> bool {
-        self.reserved == [0; 6]
+        self.reserved == [0; 6] && self.incarnation.get() != Incarnation::NONE.0
     }
 }
 

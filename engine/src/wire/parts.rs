@@ -60,7 +60,8 @@ impl<'a> RequestPart<'a> {
         let (total_bytes, index) = (fields.total_bytes.get() as usize, fields.index.get() as usize);
         let zero = fields.reserved == [0; 2] && fields.reserved_end == [0; 4];
         // An incarnation is opened by a request without operations, which fits any packet.
-        if !zero || fields.number.get() == RequestNumber::OPEN.0 || !is_possible(total_bytes, index, bytes) {
+        let named = fields.number.get() != RequestNumber::OPEN.0 && fields.incarnation.get() != Incarnation::NONE.0;
+        if !zero || !named || !is_possible(total_bytes, index, bytes) {
             return Err(Malformed::Field);
         }
         let name = RequestName {

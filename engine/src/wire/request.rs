@@ -101,7 +101,7 @@ impl<'a> Request<'a> {
             return Err(Malformed::Field);
         }
         let opens = fields.number.get() == RequestNumber::OPEN.0;
-        if opens != (count == 0) {
+        if opens != (count == 0) || fields.incarnation.get() == Incarnation::NONE.0 {
             return Err(Malformed::Field);
         }
         let (signature, operations) = if fields.flags.get() == FLAG_SIGNED {
@@ -175,9 +175,13 @@ pub fn signed_parts(message: &[u8]) -> Option<([&[u8]; 2], &[u8; SIGNATURE_BYTES
 
 #[cfg(test)]
 mod tests {
+    use super::super::agreement::{Batch, BatchEntry, append_pre_prepare};
+    use super::super::forward::Forward;
     use super::super::message::Message;
+    use super::super::parts::RequestPart;
     use super::*;
-    use crate::numbers::Principal;
+    use crate::numbers::{Principal, ReplicaId, SequenceNumber, View};
+    use logothete_crypto::Digest;
 
     const CLIENT: ClientId = ClientId(3);
 
@@ -189,6 +193,30 @@ mod tests {
         match Message::decode(message, Principal::Client(CLIENT))? {
             Message::Request(request) => Ok(request),
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// `protocol.md CL-2`. Found by seed 49256: who has opened nothing has no requests, wherever they are named.
+    #[test]
+    fn a_request_of_no_incarnation_is_malformed() {
+        let (sequence, digest) = (SequenceNumber(1), Digest([4; 32]));
+        for (incarnation, is_right) in [(Incarnation::NONE, false), (Incarnation(1), true)] {
+            let name = RequestName { incarnation, ..name(1) };
+            let (opening, entries) =
+                (RequestName { number: RequestNumber::OPEN, ..name }, [BatchEntry::new(name, digest)]);
+            let mut all = vec![Vec::new(); 6];
+            append(&mut all[0], opening, 0, &[]);
+            append(&mut all[1], name, 1, &[&[1; 16][..], &2u32.to_le_bytes(), b"ab"].concat());
+            RequestPart { name, digest, total_bytes: 9, index: 0, bytes: b"all of it" }.append(&mut all[2]);
+            append_pre_prepare(&mut all[3], View(0), sequence, 7, &entries);
+            Batch { sequence, timestamp_ns: 7, entries: &entries }.append(&mut all[4]);
+            Forward::new(name, digest).append(&mut all[5]);
+            for (at, message) in all.iter().enumerate() {
+                let of_client = at < 3;
+                let from = if of_client { Principal::Client(CLIENT) } else { Principal::Replica(ReplicaId(0)) };
+                let read = Message::decode(message, from);
+                assert_eq!(read.is_ok(), is_right, "{incarnation:?}: {read:?}");
+            }
         }
     }
 

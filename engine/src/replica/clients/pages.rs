@@ -158,7 +158,7 @@ impl Clients {
             let (incarnation, last, demoted) = (own.incarnation.0.into(), own.last.0.into(), u8::from(own.demoted));
             let fields = ClientLayout { incarnation, last, demoted, reserved: [0; 7] };
             let written: ClientLayout = read(state, shape.client_offset(client));
-            if own.incarnation == Incarnation(0) && written == fields {
+            if own.incarnation == Incarnation::NONE && written == fields {
                 continue;
             }
             if written != fields {
@@ -194,7 +194,7 @@ impl Clients {
                 continue;
             }
             (own.incarnation, own.last) = (Incarnation(fields.incarnation.get()), RequestNumber(fields.last.get()));
-            if own.incarnation > Incarnation(0) {
+            if own.incarnation > Incarnation::NONE {
                 for (place, reply) in own.replies.iter_mut().enumerate() {
                     let fields: ReplyLayout = read(state, shape.reply_offset(client, place));
                     reply.forget(self.reply_bytes_ready);
@@ -251,7 +251,7 @@ fn check_client(
         let reply: ReplyLayout = read(state, shape.reply_offset(client, place));
         let empty = reply == ReplyLayout::new_zeroed();
         let sound = (1..=sequence.0).contains(&reply.sequence.get())
-            && fields.incarnation > 0
+            && fields.incarnation.get() > Incarnation::NONE.0
             && reply.number <= fields.last
             && reply.number.get() % shape.window == place as u64
             && u64::from(reply.length.get()) <= shape.reply_bytes_max

@@ -187,6 +187,37 @@ fn what_a_proposal_is_held_for_is_examined_whenever_it_came() {
     assert!(!examines(&replica), "the proposal is old");
 }
 
+/// `protocol.md DM-8`. Found by seed 25533: clients whose tags are bad for different backups stopped every batch together.
+#[test]
+fn of_doubtful_clients_one_is_in_a_batch() {
+    let of =
+        |client| RequestName { client: ClientId(client), incarnation: Incarnation(1), number: RequestNumber::OPEN };
+    // In view 1 nothing is executed yet; in view 0 nobody has failed; and of two against whom a witness speaks one waits.
+    let cases: [(u64, &[u16], &[usize]); 4] =
+        [(1, &[], &[1, 1, 1]), (0, &[], &[3]), (0, &[0], &[3]), (0, &[0, 2], &[2, 1])];
+    for (view, doubted, batches) in cases {
+        let config = config(DATAGRAM_BYTES_LOOPBACK);
+        let mut replica = replica(ReplicaConfig { id: ReplicaId(view as u8), clients: 3, pipeline_depth: 4, ..config });
+        replica.view = View(view);
+        for client in 0..3 {
+            let mut message = Vec::new();
+            crate::wire::request::append(&mut message, of(client), 0, &[]);
+            let (packet, range) = (message.clone(), 0..message.len());
+            let body = replica.bodies.store(&packet, range, of(client), digest(&message), true, 0).unwrap();
+            replica.clients.hold(of(client), body, &mut replica.bodies);
+        }
+        for client in doubted {
+            replica.disputes.suspect_or_new(ClientId(*client)).witnesses.insert(ReplicaId(3));
+        }
+        replica.propose(now(), &mut Output::new());
+        let sizes = (1..=replica.proposed.0).map(|sequence| {
+            let slot = replica.log.slot(SequenceNumber(sequence)).unwrap();
+            slot.proposed_batch().unwrap().entries.len()
+        });
+        assert_eq!(sizes.collect::<Vec<_>>(), batches, "view {view}, {doubted:?}");
+    }
+}
+
 /// `protocol.md DM-2`: who testifies to a packet that nobody has seen here is no witness, and one replica is one witness however much it says.
 #[test]
 fn a_testimony_counts_with_its_packet_only() {

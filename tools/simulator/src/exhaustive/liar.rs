@@ -62,9 +62,9 @@ pub struct Liar {
 /// A view change by its signer and digest.
 pub type Statement = (ReplicaId, Digest);
 
-/// The name of a request: the first of its client.
+/// The name of a request: the first of its client, which opens its incarnation.
 pub fn request_name(client: ClientId) -> RequestName {
-    RequestName { client, incarnation: Incarnation(0), number: RequestNumber(1) }
+    RequestName { client, incarnation: Incarnation(1), number: RequestNumber::OPEN }
 }
 
 impl Liar {

@@ -73,10 +73,11 @@ impl Run<'_, '_> {
     }
 
     /// `(f+2)` timeouts of the longest, the longest retry of a client, and the delays of four messages (RELIABILITY 0.1), by the slowest clock; and then one
-    /// after the other what waits, among what faulty clients ask for.
+    /// after the other what waits, among what faulty clients ask for. A client whose tags are not good for all costs `2f+1` views more (`protocol.md DM-3`).
     fn bound_ns(&self) -> u64 {
         let (faults, delay_ns) = (self.plan.cluster.quorum().faults() as u64, DELAY_MAX_NS + self.plan.links.base_ns.1);
-        let bound_ns = (faults + 2) * self.plan.cluster.timeout_view_max_ns + RETRANSMIT_MAX_NS + 4 * delay_ns;
+        let views = faults + 2 + self.plan.spoilers().len() as u64 * (2 * faults + 1);
+        let bound_ns = views * self.plan.cluster.timeout_view_max_ns + RETRANSMIT_MAX_NS + 4 * delay_ns;
         let waiting: u64 = self.timeline.cluster.clients.iter().map(ClientHost::outstanding).sum();
         bound_ns * 10 / 9 + SETTLE_NS + waiting * 8 * delay_ns
     }

@@ -78,7 +78,9 @@ impl Cluster {
         self.ledger.on_restarted(Principal::Replica(id));
         let checkpoint = if recovers { 0 } else { host.disk.checkpoint() };
         let standing = (host.orderer.replica().view().0, executed);
-        self.checks.on_restarted(id, recovers, standing, checkpoint, &recalled);
+        // Without the end of its journal it forgot, and does not know it.
+        let forgot = recovers || damaged.is_some_and(|damaged| damaged.kind == DiskFault::End);
+        self.checks.on_restarted(id, forgot, standing, checkpoint, &recalled);
         if let Some(damaged) = damaged {
             self.report.outcome(Principal::Replica(id), || format!("finds its disk damaged: {damaged}"));
         }
