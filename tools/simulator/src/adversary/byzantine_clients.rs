@@ -6,6 +6,7 @@ use crate::adversary::equivocation::some_replicas;
 use crate::adversary::letter::Letter;
 use crate::adversary::strategy::{Deed, Strategy};
 use crate::world::cluster::Cluster;
+use crate::world::operations::foreign;
 use crate::world::random::Random;
 use crate::world::settings::Settings;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, ReplicaSet, RequestNumber};
@@ -50,6 +51,9 @@ impl Requests {
         for _ in 0..1 + content.below(3) {
             let mut bytes = vec![0; content.below(64)];
             content.fill(&mut bytes);
+            if cluster.settings.key_value {
+                bytes = foreign(&bytes, &mut content);
+            }
             // Nobody else has drawn this number: that an operation is executed once is checked by it.
             writer.try_push(u64::from(name.client.0), content.draw(), &bytes);
         }

@@ -59,6 +59,7 @@ pub fn fields(message: &[u8]) -> Vec<Field> {
         Kind::Refusal => &[(8, Time), (16, Number), (24, Number), (32, Byte)],
         Kind::StateQuery | Kind::StateNodes | Kind::StatePages => &[(8, Sequence), (16, Digest)],
         Kind::Testimony => &[(8, Digest), (40, Digest)],
+        Kind::ReplyPart => &[(24, Number), (32, Digest)],
         Kind::QueryAnswer => &[(8, Number), (16, Byte)],
         Kind::Runs => &[(16, Number), (24, Number), (32, Digest)],
         Kind::ChainAnswer => &[(16, Number), (24, Digest)],
@@ -96,6 +97,7 @@ mod tests {
     use logothete_engine::wire::Message;
     use logothete_engine::wire::agreement::{Batch, BatchEntry, CheckpointVote, CommitClaim, Vote, append_pre_prepare};
     use logothete_engine::wire::forward::Forward;
+    use logothete_engine::wire::parts::{ReplyPart, ResultOf};
     use logothete_engine::wire::recovery::RecoveryAnswer;
     use logothete_engine::wire::reply::{Answer, Mode, Reply};
     use logothete_engine::wire::request::RequestName;
@@ -116,7 +118,7 @@ mod tests {
             mode: Mode::Committed,
             results: Answer::Full(b"results"),
         };
-        let mut all = vec![Vec::new(); 10];
+        let mut all = vec![Vec::new(); 11];
         append_pre_prepare(&mut all[0], view, sequence, 77, &entries);
         Vote::new(view, sequence, DIGEST).append_prepare(&mut all[1]);
         Vote::new(view, sequence, DIGEST).append_commit(&mut all[2]);
@@ -127,6 +129,8 @@ mod tests {
         RecoveryAnswer::new(77, sequence, sequence, view).append(&mut all[7]);
         append_nodes(&mut all[8], checkpoint, &[NodeRecord::new(1, 9, [DIGEST; FAN_OUT])]);
         reply.append(&mut all[9]);
+        let of = ResultOf::Request(name.incarnation, name.number);
+        ReplyPart { of, digest: DIGEST, total_bytes: 9, index: 0, bytes: b"a result!" }.append(&mut all[10]);
         all
     }
 

@@ -7,6 +7,7 @@ use crate::adversary::letter::Letter;
 use crate::adversary::strategy::{Deed, Strategy};
 use crate::scenario::words::made_up;
 use crate::world::cluster::Cluster;
+use crate::world::operations::{END, foreign};
 use crate::world::random::Random;
 use crate::world::settings::Settings;
 use logothete_crypto::digest;
@@ -158,8 +159,12 @@ impl Strategy for Asks {
             let mut body = Vec::new();
             match random.below(4) {
                 0 | 1 => {
-                    let operation: &[u8] = [&b"end"[..], b"", b"what nobody knows", &[0; 200]][random.below(4)];
-                    Query { nonce: random.draw(), session: random.draw(), operation }.append(&mut body);
+                    let operation: &[u8] = [END, b"", b"what nobody knows", &[0; 200]][random.below(4)];
+                    let (nonce, session) = (random.draw(), random.draw());
+                    match cluster.settings.key_value {
+                        true => Query { nonce, session, operation: &foreign(operation, random) }.append(&mut body),
+                        false => Query { nonce, session, operation }.append(&mut body),
+                    }
                 }
                 2 => {
                     let (credit, offset) =

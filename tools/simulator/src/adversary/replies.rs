@@ -10,7 +10,9 @@ use crate::world::network::Packet;
 use crate::world::random::Random;
 use crate::world::settings::Settings;
 use logothete_crypto::Digest;
+use logothete_engine::limits::PARTS_MAX;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, SequenceNumber, View};
+use logothete_engine::wire::parts::{ReplyPart, ResultOf};
 use logothete_engine::wire::query::{QueryAnswer, QueryOutcome};
 use logothete_engine::wire::reply::{Answer, Mode, Refusal, RefusalReason, Reply};
 use logothete_engine::wire::request::RequestName;
@@ -78,6 +80,17 @@ impl LieToClients {
                 ];
                 let outcome = outcomes[if random.percent(60) { outcome } else { 2 + random.below(2) }];
                 QueryAnswer { nonce: answer.nonce, outcome }.append(out);
+            }
+            Message::ReplyPart(part) => {
+                let forged = other_results(part.bytes, random);
+                let of = match part.of {
+                    ResultOf::Query(nonce) if random.percent(20) => ResultOf::Query(nonce.wrapping_add(1)),
+                    of => of,
+                };
+                let total_bytes = part.total_bytes + usize::from(random.percent(20));
+                let index = if random.percent(20) { random.below(PARTS_MAX) } else { part.index };
+                let digest = if random.percent(20) { made_up("another result") } else { part.digest };
+                ReplyPart { of, digest, total_bytes, index, bytes: &forged }.append(out);
             }
             _ => out.extend_from_slice(bytes),
         }

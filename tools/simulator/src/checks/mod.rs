@@ -94,8 +94,8 @@ pub struct Checks {
     statements: Statements,
     /// How many entries the log has at least, by what clients were told.
     acknowledged: u64,
-    /// What clients accepted before anybody had committed it: client and operation, and its position.
-    accepted_early: Vec<((u16, u64, u64), u64)>,
+    /// What clients accepted before anybody had committed it: client and operation, and its position in the log.
+    accepted_early: Vec<((u16, u64, u64), Option<u64>)>,
     /// Views that the replica whose turn it is left and entered in it.
     view_events: Vec<Event>,
     /// New views that it said in this cycle as their primary.
@@ -208,19 +208,27 @@ impl Checks {
             }
             None => self.violations.add(Checker::Acceptance, format!("{name:?} was told of what nobody executed")),
         }
-        let Ok(position) = result.try_into().map(u64::from_le_bytes) else { return };
-        self.acknowledged = self.acknowledged.max(position + 1);
-        self.on_position(name, position);
+        let position = self.position(result);
+        self.acknowledged = self.acknowledged.max(position.map_or(0, |position| position + 1));
+        self.on_done(name, position);
     }
 
-    /// A client was told that its operation stands at a position.
-    fn on_position(&mut self, operation: (u16, u64, u64), position: u64) {
-        match self.agreement.place_of(operation) {
-            Some(place) if place as u64 == position => {}
+    /// What a result says of the log.
+    fn position(&self, result: &[u8]) -> Option<u64> {
+        let is_log = self.settings.service() == ServiceKind::Log;
+        result.try_into().ok().map(u64::from_le_bytes).filter(|_| is_log)
+    }
+
+    /// A client was told that its operation was done, and at which position if the log did it.
+    fn on_done(&mut self, operation: (u16, u64, u64), position: Option<u64>) {
+        match (self.agreement.place_of(operation), position) {
+            (Some(place), Some(position)) if place as u64 == position => {}
+            // What it was told of it is compared at the end of the run.
+            (Some(_), None) => {}
             // On 2f+1 tentative replies, before anybody committed: it must turn out so.
-            None if self.settings.tentative => self.accepted_early.push((operation, position)),
-            place => {
-                let text = format!("a client was told that {operation:?} is at {position}: it is at {place:?}");
+            (None, _) if self.settings.tentative => self.accepted_early.push((operation, position)),
+            (place, _) => {
+                let text = format!("a client was told that {operation:?} is done, at {position:?}: it is at {place:?}");
                 self.violations.add(Checker::Acceptance, text);
             }
         }
@@ -231,9 +239,21 @@ impl Checks {
         self.acknowledged
     }
 
-    /// A client was told how many entries the log has; when it asked, clients knew of `floor`.
-    pub fn on_read(&mut self, client: ClientId, number: u64, end: u64, (floor, fast): (u64, bool)) {
+    /// A client was told the result of a query; when it asked, clients knew of `floor` entries of the log.
+    pub fn on_read(&mut self, client: ClientId, number: u64, result: &[u8], (floor, fast): (u64, bool)) {
         self.observer.on_read(fast);
+        if let Some(end) = self.position(result) {
+            self.on_end_told(end, (floor, fast));
+        }
+        if fast {
+            let answer = Answer { returned_ns: self.now_ns, result: result.to_vec(), ordered: false };
+            self.history.on_answered((client.0, u64::from(client.0), number), answer);
+            self.acceptance.on_answered(client, number, logothete_crypto::digest(result), &mut self.violations);
+        }
+    }
+
+    /// A client was told how many entries the log has.
+    fn on_end_told(&mut self, end: u64, (floor, fast): (u64, bool)) {
         let order = self.agreement.order().len() as u64;
         // One that was ordered and accepted on 2f+1 tentative replies is ahead of what committed: its position must turn out so.
         let ahead = self.settings.tentative && !fast;
@@ -242,12 +262,6 @@ impl Checks {
             self.violations.add(Checker::Linearizability, text);
         }
         self.acknowledged = self.acknowledged.max(end);
-        if fast {
-            let result = end.to_le_bytes();
-            let answer = Answer { returned_ns: self.now_ns, result: result.to_vec(), ordered: false };
-            self.history.on_answered((client.0, u64::from(client.0), number), answer);
-            self.acceptance.on_answered(client, number, logothete_crypto::digest(&result), &mut self.violations);
-        }
     }
 
     /// A subscriber was given an entry; it is the next one, and what the log has there.
@@ -271,7 +285,7 @@ impl Checks {
     /// What clients accepted before it committed is looked at again when something has.
     fn look_again(&mut self) {
         for (operation, position) in std::mem::take(&mut self.accepted_early) {
-            self.on_position(operation, position);
+            self.on_done(operation, position);
         }
     }
 
@@ -283,10 +297,10 @@ impl Checks {
     /// The end of a run: what clients accepted has committed, and one copy of the service explains all that they saw.
     pub fn on_end(&mut self) {
         for (operation, position) in std::mem::take(&mut self.accepted_early) {
-            let text = format!("a client was told that {operation:?} is at {position}, and nobody committed it");
+            let text = format!("a client was told that {operation:?} is done, at {position:?}: nobody committed it");
             self.violations.add(Checker::Acceptance, text);
         }
-        let model = Model::of(ServiceKind::Log);
+        let model = Model::of(self.settings.service(), self.settings.retention_bytes);
         self.history.check(model.clone(), self.agreement.order(), &mut self.violations);
         if self.settings.seed.is_multiple_of(SEARCH_ONE_IN) {
             self.history.search(model, self.agreement.order(), &mut self.violations);

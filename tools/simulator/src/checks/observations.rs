@@ -11,6 +11,7 @@ use logothete_crypto::Digest;
 use logothete_engine::journal::Record;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::replica::{Event, Holdings, Replica};
+use logothete_engine::service::ServiceKind;
 use logothete_engine::wire::reply::Mode;
 use logothete_engine::wire::report::ReportReply;
 use logothete_engine::wire::view_change::Part;
@@ -409,8 +410,10 @@ impl Checks {
         // What may be undone need not be what others have.
         if executed == self.monotonicity.executed(by) {
             self.states.on_state(by, executed, report.state_digest, &mut self.violations);
-            let operations = self.agreement.operations_after(executed);
-            self.states.on_log_end(by, executed, (report.log_end.get(), operations), &mut self.violations);
+            if self.settings.service() == ServiceKind::Log {
+                let operations = self.agreement.operations_after(executed);
+                self.states.on_log_end(by, executed, (report.log_end.get(), operations), &mut self.violations);
+            }
         }
         // What a new view starts from is known when it is heard of.
         if !self.views.is_unheard(by) {

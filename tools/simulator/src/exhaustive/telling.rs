@@ -6,10 +6,11 @@ use crate::exhaustive::locals::Happening;
 use crate::exhaustive::moves::{Move, Moves};
 use crate::scenario::words::Words;
 use logothete_engine::numbers::{Principal, ReplicaId};
+use logothete_engine::service::ServiceKind;
 
 /// Tells what is missed after these moves, each by one replica.
 pub fn told((goal, what): Miss, path: &[(ReplicaId, Move)], moves: &Moves) -> Finding {
-    let mut words = Words::default();
+    let mut words = Words::of(ServiceKind::Log);
     let faulty = moves.liar.id;
     let mut steps = Vec::new();
     for (owner, made) in path {

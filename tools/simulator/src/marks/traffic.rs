@@ -21,10 +21,8 @@ const PASSAGES: [(Passage, &str); 3] =
 /// More than there are kinds.
 const KINDS: usize = 64;
 
-/// The kinds that the links of this world do not carry: the network's agents speak them among themselves, the operator's question is put without a link,
-/// and what the log answers is never longer than a packet.
-const ELSEWHERE: [Kind; 9] = [
-    Kind::ReplyPart,
+/// The kinds that the links of this world do not carry: the network's agents speak them among themselves, and the operator's question is put without a link.
+const ELSEWHERE: [Kind; 8] = [
     Kind::RotateKeys,
     Kind::KeyReport,
     Kind::RejectsQuery,

@@ -49,6 +49,7 @@ use crate::scenario::say::send;
 use crate::scenario::words::list;
 use crate::world::cluster::{Cluster, operations};
 use crate::world::network::Filter;
+use crate::world::operations::END;
 use crate::world::settings::Settings;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, RequestNumber};
 
@@ -190,7 +191,7 @@ fn client(cluster: &mut Cluster, rest: &str) -> Result<(), String> {
     }
     let (verb, arguments) = what.split_once(' ').unwrap_or((what, ""));
     match verb {
-        "read" if cluster.settings.reads => cluster.read(id),
+        "read" if cluster.settings.reads => cluster.read(id, END),
         "append" if arguments.starts_with('"') => cluster.append(id, quoted(arguments)?),
         "append" => {
             let (count, size) = arguments.split_once(" of ").unwrap_or((arguments, "0"));

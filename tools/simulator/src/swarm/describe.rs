@@ -17,7 +17,11 @@ impl fmt::Display for Plan {
         writeln!(f, "cluster   {replicas} replicas (f = {faults}), {clients} clients with {operations} operations")?;
         let journal = if cluster.journal { "journals" } else { "no journals" };
         let tentative = if cluster.tentative { ", executes tentatively" } else { "" };
-        let reads = if cluster.reads { ", answers queries" } else { "" };
+        let reads = match (cluster.key_value, cluster.reads) {
+            (true, _) => ", keys and values",
+            (false, true) => ", answers queries",
+            (false, false) => "",
+        };
         let tags = if cluster.stand_in_keys { ", tags stand in" } else { ", real tags" };
         let (window, depth, batch) = (cluster.window(), cluster.pipeline_depth, cluster.batch_requests_max);
         writeln!(f, "          window {window}, pipeline {depth}, batch {batch}, {journal}{tentative}{reads}{tags}")?;

@@ -23,6 +23,9 @@ const WALL_OFFSET_NS: u64 = 300 * MILLISECOND_NS;
 /// How many seeds in a hundred have real session keys and tags (RELIABILITY 3.1: a fifth at least).
 const REAL_KEYS_PERCENT: u32 = 25;
 
+/// How many seeds in a hundred have the key-value service in place of the log.
+const KEY_VALUE_PERCENT: u32 = 25;
+
 /// The adversary has so many clients at most.
 const CLIENTS_MORE_MAX: usize = 4;
 
@@ -99,6 +102,8 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
     let checkpoint_interval = random.pick(&[1, 2, 4, 8, 8, 16, 32, 128]);
     let clients = random.pick(&[1, 1, 2, 2, 3, 4, 6, 8]);
     let reads = random.percent(40);
+    let mut service = Random::named(seed, "service");
+    let (key_value, retention) = (service.percent(KEY_VALUE_PERCENT), service.pick(&[1 << 20, 1 << 20, 1 << 20, 4096]));
     let mut store = Random::named(seed, "store");
     let (small, waiting) = (store.percent(25), store.pick(&[2, 4]));
     Settings {
@@ -112,7 +117,10 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
         bodies_bytes_least: if small { 2 * (clients + CLIENTS_MORE_MAX + 1) * waiting * 4096 } else { 1 << 20 },
         operation_bytes_max: if random.percent(15) { random.pick(&[4_000, 20_000]) } else { 0 },
         tentative: random.percent(50),
-        reads,
+        key_value,
+        // What it may store is soon full now and then.
+        retention_bytes: if key_value { retention } else { Settings::default().retention_bytes },
+        reads: reads || key_value,
         journal: random.percent(50),
         timeout_view_max_ns: match random.percent(50) {
             true => random.pick(&[1, 2, 4]) * SECOND_NS / 2,
@@ -121,7 +129,6 @@ fn cluster(seed: u64, replicas: Option<usize>) -> Settings {
         question_turns: random.pick(&[16, 64, 256]),
         stand_in_keys: !Random::named(seed, "keys").percent(REAL_KEYS_PERCENT),
         seed: random.draw(),
-        ..Settings::default()
     }
 }
 
@@ -194,7 +201,7 @@ fn loads(seed: u64, cluster: &Settings, operations: u32, safety_ns: u64) -> Vec<
             read_percent: random.pick(&[0, 10, 50, 95]),
             operation_bytes_max: random.pick(&[1, 8, 32, 250]),
             // Entries are given out when they are executed: no configuration has a log that is executed tentatively.
-            subscribes: random.percent(30) && !cluster.tentative,
+            subscribes: random.percent(30) && !cluster.tentative && !cluster.key_value,
         }
     };
     (0..cluster.clients).map(load).collect()

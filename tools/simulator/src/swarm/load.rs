@@ -1,6 +1,8 @@
 //! What the clients of a run ask for.
 
+use crate::world::operations::Operations;
 use crate::world::random::Random;
+use crate::world::settings::Settings;
 use crate::world::timeline::Timeline;
 use logothete_engine::numbers::{ClientId, Principal};
 use logothete_engine::wire::operation::OPERATION_HEADER_BYTES;
@@ -19,7 +21,7 @@ pub struct Load {
     pub burst_requests_max: u32,
     /// How many gaps in a hundred are twenty times as long.
     pub idle_percent: u32,
-    /// How many operations in a hundred ask how long the log is, where the service answers queries.
+    /// How many operations in a hundred ask how long the log is, or for a value, where the service answers queries.
     pub read_percent: u32,
     /// How long an operation is at most; one in fifty is as long as the cluster allows, if it allows more than a packet's.
     pub operation_bytes_max: u32,
@@ -34,13 +36,15 @@ pub struct Loading {
     load: Load,
     left: u32,
     due_ns: u64,
+    operations: Operations,
     random: Random,
 }
 
 impl Loading {
-    pub fn new(client: usize, load: Load, seed: u64) -> Self {
+    pub fn new(client: usize, load: Load, settings: &Settings, seed: u64) -> Self {
         let mut random = Random::named(seed, &format!("load {client}"));
-        Self { client, load, left: load.operations, due_ns: random.between(0, load.gap_ns), random }
+        let operations = Operations::new(client, settings, Random::named(seed, &format!("operations {client}")));
+        Self { client, load, left: load.operations, due_ns: random.between(0, load.gap_ns), operations, random }
     }
 
     /// When it asks for something next.
@@ -95,7 +99,7 @@ impl Loading {
         let client = self.client;
         if timeline.cluster.settings.reads && self.random.percent(self.load.read_percent) {
             self.left -= 1;
-            timeline.cluster.read(client)?;
+            timeline.cluster.read(client, &self.operations.query())?;
         } else {
             let most = self.load.request_operations_max.min(self.left);
             let count = self.random.between(1, u64::from(most)) as u32;
@@ -117,20 +121,13 @@ impl Loading {
         let large = timeline.cluster.settings.operation_bytes_max;
         let number = timeline.cluster.clients[self.client].submitted;
         if large > 0 && self.random.percent(2) {
-            return vec![self.operation(number, large)];
+            return vec![self.operations.operation(number, large, true)];
         }
         let one = |at: u32| {
             let length = self.random.between(1, u64::from(self.load.operation_bytes_max)) as usize;
-            self.operation(number + u64::from(at), length)
+            self.operations.operation(number + u64::from(at), length, count == 1)
         };
         (0..count).map(one).collect()
-    }
-
-    /// No two are equal: it says whose it is, and fills itself up.
-    fn operation(&self, number: u64, length: usize) -> Vec<u8> {
-        let mut bytes = format!("c{} {number}", self.client).into_bytes();
-        bytes.resize(bytes.len().max(length), b'.');
-        bytes
     }
 }
 

@@ -94,7 +94,7 @@ impl<'a, 'b> Run<'a, 'b> {
             timeline.cluster.admit(adversary);
         }
         let loads = plan.loads.iter().enumerate();
-        let loads = loads.map(|(client, load)| Loading::new(client, *load, plan.seed)).collect();
+        let loads = loads.map(|(client, load)| Loading::new(client, *load, &plan.cluster, plan.seed)).collect();
         Self { plan, timeline, strikes: Strikes::default(), loads, steps_left: steps_max, tell }
     }
 

@@ -177,7 +177,8 @@ fn options(plan: &Plan) -> Vec<Plan> {
         &[
             |plan| plan.cluster.journal = false,
             |plan| plan.cluster.tentative = false,
-            |plan| plan.cluster.reads = false,
+            |plan| plan.cluster.key_value = false,
+            |plan| plan.cluster.reads = plan.cluster.key_value,
             |plan| plan.cluster.batch_requests_max = 1,
             |plan| plan.cluster.client_window = 1,
             |plan| plan.cluster.pipeline_depth = 1,

@@ -4,7 +4,7 @@ use crate::adversary::faults::spoil;
 use crate::adversary::ledger::Ledger;
 use crate::adversary::letter::Letter;
 use crate::scenario::report::Loss;
-use crate::scenario::words::{name_of, quote};
+use crate::scenario::words::{name_of, quote, result_text};
 use crate::world::cluster::Cluster;
 use crate::world::hosts::Waiting;
 use crate::world::network::Packet;
@@ -13,12 +13,9 @@ use logothete_crypto::{Digest, digest};
 use logothete_engine::authentication::Incoming;
 use logothete_engine::client::{Delivery, Follower};
 use logothete_engine::numbers::{ClientId, Principal, ReplicaSet};
-use logothete_engine::service::ResultsView;
+use logothete_engine::service::{ResultsView, ServiceKind};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::operation::OperationsWriter;
-
-/// The query that asks how many entries the log has. Where it has to be ordered, it is an entry like another, and its position says the same.
-pub const END: &[u8] = b"end";
 
 impl Cluster {
     pub(crate) fn turn_client(&mut self, at: usize, packets: &[Packet]) {
@@ -28,8 +25,8 @@ impl Cluster {
             return;
         }
         let (own, now) = (Principal::Client(host.id), host.clock.now(self.now_ns));
-        let mut accepted: Vec<(Appended, u64, Digest)> = Vec::new();
-        let mut read: Vec<(u64, u64)> = Vec::new();
+        let mut accepted: Vec<(Appended, Vec<u8>, Digest)> = Vec::new();
+        let mut read: Vec<(u64, Vec<u8>)> = Vec::new();
         for (packet, honest) in packets.iter().zip(honest) {
             let authentic = match host.seat.verify(packet.from, &packet.bytes) {
                 Ok(Incoming::Packet(authentic)) => authentic,
@@ -53,9 +50,8 @@ impl Cluster {
                 let results_digest = digest(results);
                 let results = ResultsView::parse(results, operations.count()).expect("a correct replica said so");
                 for (operation, result) in operations.iter().zip(results.iter()) {
-                    let position = u64::from_le_bytes(result.try_into().expect("an append's result is a position"));
                     let (session, number, bytes) = (operation.session, operation.number, operation.bytes.to_vec());
-                    accepted.push((Appended { session, number, bytes }, position, results_digest));
+                    accepted.push((Appended { session, number, bytes }, result.to_vec(), results_digest));
                 }
             });
             if let Err(fault) = outcome {
@@ -64,8 +60,7 @@ impl Cluster {
                 return;
             }
             host.queries.on_packet(now, &authentic, |finished| {
-                let end = finished.result.expect("the service knows the query").try_into().expect("a number");
-                read.push((finished.number, u64::from_le_bytes(end)));
+                read.push((finished.number, finished.result.expect("the service knows the query").to_vec()));
             });
             if let (Some(follower), Principal::Replica(from)) = (&mut host.follower, authentic.sender()) {
                 for (message, _) in authentic.messages().flatten() {
@@ -77,20 +72,27 @@ impl Cluster {
             host.open = true;
             self.report.step(own, || "its incarnation is open".to_owned());
         }
-        for (number, end) in read {
-            let floor = host.reading.remove(&number).expect("it was asked");
-            self.checks.on_read(host.id, number, end, (floor, true));
+        let service = self.settings.service();
+        for (number, result) in read {
+            let (query, floor) = host.reading.remove(&number).expect("it was asked");
+            self.checks.on_read(host.id, number, &result, (floor, true));
             host.accepted += 1;
-            self.report.step(own, || format!("is told that the log has {end} entries"));
+            self.report.step(own, || match service {
+                ServiceKind::Log => format!("is told that the log has {} entries", result_text(service, &result)),
+                _ => format!("is told {} by {}", result_text(service, &result), quote(&query)),
+            });
         }
-        for (operation, mut position, results) in accepted {
-            position += sing(&mut self.canary);
-            self.checks.on_accepted(host.id, &operation, &position.to_le_bytes(), results);
-            if let Some(floor) = host.reading.remove(&operation.number) {
-                self.checks.on_read(host.id, operation.number, position, (floor, false));
+        for (operation, mut result, results) in accepted {
+            result[0] = result[0].wrapping_add(sing(&mut self.canary));
+            self.checks.on_accepted(host.id, &operation, &result, results);
+            if let Some((_, floor)) = host.reading.remove(&operation.number) {
+                self.checks.on_read(host.id, operation.number, &result, (floor, false));
             }
             host.accepted += 1;
-            self.report.step(own, || format!("accepts {} at {position}", quote(&operation.bytes)));
+            self.report.step(own, || match service {
+                ServiceKind::Log => format!("accepts {} at {}", quote(&operation.bytes), result_text(service, &result)),
+                _ => format!("accepts {}: {}", quote(&operation.bytes), result_text(service, &result)),
+            });
         }
         self.read_entries(at);
         self.send_client(at);
@@ -171,13 +173,13 @@ impl Cluster {
         self.turn(Principal::Client(ClientId(client as u16)), &[])
     }
 
-    /// An application asks how many entries the log has.
-    pub fn read(&mut self, client: usize) -> Result<(), String> {
+    /// An application asks what changes nothing.
+    pub fn read(&mut self, client: usize, query: &[u8]) -> Result<(), String> {
         let host = &mut self.clients[client];
         host.submitted += 1;
-        host.reading.insert(host.submitted, self.checks.acknowledged());
-        self.checks.on_asked(host.id, (u64::from(host.id.0), host.submitted), END, true);
-        host.queries.ask(u64::from(host.id.0), host.submitted, END);
+        host.reading.insert(host.submitted, (query.to_vec(), self.checks.acknowledged()));
+        self.checks.on_asked(host.id, (u64::from(host.id.0), host.submitted), query, true);
+        host.queries.ask(u64::from(host.id.0), host.submitted, query);
         self.turn(Principal::Client(ClientId(client as u16)), &[])
     }
 
@@ -202,9 +204,9 @@ impl Cluster {
 }
 
 /// What is added to a result that was accepted before the checkers see it: 0, but of the one of a canary's run.
-fn sing(canary: &mut Option<u64>) -> u64 {
+fn sing(canary: &mut Option<u64>) -> u8 {
     let Some(left) = canary else { return 0 };
     let now = *left == 0;
     *left = left.wrapping_sub(1);
-    u64::from(now)
+    u8::from(now)
 }

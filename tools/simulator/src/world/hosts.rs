@@ -18,7 +18,7 @@ use logothete_engine::pipeline::{Core, Departures, Memory, MemoryError, MemoryPl
 use logothete_engine::pipeline::{Orderer, OrdererCounters, Outbox, Outgoing};
 use logothete_engine::planted::{self, Bug};
 use logothete_engine::replica::{Now, ReplicaConfig};
-use logothete_engine::service::{ServiceKind, ServiceSettings, built_in};
+use logothete_engine::service::{ServiceSettings, built_in};
 use logothete_engine::wire::packet::HEADER_BYTES;
 use logothete_engine::wire::parts::reply_piece_bytes;
 use logothete_engine::wire::report::{ReportQuery, ReportReply};
@@ -244,8 +244,8 @@ fn orderer(
         request_bytes_max: settings.request_bytes_max().1,
         request_packet_bytes_max: settings.request_bytes_max().0,
         parts: settings.parts(),
-        reply_bytes_max: settings.datagram_bytes_max,
-        reply_packet_bytes_max: settings.reply_bytes_max(),
+        reply_bytes_max: settings.reply_bytes_max().max(settings.datagram_bytes_max),
+        reply_packet_bytes_max: settings.reply_packet_bytes_max(),
         reply_piece_bytes: reply_piece_bytes(settings.datagram_bytes_max),
         client_window: settings.client_window,
         clock_bound_ns: 500_000_000,
@@ -263,7 +263,7 @@ fn orderer(
         message_bytes_max: settings.request_bytes_max().1,
         ..ServiceSettings::default()
     };
-    let (witness, record) = Witness::new(built_in(ServiceKind::Log, &service));
+    let (witness, record) = Witness::new(built_in(settings.service(), &service));
     let orderer = Orderer::new(
         config,
         settings.register().signatures(id),
@@ -303,7 +303,7 @@ pub struct ClientHost {
     pub client: Client,
     pub queries: Queries,
     /// Queries that wait for an answer, and how many entries the log must have at least by it.
-    pub reading: BTreeMap<u64, u64>,
+    pub reading: BTreeMap<u64, (Vec<u8>, u64)>,
     pub follower: Option<Follower>,
     pub entries_delivered: u64,
     pub waiting: VecDeque<Waiting>,

@@ -14,6 +14,7 @@ mod keys;
 pub mod links;
 mod narration;
 pub mod network;
+pub mod operations;
 pub mod random;
 mod restarts;
 pub mod rounds;

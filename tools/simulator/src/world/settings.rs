@@ -6,6 +6,7 @@ use logothete_engine::limits::TIMEOUT_VIEW_MAX_NS;
 use logothete_engine::numbers::{ClientId, ReplicaSet};
 use logothete_engine::replica::Quorum;
 use logothete_engine::replica::bodies::PartShape;
+use logothete_engine::service::{RESULT_HEADER_BYTES, ServiceKind};
 use logothete_engine::wire::Audience;
 use logothete_engine::wire::agreement::batch_requests_fitting;
 use logothete_engine::wire::packet;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub bodies_bytes_least: usize,
     /// Whether batches are executed when they have prepared.
     pub tentative: bool,
+    /// Whether the service is the key-value service, and not the ordered log. It answers queries.
+    pub key_value: bool,
     /// Whether the service answers queries, so that clients take results of `2f+1` only.
     pub reads: bool,
     /// Whether replicas keep journals.
@@ -59,6 +62,7 @@ impl Default for Settings {
             retention_bytes: 1 << 20,
             bodies_bytes_least: 1 << 20,
             tentative: false,
+            key_value: false,
             reads: false,
             journal: false,
             timeout_view_max_ns: TIMEOUT_VIEW_MAX_NS,
@@ -72,6 +76,11 @@ impl Default for Settings {
 impl Settings {
     pub fn quorum(&self) -> Quorum {
         Quorum::of(self.replicas).expect("a cluster has 3f+1 replicas")
+    }
+
+    /// What the replicas replicate.
+    pub fn service(&self) -> ServiceKind {
+        if self.key_value { ServiceKind::KeyValue } else { ServiceKind::Log }
     }
 
     pub fn register(&self) -> Register {
@@ -115,8 +124,14 @@ impl Settings {
     }
 
     /// The room for results in one packet.
-    pub fn reply_bytes_max(&self) -> usize {
+    pub fn reply_packet_bytes_max(&self) -> usize {
         packet::body_bytes_max(self.datagram_bytes_max, Audience::Client(ClientId(0))) - REPLY_OVERHEAD_BYTES
+    }
+
+    /// The room for the results of one request: what the log answers fits a packet, and a value may be as long as an operation.
+    pub fn reply_bytes_max(&self) -> usize {
+        let longest = if self.key_value { RESULT_HEADER_BYTES + self.operation_bytes_max } else { 0 };
+        self.reply_packet_bytes_max().max(longest)
     }
 
     /// A store that is soon full, but has room for what has to fit.

@@ -1,6 +1,6 @@
 //! The service as the checkers see it: a wrapper that writes down what a replica executes, independent of what the replica says of itself.
 
-use crate::world::clients::END;
+use crate::world::operations::END;
 use logothete_crypto::Digest;
 use logothete_engine::service::{OrderedLog, OrderedRequest, QueryError, RestoreError, Results, Service};
 use logothete_engine::state::State;

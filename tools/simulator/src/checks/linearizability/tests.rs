@@ -1,5 +1,5 @@
 use super::*;
-use crate::world::clients::END;
+use crate::world::operations::END;
 use crate::world::random::Random;
 use logothete_engine::service::ServiceKind;
 use logothete_engine::service::kv::{Command, Outcome};
@@ -25,7 +25,7 @@ fn is_linearizable(kind: ServiceKind, done: &[Done<'_>], order: &[u64]) -> bool 
     };
     let order: Vec<_> = order.iter().map(appended).collect();
     let mut violations = Violations::default();
-    history(done).check(Model::of(kind), &order, &mut violations);
+    history(done).check(Model::of(kind, u64::MAX), &order, &mut violations);
     assert!(violations.checkers().iter().all(|checker| *checker == Checker::Linearizability));
     violations.checkers().is_empty()
 }
@@ -107,7 +107,7 @@ fn a_search_without_a_witness_agrees() {
     let (mut good, mut bad) = (0, 0);
     for seed in 0..400 {
         let mut random = Random::new(seed);
-        let mut model = Model::of(ServiceKind::Log);
+        let mut model = Model::of(ServiceKind::Log, u64::MAX);
         let (mut operations, mut now_ns) = (Vec::new(), 0);
         for place in 0..2 + random.below(8) as u64 {
             now_ns += 1 + random.below(10) as u64;
@@ -119,11 +119,15 @@ fn a_search_without_a_witness_agrees() {
             let answer = Some(Answer { returned_ns, result, ordered: !query }).filter(|_| query || !random.percent(10));
             operations.push(Operation { bytes, called_ns, answer });
         }
-        assert_eq!(search::is_explained(&operations, Model::of(ServiceKind::Log)), Some(true), "{operations:?}");
+        assert_eq!(
+            search::is_explained(&operations, Model::of(ServiceKind::Log, u64::MAX)),
+            Some(true),
+            "{operations:?}"
+        );
         let at = random.below(operations.len());
         let Some(answer) = &mut operations[at].answer else { continue };
         answer.result = number(random.below(10) as u64 + 1);
-        match search::is_explained(&operations, Model::of(ServiceKind::Log)).unwrap() {
+        match search::is_explained(&operations, Model::of(ServiceKind::Log, u64::MAX)).unwrap() {
             true => good += 1,
             false => bad += 1,
         }
@@ -136,11 +140,11 @@ fn a_whole_history_is_searched_up_to_a_bound() {
     let appends: Vec<Done<'_>> =
         (0..200u64).map(|at| (at, &b"x"[..], at * 10, Some((at * 10 + 5, number(at), true)))).collect();
     let mut violations = Violations::default();
-    history(&appends).search(Model::of(ServiceKind::Log), &[], &mut violations);
+    history(&appends).search(Model::of(ServiceKind::Log, u64::MAX), &[], &mut violations);
     assert_eq!(violations.take(), Ok(()));
     let mut wrong = appends;
     wrong[3].3 = Some((35, number(4), true));
-    history(&wrong).search(Model::of(ServiceKind::Log), &[], &mut violations);
+    history(&wrong).search(Model::of(ServiceKind::Log, u64::MAX), &[], &mut violations);
     assert_eq!(violations.checkers(), [Checker::Linearizability]);
 }
 
@@ -152,7 +156,7 @@ fn what_others_did_in_between_is_searched_with_it() {
     let order: Vec<_> = (0..6).flat_map(|at| [appended(1, at), appended(0, at)]).collect();
     let found = |appends: &[Done<'_>], order: &[(u16, Appended)]| {
         let mut violations = Violations::default();
-        history(appends).search(Model::of(ServiceKind::Log), order, &mut violations);
+        history(appends).search(Model::of(ServiceKind::Log, u64::MAX), order, &mut violations);
         violations.checkers().len()
     };
     assert_eq!((found(&appends, &order), found(&appends, &order[1..2])), (0, 1));
@@ -168,7 +172,7 @@ fn a_query_may_see_what_others_did_last() {
         (0..2).map(|number| (1, Appended { session: 1, number, bytes: b"another's".to_vec() })).collect();
     let found = |end| {
         let mut violations = Violations::default();
-        history(&[query(end)]).search(Model::of(ServiceKind::Log), &order, &mut violations);
+        history(&[query(end)]).search(Model::of(ServiceKind::Log, u64::MAX), &order, &mut violations);
         violations.checkers().len()
     };
     assert_eq!((found(0), found(2), found(3)), (0, 0, 1));

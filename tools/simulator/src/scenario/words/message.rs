@@ -1,9 +1,10 @@
 //! What a message says, in words.
 
-use super::{VOTES_SHOWN, Words, is_named, kind, quote, ranges};
+use super::{VOTES_SHOWN, Words, is_named, kind, quote, ranges, result_text};
 use logothete_crypto::Digest;
 use logothete_engine::limits::{PARTS_MAX, WINDOW_MAX};
 use logothete_engine::numbers::{ClientId, Principal, RequestNumber};
+use logothete_engine::service::ServiceKind;
 use logothete_engine::wire::Message;
 use logothete_engine::wire::agreement::{BatchEntry, Vote};
 use logothete_engine::wire::operation::Operations;
@@ -56,7 +57,7 @@ impl Words {
             Message::Checkpoint(vote) => {
                 format!("checkpoint s{} {}", vote.sequence(), self.states.name('S', vote.digest))
             }
-            Message::Reply(reply) => reply_text(reply),
+            Message::Reply(reply) => reply_text(self.service, reply),
             Message::Refusal(refusal) => match refusal.reason() {
                 Some(RefusalReason::Superseded) => format!("refusal #{}: superseded", refusal.number()),
                 Some(RefusalReason::Overloaded) => format!("refusal #{}: overloaded", refusal.number()),
@@ -245,23 +246,25 @@ fn operations(operations: Operations<'_>) -> String {
     }
 }
 
-fn reply_text(reply: &Reply<'_>) -> String {
+fn reply_text(service: ServiceKind, reply: &Reply<'_>) -> String {
     if reply.number == RequestNumber::OPEN {
         return format!("reply #open s{}", reply.sequence);
     }
-    let mut positions = Vec::new();
+    let mut results = Vec::new();
     let Answer::Full(mut rest) = reply.results else {
         return format!("reply #{} s{} by digest", reply.number, reply.sequence);
     };
     while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let Some((result, tail)) = tail.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
-        positions.extend(result.first_chunk::<8>().map(|position| u64::from_le_bytes(*position)));
+        results.push(result_text(service, result));
         rest = tail;
     }
-    match positions[..] {
-        [only] => format!("reply #{} s{} at {only}", reply.number, reply.sequence),
-        [first, .., last] => format!("reply #{} s{} at {first}..{last}", reply.number, reply.sequence),
-        [] => format!("reply #{} s{}", reply.number, reply.sequence),
+    let name = format!("reply #{} s{}", reply.number, reply.sequence);
+    match (service, &results[..]) {
+        (_, []) => name,
+        (ServiceKind::Log, [only]) => format!("{name} at {only}"),
+        (ServiceKind::Log, [first, .., last]) => format!("{name} at {first}..{last}"),
+        (_, results) => format!("{name}: {}", results.join(", ")),
     }
 }
 

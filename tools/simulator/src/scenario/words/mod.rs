@@ -7,6 +7,8 @@ use crate::checks::statements::{Seen, Statements};
 use crate::world::random::Random;
 use logothete_crypto::Digest;
 use logothete_engine::numbers::{ClientId, Incarnation, Principal, ReplicaId, RequestNumber, View};
+use logothete_engine::service::ServiceKind;
+use logothete_engine::service::kv::{Command, Outcome};
 use logothete_engine::wire::agreement::{BatchEntry, batch_digest};
 use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::view_change::{Part, StatementKind, null_batch};
@@ -22,6 +24,7 @@ const VOTES_SHOWN: usize = 8;
 /// What digests and incarnations are called.
 #[derive(Debug)]
 pub struct Words {
+    service: ServiceKind,
     batches: Names,
     states: Names,
     chains: Names,
@@ -33,11 +36,13 @@ pub struct Words {
     spoken: BTreeMap<(StatementKind, View, ReplicaId), Vec<Digest>>,
 }
 
-impl Default for Words {
-    fn default() -> Self {
+impl Words {
+    /// Of a cluster with this service.
+    pub fn of(service: ServiceKind) -> Self {
         let mut batches = Names::default();
         batches.known.insert(null_batch(), "null".to_owned());
         Self {
+            service,
             batches,
             states: Names::default(),
             chains: Names::default(),
@@ -328,11 +333,33 @@ fn is_named(sender: Principal, name: RequestName) -> bool {
     sender == Principal::Client(name.client)
 }
 
-/// `"text"`, or how long it is.
+/// `"text"`, or how long it is; and a command of the key-value service as what it asks for.
 pub fn quote(bytes: &[u8]) -> String {
+    match Command::decode(bytes) {
+        Ok(Command::Put { key, value }) => return format!("[put {} {}]", quote(key), quote(value)),
+        Ok(Command::Get { key }) => return format!("[get {}]", quote(key)),
+        Ok(Command::Delete { key }) => return format!("[delete {}]", quote(key)),
+        Ok(Command::CompareAndSet { key, expected, value }) => {
+            let expected = expected.map_or_else(|| "nothing".to_owned(), quote);
+            return format!("[set {} from {expected} to {}]", quote(key), quote(value));
+        }
+        Err(_) => {}
+    }
     match bytes.len() {
         0..=32 => format!("\"{}\"", String::from_utf8_lossy(bytes)),
         length => format!("({length} bytes)"),
+    }
+}
+
+/// A result: a position in the log, or an outcome.
+pub fn result_text(service: ServiceKind, result: &[u8]) -> String {
+    match (service, <[u8; 8]>::try_from(result)) {
+        (ServiceKind::Log, Ok(position)) => u64::from_le_bytes(position).to_string(),
+        _ => match Outcome::decode(result) {
+            Ok(Outcome::Value(value)) => quote(value),
+            Ok(outcome) => format!("{outcome:?}").to_lowercase(),
+            Err(_) => quote(result),
+        },
     }
 }
 
