@@ -18,6 +18,7 @@ use super::{Now, Reject, Replica};
 use crate::authentication::RelayedPacket;
 use crate::limits::{DISPUTE_FRESH_NS, DISPUTE_PATIENCE_NS, DISPUTE_RETRY_NS, EXAMINE_NS, EXAMINE_TRIES, REPLICAS_MAX};
 use crate::numbers::{ClientId, Principal, ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::wire::agreement::BatchEntry;
 use crate::wire::dispute::{Dispute, Examine, Testimony};
 use crate::wire::packet::PacketParts;
 use crate::wire::request::RequestName;
@@ -206,9 +207,13 @@ impl Replica {
 
     /// Others are asked for their copies of what a proposal is held for: also of what came before the view was entered, and where nobody answered yet.
     pub(super) fn examine_unproven(&mut self, now: Now, sequence: SequenceNumber) {
-        let batch = self.log.slot(sequence).and_then(|slot| slot.proposed_batch());
-        let bodies = batch.into_iter().flat_map(|batch| batch.bodies.iter().flatten().copied());
-        let unproven: Vec<BodyRef> = bodies.filter(|body| !self.bodies.is_authentic(*body)).collect();
+        let Some(batch) = self.log.slot(sequence).and_then(|slot| slot.proposed_batch()) else { return };
+        // A backup may have it from the client as well; what a primary proposes waits there, however it came.
+        let waits = |entry: &BatchEntry| self.clients.waiting_body(entry.name(), &entry.digest, &self.bodies).is_some();
+        let unproven = |(entry, body): (&BatchEntry, &Option<BodyRef>)| {
+            body.filter(|body| !self.bodies.is_authentic(*body) && (self.is_primary() || !waits(entry)))
+        };
+        let unproven: Vec<BodyRef> = batch.entries.iter().zip(&batch.bodies).filter_map(unproven).collect();
         unproven.into_iter().for_each(|body| self.examine_body(now, body, sequence));
     }
 

@@ -7,7 +7,7 @@ use crate::replica::bodies::BodyRef;
 use crate::replica::demotion::Judge;
 use crate::replica::tests::{config, now, replica, signatures};
 use crate::replica::{Replica, ReplicaConfig};
-use crate::wire::agreement::{BatchEntry, PrePrepare};
+use crate::wire::agreement::PrePrepare;
 use crate::wire::dispute::{demotion_disputes, demotion_name, demotion_packet};
 
 const CLIENT: ClientId = ClientId(1);

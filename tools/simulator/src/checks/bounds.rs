@@ -35,7 +35,7 @@ pub struct Bounds {
     settings: Settings,
     /// Of each: what it said and was not compared yet.
     said: Vec<Vec<Vote>>,
-    /// Of each: the highest number that it ever executed in its present life. What it proposed after that may leave when that is undone.
+    /// Of each: the highest number that it ever executed and remembers. What it proposed after that may leave when that is undone, or in its next life.
     executed: Vec<u64>,
     /// By correct replica and peer.
     exchanges: BTreeMap<(ReplicaId, ReplicaId), Exchange>,
@@ -154,9 +154,11 @@ impl Bounds {
         }
     }
 
-    pub fn on_restarted(&mut self, by: ReplicaId) {
+    pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool) {
         self.said[usize::from(by.0)].clear();
-        self.executed[usize::from(by.0)] = 0;
+        if forgot {
+            self.executed[usize::from(by.0)] = 0;
+        }
     }
 }
 
@@ -190,7 +192,10 @@ mod tests {
         assert!(!leaves(&mut bounds, 11), "with 9 executed it cannot have been proposed");
         bounds.on_cycle_end(BY, (10, 8), 0, &mut Violations::default());
         assert!(leaves(&mut bounds, 11));
-        bounds.on_restarted(BY);
+        // Found by seed 3299: its journal has the proposal.
+        bounds.on_restarted(BY, false);
+        assert!(leaves(&mut bounds, 11));
+        bounds.on_restarted(BY, true);
         assert!(!leaves(&mut bounds, 11));
     }
 

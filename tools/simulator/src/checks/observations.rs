@@ -450,7 +450,7 @@ impl Checks {
         self.certificates.on_restarted(by, forgot);
         self.execution.on_restarted(by);
         self.patience.on_restarted(by, forgot);
-        self.bounds.on_restarted(by);
+        self.bounds.on_restarted(by, forgot);
         self.counters.on_restarted(by);
         self.views.on_restarted(by, view);
         for request in recalled.executed.iter().filter(|request| !self.agreement.has(request)) {
