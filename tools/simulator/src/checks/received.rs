@@ -18,6 +18,8 @@ struct Told {
     checkpoints: BTreeMap<(u64, Digest), ReplicaSet>,
     /// What its journal says it decided; it was looked at when it was written.
     decided: BTreeSet<(u64, Digest)>,
+    /// It remembers nothing of its former life.
+    forgot: bool,
 }
 
 /// What reached each of them.
@@ -68,7 +70,9 @@ impl Received {
         violations: &mut Violations,
     ) {
         let told = self.told_of(by, sequence, state).without(by);
-        if told.count() < self.quorums.weak && holders.without(by).count() < self.quorums.weak {
+        // Who forgot may learn from others what it said itself in a view change.
+        let holders = if self.replicas[usize::from(by.0)].forgot { holders } else { holders.without(by) };
+        if told.count() < self.quorums.weak && holders.count() < self.quorums.weak {
             let text = format!("{by} asks for the state after s{sequence}, of which {told:?} told it");
             violations.add(Checker::Certificates, text);
         }
@@ -142,7 +146,7 @@ impl Received {
     /// A process ended, and another began: of what it was told only what is on its disk is left.
     pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool) {
         let former = std::mem::take(self.of(by));
-        let mut told = Told { checkpoints: former.checkpoints, ..Told::default() };
+        let mut told = Told { checkpoints: former.checkpoints, forgot, ..Told::default() };
         if !forgot {
             let own = former.votes.into_iter().filter(|(_, from)| from.contains(by));
             told.votes = own.map(|(vote, _)| (vote, ReplicaSet::only(by))).collect();
@@ -209,6 +213,9 @@ mod tests {
         assert!(!asks(&received, 0b0011), "itself is nobody else, and one of the two has another");
         assert!(asks(&received, 0b1001), "two hold it, as they say in view changes");
         received.on_restarted(BY, true);
+        assert!(!asks(&received, 0b0001), "one of the others");
+        // Found by seed 13666: a new view named what it had said itself before it forgot.
+        assert!(asks(&received, 0b0011));
         received.on_checkpoint(BY, ReplicaId(3), 8, BATCH);
         assert!(asks(&received, 0) && received.told_of(BY, 8, BATCH).count() == 3);
     }
