@@ -67,7 +67,7 @@ impl fmt::Display for Mark {
 pub enum Trouble {
     /// The disk, or the bound on the journal, leaves no room: promises wait until there is some.
     Full,
-    /// The disk failed, or there was no room for too long: nothing is promised until a restart.
+    /// The disk failed, or there is no room and no checkpoint will make any: nothing is promised until a restart.
     Failed,
     /// A checkpoint could not be written: the journal grows to its bound.
     Checkpoint,

@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the records begin in a buffer: behind room for a segment's header and the group's.
+/// The segment that is written to when a journal is opened, and two more, however many there are.
+const SEGMENTS_AT_START: usize = 3;
+
 const RECORDS_OFFSET: usize = GROUPS_OFFSET + GROUP_HEADER_BYTES;
 
 /// Whether a journal takes records.
@@ -210,12 +213,14 @@ impl Journal {
         chain: Checksum,
     ) -> Result<Self, JournalError> {
         let file_system = &config.file_system;
+        // A journal that is found at its bound has room for the checkpoint that makes room.
+        let segments_max = config.segments_max.max(older.len() + SEGMENTS_AT_START);
         let writer = GroupWriter::new(&**file_system, config.storage, config.faults.clone())?;
         let stock = Stock {
             file_system: Arc::clone(file_system),
             directory: directory.to_owned(),
             segment_bytes: identity.segment_bytes,
-            segments_max: config.segments_max,
+            segments_max,
             spares: files::list(&**file_system, directory)?.spares,
             segments: older.len() + 1 + usize::from(next.is_some()),
             faults: config.faults.clone(),
@@ -224,7 +229,7 @@ impl Journal {
         if next.is_none() {
             supply.prepare(current.number + 1);
         }
-        let mut kept = VecDeque::with_capacity(config.segments_max.max(older.len() + 1));
+        let mut kept = VecDeque::with_capacity(segments_max);
         kept.extend(older);
         let longest = (GROUPS_OFFSET + group_extent(config.group_bytes_max)).min(identity.segment_bytes as usize);
         let buffer = || AlignedBuffer::new(longest);

@@ -6,7 +6,8 @@
 
 use super::keeper::Keeper;
 use super::outbox::Outbox;
-use crate::journal::{AppendError, JournalError, JournalState, Mark, Record, Trouble};
+use crate::journal::checkpoint_store::BeginError;
+use crate::journal::{AppendError, FullReason, JournalError, JournalState, Mark, Record, Trouble};
 use crate::numbers::SequenceNumber;
 use crate::state::Snapshot;
 use crate::wire::Audience;
@@ -21,6 +22,9 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// Records that wait because the disk has no room; with more of them the replica gives up.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// A journal that is at its bound for so long, with no checkpoint under way, has no room any more. What a checkpoint let go of is at hand sooner.
+const STUCK_NS: u64 = 1_000_000_000;
 
 /// Messages that wait for one record.
 #[derive(Debug, Default)]
@@ -64,6 +68,10 @@ pub struct Memory {
     held_bytes: usize,
     poll_due_ns: u64,
     backlog_bytes: usize,
+    /// No checkpoint will be written any more.
+    checkpoints_failed: bool,
+    /// Since when the journal has been at its bound, with no checkpoint under way that could make room.
+    stuck_since_ns: Option<u64>,
     trouble: Option<Trouble>,
     trouble_told: Option<Trouble>,
 }
@@ -88,6 +96,8 @@ impl Memory {
             held_bytes: 0,
             poll_due_ns: u64::MAX,
             backlog_bytes: 0,
+            checkpoints_failed: false,
+            stuck_since_ns: None,
             trouble: None,
             trouble_told: None,
         }
@@ -167,17 +177,12 @@ impl Memory {
             }
             self.backlog_bytes -= bytes.len();
         }
-        match self.keeper.state() {
-            JournalState::Writing if self.trouble == Some(Trouble::Full) => self.trouble = None,
-            JournalState::Full(_) if self.trouble.is_none() => self.trouble = Some(Trouble::Full),
-            JournalState::Failed(_) if self.trouble != Some(Trouble::Failed) => self.give_up(),
-            _ => {}
-        }
+        let durable = mark.0.saturating_sub(self.base.0);
+        self.look_for_trouble(now_ns, durable);
         if self.trouble == Some(Trouble::Failed) {
             self.poll_due_ns = u64::MAX;
             return None;
         }
-        let durable = mark.0.saturating_sub(self.base.0);
         let busy = durable < self.records || self.writing.is_some() || self.planned.is_some();
         self.poll_due_ns = if busy { now_ns + POLL_NS } else { u64::MAX };
         self.finish_checkpoint();
@@ -198,6 +203,29 @@ impl Memory {
         Some(durable)
     }
 
+    /// What the journal says of its disk, where so many records are durable.
+    fn look_for_trouble(&mut self, now_ns: u64, durable: u64) {
+        let stuck_since_ns = self.stuck_since_ns.take();
+        match self.keeper.state() {
+            _ if self.trouble == Some(Trouble::Failed) => {}
+            JournalState::Writing if self.trouble == Some(Trouble::Full) => self.trouble = None,
+            JournalState::Writing => {}
+            JournalState::Full(reason) => {
+                self.trouble = Some(Trouble::Full);
+                let begins = self.planned.as_ref().is_some_and(|planned| planned.after <= durable);
+                if *reason == FullReason::Bound && self.writing.is_none() && !begins {
+                    let since_ns = stuck_since_ns.unwrap_or(now_ns);
+                    self.stuck_since_ns = Some(since_ns);
+                    // A checkpoint begins with a record, for which there will be no room.
+                    if now_ns.saturating_sub(since_ns) >= STUCK_NS {
+                        self.give_up();
+                    }
+                }
+            }
+            JournalState::Failed(_) => self.give_up(),
+        }
+    }
+
     /// When [`Memory::poll`] has something to look for.
     pub(super) fn deadline_ns(&self) -> u64 {
         self.poll_due_ns
@@ -212,6 +240,7 @@ impl Memory {
             && stable > self.written
             && self.bytes_since_checkpoint >= self.checkpoint_every_bytes
             && !hopeless
+            && !self.checkpoints_failed
     }
 
     /// Writes a stable checkpoint in the background, once the records up to `after` are durable, which say how the replica stands to its
@@ -234,8 +263,15 @@ impl Memory {
         let blob = planned.needed.0.to_le_bytes().to_vec();
         match self.keeper.begin_checkpoint(planned.sequence, planned.snapshot, blob) {
             Ok(()) => self.writing = Some((planned.sequence, planned.needed)),
-            Err(_) => self.trouble = self.trouble.or(Some(Trouble::Checkpoint)),
+            Err(BeginError::Busy) => self.on_checkpoint_lost(true),
+            Err(BeginError::Failed(error)) => self.on_checkpoint_lost(error.is_no_room()),
         }
+    }
+
+    /// A checkpoint was not written; whether the next one may be.
+    fn on_checkpoint_lost(&mut self, may_be_tried_again: bool) {
+        self.checkpoints_failed |= !may_be_tried_again;
+        self.trouble = self.trouble.or(Some(Trouble::Checkpoint));
     }
 
     fn finish_checkpoint(&mut self) {
@@ -246,9 +282,9 @@ impl Memory {
                 (self.written, self.needed) = (sequence, needed);
                 self.keeper.trim(needed);
             }
-            Err(_) => {
+            Err(error) => {
                 self.writing = None;
-                self.trouble = Some(Trouble::Checkpoint);
+                self.on_checkpoint_lost(error.is_no_room());
             }
         }
     }

@@ -8,6 +8,9 @@ use logothete_transport::HostError;
 use logothete_transport::pool::{Pool, PoolConfig};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
 /// What the keeper was told, and what it is to answer.
 #[derive(Default)]
 struct Slate {
@@ -15,6 +18,8 @@ struct Slate {
     durable: u64,
     begun: Vec<SequenceNumber>,
     begins_nothing: bool,
+    /// Why the checkpoint that was begun was not written.
+    lost: Option<HostError>,
     /// The checkpoint that has become durable.
     complete: Option<SequenceNumber>,
     trimmed: Option<Mark>,
@@ -32,7 +37,11 @@ impl Puppet {
 }
 
 fn failure() -> HostError {
-    HostError::from_io("fdatasync", &std::io::ErrorKind::StorageFull.into(), "journal".to_owned())
+    HostError::from_io("fdatasync", &std::io::Error::from_raw_os_error(ENOSPC), "journal".to_owned())
+}
+
+fn final_failure() -> HostError {
+    HostError::from_io("fdatasync", &std::io::Error::from_raw_os_error(EIO), "checkpoint".to_owned())
 }
 
 impl Keeper for Puppet {
@@ -59,7 +68,9 @@ impl Keeper for Puppet {
     }
 
     fn poll_checkpoint(&mut self) -> Result<Option<SequenceNumber>, HostError> {
-        Ok(self.slate().complete.take())
+        let mut slate = self.slate();
+        slate.lost.take().map_or(Ok(()), Err)?;
+        Ok(slate.complete.take())
     }
 
     fn trim(&mut self, below: Mark) {
@@ -146,6 +157,45 @@ fn a_checkpoint_that_could_not_be_begun_is_tried_again_after_as_many_records() {
     assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)), "not at once");
     bench.persist(CHECKPOINT_EVERY);
     assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
+}
+
+/// `protocol.md JR-4`. Found by seed 36769: each checkpoint begins with records, and those of checkpoints that are never written filled the journal.
+#[test]
+fn checkpoints_that_failed_for_good_are_not_tried_again() {
+    for (lost, again) in [(failure(), true), (final_failure(), false)] {
+        let mut bench = bench(JournalState::Writing);
+        bench.persist(CHECKPOINT_EVERY);
+        bench.plan(8, 1, CHECKPOINT_EVERY);
+        bench.poll_all();
+        bench.slate.lock().unwrap().lost = Some(lost);
+        bench.poll_all();
+        assert_eq!(bench.memory.trouble_that_is_news(), Some(Trouble::Checkpoint));
+        bench.persist(CHECKPOINT_EVERY);
+        assert_eq!(bench.memory.wants_checkpoint(SequenceNumber(16)), again);
+    }
+}
+
+/// `protocol.md JR-8`. Found by seed 36769: a replica whose journal can never go on says so, and does not wait for ever.
+#[test]
+fn a_journal_at_its_bound_without_a_checkpoint_under_way_has_failed() {
+    let at = |bench: &mut Bench, now_ns: u64| {
+        bench.memory.poll(now_ns, &mut bench.outbox);
+        bench.memory.trouble_that_is_news()
+    };
+    // Somebody may make room on a disk.
+    let mut disk = bench(JournalState::Full(FullReason::Disk));
+    disk.persist(1);
+    assert_eq!((at(&mut disk, 1), at(&mut disk, 1 + STUCK_NS)), (Some(Trouble::Full), None));
+    let mut full = bench(JournalState::Full(FullReason::Bound));
+    full.persist(2);
+    full.plan(8, 1, 1);
+    full.slate.lock().unwrap().durable = 1;
+    assert_eq!((at(&mut full, 1), at(&mut full, 1 + STUCK_NS)), (Some(Trouble::Full), None), "one is under way");
+    full.slate.lock().unwrap().lost = Some(failure());
+    at(&mut full, 2 + STUCK_NS);
+    full.plan(8, 1, 2);
+    assert_eq!((at(&mut full, 3 + STUCK_NS), at(&mut full, 2 + 2 * STUCK_NS)), (None, None), "it begins with a record");
+    assert_eq!(at(&mut full, 3 + 2 * STUCK_NS), Some(Trouble::Failed));
 }
 
 /// `protocol.md JR-6`: a replica that is restarted again and again reads no more at each start than after what a checkpoint is due.

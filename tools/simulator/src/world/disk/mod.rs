@@ -50,10 +50,10 @@ fn sizes(record_bytes_max: usize) -> (usize, u64) {
     (group, 4 * group as u64)
 }
 
-/// What a journal may take on its disk: all its segments, the one that is being made, and its identity (`protocol.md JR-8`).
+/// What a journal may take on its disk: all its segments, two that a start may add, the one that is being made, and its identity (`protocol.md JR-8`).
 pub fn journal_bytes_max(record_bytes_max: usize) -> u64 {
     let (_, segment_bytes) = sizes(record_bytes_max);
-    (JournalConfig::SEGMENTS_MAX as u64 + 1) * segment_bytes + image::BLOCK as u64
+    (JournalConfig::SEGMENTS_MAX as u64 + 3) * segment_bytes + image::BLOCK as u64
 }
 
 /// A disk, as the harness sees it.
