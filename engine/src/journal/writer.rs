@@ -25,10 +25,10 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the records begin in a buffer: behind room for a segment's header and the group's.
 /// The segment that is written to when a journal is opened, and two more, however many there are.
 const SEGMENTS_AT_START: usize = 3;
 
+/// Where the records begin in a buffer: behind room for a segment's header and the group's.
 const RECORDS_OFFSET: usize = GROUPS_OFFSET + GROUP_HEADER_BYTES;
 
 /// Whether a journal takes records.

@@ -110,6 +110,11 @@ impl Disputes {
         place.get_or_insert_default()
     }
 
+    /// What speaks against a client, if anything does.
+    fn against_client(&self, client: ClientId) -> Option<&Suspect> {
+        self.suspects.get(usize::from(client.0)).filter(|_| self.suspected > 0)?.as_deref()
+    }
+
     /// It is settled.
     fn forget(&mut self, client: ClientId) {
         if self.suspects.get_mut(usize::from(client.0)).is_some_and(|suspect| suspect.take().is_some()) {
@@ -119,8 +124,7 @@ impl Disputes {
 
     /// Whether nothing speaks against a client any more.
     fn is_blank(&self, client: ClientId, now_ns: u64) -> bool {
-        let suspect = self.suspects.get(usize::from(client.0)).and_then(Option::as_deref);
-        suspect.is_some_and(|suspect| {
+        self.against_client(client).is_some_and(|suspect| {
             let rests = suspect.examined_ns.is_none_or(|at_ns| now_ns.saturating_sub(at_ns) >= EXAMINE_NS);
             let heard = suspect.held.is_empty() && suspect.witnesses == ReplicaSet::EMPTY;
             rests && heard && suspect.examination.is_none() && suspect.unproven_since_ns.is_none()
@@ -145,16 +149,13 @@ impl Disputes {
 
     /// Whether a client is disputed by a replica, or by `weak` of them: no primary proposes more of it that nobody else may be able to check.
     pub(super) fn disputed(&self, client: ClientId, by: ReplicaId, weak: usize) -> bool {
-        let suspect =
-            self.suspects.get(usize::from(client.0)).filter(|_| self.suspected > 0).and_then(Option::as_deref);
-        suspect.is_some_and(|suspect| suspect.disputed_by(by).is_some() || suspect.held.len() >= weak)
+        self.against_client(client)
+            .is_some_and(|suspect| suspect.disputed_by(by).is_some() || suspect.held.len() >= weak)
     }
 
-    /// Whether anybody is known who can prove what this replica cannot, or the other way round: a witness speaks against the client.
+    /// Whether a witness speaks against a client, so that what is good for one replica need not be good for another (`DM-8`).
     pub(super) fn doubts(&self, client: ClientId) -> bool {
-        let suspect =
-            self.suspects.get(usize::from(client.0)).filter(|_| self.suspected > 0).and_then(Option::as_deref);
-        suspect.is_some_and(|suspect| suspect.witnesses != ReplicaSet::EMPTY)
+        self.against_client(client).is_some_and(|suspect| suspect.witnesses != ReplicaSet::EMPTY)
     }
 
     /// So many of the disputes against a client, ascending by replica.

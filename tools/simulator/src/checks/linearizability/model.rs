@@ -33,8 +33,10 @@ pub struct Keys {
 const BESIDE_BYTES: u64 = 64;
 
 impl Model {
+    /// An empty one that stores so many bytes at most. The log has room for all: it lets go of what is old.
+    ///
     /// # Panics
-    /// If it is of a service whose results say nothing. The log has room for all: it lets go of what is old.
+    /// If it is of a service whose results say nothing.
     pub fn of(kind: ServiceKind, bytes_max: u64) -> Self {
         match kind {
             ServiceKind::Log => Self::Log(0),
