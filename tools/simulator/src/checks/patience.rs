@@ -153,9 +153,16 @@ impl Patience {
             return;
         };
         let due_ns = |since_ns: u64| since_ns.max(entered_ns).max(waits.executed.1) + timeout_max_ns;
+        // A client that began anew gave up what it had asked for before.
+        let is_given_up = |name: &RequestName| {
+            let mut later = waits.requests.range(name..).take_while(|(later, _)| later.client == name.client);
+            later.any(|(later, (_, whole_ns))| later.incarnation > name.incarnation && whole_ns.is_some())
+        };
         let is_overdue = |name: &RequestName| {
             let whole_ns = waits.requests.get(name).and_then(|(_, whole_ns)| *whole_ns);
-            whole_ns.is_some_and(|since_ns| due_ns(since_ns) < local_ns) && may_wait(name.client.0)
+            whole_ns.is_some_and(|since_ns| due_ns(since_ns) < local_ns)
+                && may_wait(name.client.0)
+                && !is_given_up(name)
         };
         // Whether an incarnation is open here is seen by its first request, so that what comes after that one is looked at.
         let mut next = tables.last_of_each(executed).map(|last| RequestName { number: last.number.next(), ..last });
@@ -238,6 +245,20 @@ mod tests {
         assert_eq!(wait(false, None), Some(Checker::Liveness));
         assert_eq!(wait(false, Some(1100)), None);
         assert_eq!(wait(true, None), None);
+        // Its client gave it up, and asks for an incarnation (seed 60595); what somebody made up of a later one changes nothing.
+        let wait_beside = |is_whole: bool| {
+            let ((mut patience, mut tables), mut violations) = (entered(), Violations::default());
+            tables.on_ordered(3, name(1), Digest::ZERO);
+            patience.on_request(BY, name(2), true, 0, &tables);
+            let opening = RequestName { incarnation: Incarnation(8), ..name(0) };
+            patience.on_request(BY, opening, is_whole, 15 * MS, &tables);
+            for at_ms in (20..2000).step_by(10) {
+                let turn = Turn { local_ns: at_ms * MS, view: Some(1), executed: 3, tentative: false, silent: false };
+                patience.on_turn(BY, turn, &tables, |_| true, &mut violations);
+            }
+            violations.checkers().first().copied()
+        };
+        assert_eq!((wait_beside(true), wait_beside(false)), (None, Some(Checker::Liveness)));
         // Something of its name that its client did not send is not the request (seed 10394).
         let ((mut patience, mut tables), mut violations) = (entered(), Violations::default());
         tables.on_ordered(3, name(1), Digest::ZERO);
