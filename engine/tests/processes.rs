@@ -6,7 +6,7 @@ use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, Journal
 use logothete_engine::driver::run_driver;
 use logothete_engine::journal::birth::{BIRTH_TEXT, DataDirectory};
 use logothete_engine::numbers::{ClientId, ReplicaId};
-use logothete_engine::pipeline::{counters_path, run_replica};
+use logothete_engine::pipeline::{ReplicaProcess, counters_path, run_replica};
 use logothete_engine::service::ServiceKind;
 use logothete_engine::service::kv::{COMMAND_HEADER_BYTES, COMMAND_OVERHEAD_BYTES_MAX, Command, Outcome};
 use logothete_transport::counters::Counters;
@@ -111,7 +111,8 @@ impl LocalCluster {
         self.threads.push(std::thread::spawn(move || {
             let announce = &mut |_: &_| ready.send(()).unwrap();
             let id = ReplicaId(id as u8);
-            run_replica(&cluster, &local, id, identity, false, &stop, announce, &mut |_| {}).unwrap();
+            let process = ReplicaProcess { cluster: &cluster, local: &local, id, identity, rejoin: false };
+            run_replica(process, |core| core, &stop, announce, &mut |_| {}).unwrap();
         }));
     }
 

@@ -43,7 +43,7 @@ pub use network::{AnnouncementCounts, Network, NetworkConfig, RotationPolicy};
 pub use opening::{Opened, ProcessError, StartReport, open_network};
 pub use orderer::Orderer;
 pub use outbox::{Departures, Outbox, Outgoing};
-pub use process::{run_replica, run_unreplicated};
+pub use process::{ReplicaProcess, run_replica, run_unreplicated};
 pub use unreplicated::Unreplicated;
 
 use crate::authentication::{Incoming, RefusedCounters};

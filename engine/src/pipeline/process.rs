@@ -30,23 +30,36 @@ use logothete_transport::{HostError, cores};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The replica that a process runs.
+#[derive(Debug)]
+pub struct ReplicaProcess<'a> {
+    /// The cluster's configuration.
+    pub cluster: &'a Cluster,
+    /// What concerns this host alone.
+    pub local: &'a ReplicaLocal,
+    /// Which replica.
+    pub id: ReplicaId,
+    /// Its private key.
+    pub identity: Identity,
+    /// Whether it recovers from the others, whatever its data directory remembers.
+    pub rejoin: bool,
+}
+
 /// Runs one replica until `stop`. `announce` is called once, when it receives; `event` for each thing worth a line in a log.
 ///
-/// With `rejoin` it recovers from the others, whatever its data directory remembers.
+/// `around` puts something between the replica and the network, which has all that passes: what is to show how correct replicas bear a faulty one does;
+/// others leave the replica as it is.
 ///
 /// # Errors
 /// The host refuses what the replica needs, or the replica does not remember what it promised.
-#[expect(clippy::too_many_arguments, reason = "each is a different thing that only the caller knows")]
-pub fn run_replica(
-    cluster: &Cluster,
-    local: &ReplicaLocal,
-    id: ReplicaId,
-    identity: Identity,
-    rejoin: bool,
+pub fn run_replica<C: Core + Send>(
+    process: ReplicaProcess<'_>,
+    around: impl FnOnce(Orderer) -> C,
     stop: &AtomicBool,
     announce: &mut dyn FnMut(&StartReport),
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
+    let ReplicaProcess { cluster, local, id, identity, rejoin } = process;
     std::fs::create_dir_all(&local.data_directory).map_err(|error| {
         MemoryError::Host(HostError::from_io("mkdir", &error, local.data_directory.display().to_string()))
     })?;
@@ -123,7 +136,7 @@ pub fn run_replica(
         }
         event(happened);
     };
-    run(cluster, local, opened, core, counters, stop, announce, &mut on_event)
+    run(cluster, local, opened, around(core), counters, stop, announce, &mut on_event)
 }
 
 /// Runs the unreplicated baseline, as replica 0 of [`Cluster::unreplicated`], until `stop`.

@@ -396,6 +396,11 @@ impl Replica {
         self.send_reply(request.name, full, output);
     }
 
+    /// What it was told at its start.
+    pub fn config(&self) -> &ReplicaConfig {
+        &self.config
+    }
+
     /// The view that this replica is in, or wants to enter.
     pub fn view(&self) -> View {
         self.view

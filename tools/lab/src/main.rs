@@ -61,6 +61,8 @@ enum Command {
     Run(RunArguments),
     #[command(hide = true)]
     Abuse(AbuseArguments),
+    #[command(hide = true)]
+    LyingReplica(logothete::ReplicaArguments),
 }
 
 #[derive(clap::Args)]
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         Command::List => list(),
         Command::Run(arguments) => run_scenarios(&arguments),
         Command::Abuse(arguments) => abuse(&arguments),
+        Command::LyingReplica(arguments) => hostile::liar::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

@@ -23,6 +23,7 @@ pub mod signals;
 mod simulate;
 mod trial;
 
+pub use commands::replica::{Arguments as ReplicaArguments, run_within as run_replica_within};
 pub use drill::cluster::{DrillCluster, Hosts, Place, ThisHost, supported};
 
 use clap::{Parser, Subcommand};

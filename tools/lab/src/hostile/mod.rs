@@ -1,10 +1,11 @@
-//! Whoever means harm, or is a harm, without being a replica.
+//! Whoever means harm, or is a harm.
 //!
 //! What this room is for: the stranger on the segment ([`flood`]), applications that abuse their session's memory
-//! ([`application`]), neighbours on the processor ([`busy`]), and a disk that is full ([`disk`]). What must never be
-//! here: a replica's key. Replicas that lie are the simulator's.
+//! ([`application`]), neighbours on the processor ([`busy`]), a disk that is full ([`disk`]), and replicas that lie
+//! ([`liar`]), in the words of the simulator's adversary. What must never be here: a replica of its own, or another's key.
 
 pub mod application;
 pub mod busy;
 pub mod disk;
 pub mod flood;
+pub mod liar;

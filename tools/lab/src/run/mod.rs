@@ -9,6 +9,7 @@ mod setup;
 pub use setup::Setup;
 
 use crate::hostile::disk::SmallDisk;
+use crate::hostile::liar::{self, Lie};
 use crate::load::Load;
 use crate::network::{Host, Network};
 use crate::report::{Claim, Report};
@@ -233,6 +234,24 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Waits until the cluster is in a view or a later one; that it is not within `most`, is wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Run::pass`], and when the replicas cannot be asked.
+    pub fn await_view(&mut self, view: u64, most: Duration) -> Result<(), Failure> {
+        let begin = Instant::now();
+        while begin.elapsed() < most {
+            if self.view()? >= view {
+                self.tell(|| format!("view {view} after {:.3?}", begin.elapsed()));
+                return Ok(());
+            }
+            self.pass(ASK_INTERVAL)?;
+        }
+        self.require(false, || format!("view {view} was not reached within {most:?}"));
+        Ok(())
+    }
+
     /// The primary of now.
     ///
     /// # Errors
@@ -279,6 +298,16 @@ impl<'a> Run<'a> {
     pub fn kill(&mut self, id: usize) -> Result<(), Failure> {
         self.tell(|| format!("SIGKILL of replica {id}"));
         self.cluster.kill(id)
+    }
+
+    /// Tells a replica of a cluster of liars to lie, or to behave.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told.
+    pub fn order(&mut self, id: usize, lie: Option<Lie>) -> Result<(), Failure> {
+        self.tell(|| lie.map_or(format!("replica {id} behaves"), |lie| format!("replica {id} lies: {lie:?}")));
+        liar::order(&self.cluster.config(), id, lie)
     }
 
     /// Starts the second driver, whose clients nobody judges, and returns its session socket. It runs until what is

@@ -13,6 +13,9 @@ use std::sync::atomic::AtomicBool;
 /// Replicas of every cluster: the least that tolerate one faulty one.
 const REPLICAS: usize = 4;
 
+/// The command of this program that is a replica which lies when it is told to.
+const LYING_REPLICA: &str = "lying-replica";
+
 /// The ports of a cluster: its namespaces have all of them free.
 const PORT_BASE: u16 = 7400;
 
@@ -27,6 +30,8 @@ pub struct Setup {
     pub load: LoadPlan,
     /// A replica whose data lie on a disk of this many bytes, which can be full.
     pub small_disk: Option<(usize, u64)>,
+    /// Whether the replicas lie when they are told to.
+    pub liars: bool,
     /// Whether the goodput of the judged clients can be compared at the end: not where the cluster is lost for good.
     pub survives: bool,
 }
@@ -34,7 +39,14 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let fabric = Fabric::Bridge { snooping: false };
-        Self { journal: Journal::Sync, fabric, load: LoadPlan::default(), small_disk: None, survives: true }
+        Self {
+            journal: Journal::Sync,
+            fabric,
+            load: LoadPlan::default(),
+            small_disk: None,
+            liars: false,
+            survives: true,
+        }
     }
 }
 
@@ -57,6 +69,9 @@ pub fn start(setup: &Setup, stop: &AtomicBool) -> Result<(DrillCluster<Network>,
         ..Plan::default()
     };
     let mut cluster = DrillCluster::create(&plan, network)?;
+    if setup.liars {
+        cluster.replica_command = LYING_REPLICA;
+    }
     let disk = setup.small_disk.map(|(id, bytes)| small_disk(&cluster, id, bytes)).transpose()?;
     cluster.start_all(stop)?;
     cluster.await_each_other(stop)?;

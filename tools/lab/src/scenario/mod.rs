@@ -7,6 +7,7 @@
 mod attacks;
 mod crashes;
 mod hosts;
+mod liars;
 mod links;
 mod partitions;
 mod soak;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Scenario> {
         crashes::SCENARIOS,
         partitions::SCENARIOS,
         hosts::SCENARIOS,
+        liars::SCENARIOS,
         attacks::SCENARIOS,
         soak::SCENARIOS,
     ];

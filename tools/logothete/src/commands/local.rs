@@ -79,25 +79,26 @@ pub fn spawn_cluster(
     overrides: &Overrides,
 ) -> Result<(), Failure> {
     for id in 0..replica_count {
-        spawn_replica(children, config, id as u8, false, overrides)?;
+        spawn_replica(children, "replica", config, id as u8, false, overrides)?;
     }
     spawn_driver(children, config, overrides)?;
     Ok(())
 }
 
-/// Starts replica `id`; with `rejoin` it recovers from the others. Returns its process id.
+/// Starts replica `id` by this program's `subcommand`; with `rejoin` it recovers from the others. Returns its process id.
 ///
 /// # Errors
 ///
 /// When the process cannot be started.
 pub fn spawn_replica(
     children: &mut Children,
+    subcommand: &str,
     config: &Path,
     id: u8,
     rejoin: bool,
     overrides: &Overrides,
 ) -> Result<u32, Failure> {
-    let mut command = program("replica")?;
+    let mut command = program(subcommand)?;
     command.arg("--config").arg(config).arg("--id").arg(id.to_string());
     overrides.network.pass_to(&mut command);
     if let Some(arrangement) = overrides.threads.arrangement {

@@ -6,7 +6,7 @@ use crate::signals::stop_flag;
 use logothete_engine::cluster::{Cluster, ReplicaLocal};
 use logothete_engine::journal::Trouble;
 use logothete_engine::numbers::ReplicaId;
-use logothete_engine::pipeline::run_replica;
+use logothete_engine::pipeline::{Core, Orderer, ReplicaProcess, run_replica};
 use logothete_engine::replica::Event;
 use std::path::PathBuf;
 
@@ -19,10 +19,10 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The cluster.toml, with the replica's local file and key beside it
     #[arg(long, value_name = "DIR/cluster.toml")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// Which replica
     #[arg(long, value_name = "I")]
-    id: u8,
+    pub id: u8,
     #[command(flatten)]
     network: NetworkOverrides,
     #[command(flatten)]
@@ -40,6 +40,15 @@ pub struct Arguments {
 ///
 /// When the configuration is refused, or the host refuses what the replica needs.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    run_within(arguments, |core| core)
+}
+
+/// The same, with something between the replica and its network.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_within<C: Core + Send>(arguments: &Arguments, around: impl FnOnce(Orderer) -> C) -> Result<(), Failure> {
     arguments.parent.bind()?;
     let stop = stop_flag()?;
     let cluster = Cluster::load(&arguments.config)?;
@@ -55,7 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     };
     let mut announce = |report: &_| announce(&name, report);
-    run_replica(&cluster, &local, ReplicaId(id), identity, arguments.rejoin, &stop, &mut announce, &mut on_event)
+    let process =
+        ReplicaProcess { cluster: &cluster, local: &local, id: ReplicaId(id), identity, rejoin: arguments.rejoin };
+    run_replica(process, around, &stop, &mut announce, &mut on_event)
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 

@@ -84,6 +84,8 @@ pub struct DrillCluster<H: Hosts = ThisHost> {
     children: Children,
     /// Where they run.
     pub hosts: H,
+    /// The command of this program that is a replica.
+    pub replica_command: &'static str,
     directory: TempDir,
     members: Vec<Member>,
     driver: u32,
@@ -116,7 +118,8 @@ impl<H: Hosts> DrillCluster<H> {
         let cluster = create(directory.path(), plan, &mut os_entropy)?;
         let members = vec![Member { pid: 0, condition: Condition::Down }; cluster.replica_count()];
         let children = Children::new(Diagnostics::Keep);
-        Ok(Self { cluster, children, hosts, directory, members, driver: 0, ending: Vec::new() })
+        let (replica_command, ending) = ("replica", Vec::new());
+        Ok(Self { cluster, children, hosts, replica_command, directory, members, driver: 0, ending })
     }
 
     /// Waits until all replicas hear each other; one that does not come to it is found by what is checked later.
@@ -135,14 +138,18 @@ impl<H: Hosts> DrillCluster<H> {
     ///
     /// When one does not become ready.
     pub fn start_all(&mut self, stop: &AtomicBool) -> Result<(), Failure> {
-        let config = self.config();
         for id in 0..self.members.len() {
             let _inside = self.hosts.enter(Place::Replica(id))?;
-            let pid = spawn_replica(&mut self.children, &config, id as u8, false, &Overrides::default())?;
+            let pid = self.spawn_replica(id, false)?;
             self.members[id] = Member { pid, condition: Condition::Running };
         }
         self.spawn_driver()?;
         self.await_ready(stop)
+    }
+
+    fn spawn_replica(&mut self, id: usize, rejoin: bool) -> Result<u32, Failure> {
+        let (command, config) = (self.replica_command, self.config());
+        spawn_replica(&mut self.children, command, &config, id as u8, rejoin, &Overrides::default())
     }
 
     fn spawn_driver(&mut self) -> Result<(), Failure> {
@@ -326,9 +333,8 @@ impl<H: Hosts> DrillCluster<H> {
     /// When it does not become ready.
     pub fn restart(&mut self, id: usize, disk_lost: bool, stop: &AtomicBool) -> Result<(), Failure> {
         let rejoin = disk_lost || self.cluster.journal == Journal::Off;
-        let config = self.config();
         let _inside = self.hosts.enter(Place::Replica(id))?;
-        let pid = spawn_replica(&mut self.children, &config, id as u8, rejoin, &Overrides::default())?;
+        let pid = self.spawn_replica(id, rejoin)?;
         self.members[id] = Member { pid, condition: Condition::Running };
         self.await_ready(stop)
     }

@@ -31,7 +31,7 @@ pub fn starve(random: Random, _: &Settings) -> Box<dyn Strategy> {
 }
 
 /// The messages of the normal case, and what repairs it.
-const NORMAL: &[&str] = &["pre-prepare", "prepare", "commit", "claim", "batch", "checkpoint"];
+pub const NORMAL: &[&str] = &["pre-prepare", "prepare", "commit", "claim", "batch", "checkpoint"];
 
 impl Strategy for Starve {
     fn on_outgoing(&mut self, cluster: &Cluster, letter: Letter, out: &mut Vec<Letter>) {

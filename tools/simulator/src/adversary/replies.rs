@@ -19,13 +19,13 @@ use logothete_engine::wire::request::RequestName;
 use logothete_engine::wire::{Audience, Message, Messages};
 
 /// What it truly has to say to clients is changed.
-struct LieToClients {
+pub struct LieToClients {
     percent: u32,
     random: Random,
 }
 
 pub fn lie_to_clients(mut random: Random, _: &Settings) -> Box<dyn Strategy> {
-    Box::new(LieToClients { percent: [30, 70, 100][random.below(3)], random })
+    Box::new(LieToClients::new([30, 70, 100][random.below(3)], random))
 }
 
 /// Results with one byte changed, as they are or as digest.
@@ -38,6 +38,20 @@ fn other_results(results: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 impl LieToClients {
+    /// So many in a hundred packets to clients are changed.
+    pub fn new(percent: u32, random: Random) -> Self {
+        Self { percent, random }
+    }
+
+    /// What leaves in place of a letter.
+    pub fn tell(&mut self, letter: Letter) -> Option<Letter> {
+        if !matches!(letter.audience, Audience::Client(_)) || !self.random.percent(self.percent) {
+            return Some(letter);
+        }
+        let body = letter.rewritten(|message, bytes, out| self.lie(message, bytes, out));
+        letter.with_body(body)
+    }
+
     fn lie(&mut self, message: &Message<'_>, bytes: &[u8], out: &mut Vec<u8>) {
         let random = &mut self.random;
         match message {
@@ -99,11 +113,7 @@ impl LieToClients {
 
 impl Strategy for LieToClients {
     fn on_outgoing(&mut self, _: &Cluster, letter: Letter, out: &mut Vec<Letter>) {
-        if !matches!(letter.audience, Audience::Client(_)) || !self.random.percent(self.percent) {
-            return out.push(letter);
-        }
-        let body = letter.rewritten(|message, bytes, out| self.lie(message, bytes, out));
-        out.extend(letter.with_body(body));
+        out.extend(self.tell(letter));
     }
 }
 

@@ -1,0 +1,420 @@
+//! A replica that lies (RP-14): the real one inside, and between it and the network somebody who has its keys.
+//!
+//! What the correct one says is changed on its way out, in the words of the simulator's adversary; what it hears it hears.
+//! Which lie it tells stands in a file beside the configuration: the same process behaves, lies, and behaves again.
+
+use clap::ValueEnum;
+use logothete::failure::Failure;
+use logothete_crypto::Identity;
+use logothete_engine::authentication::{Incoming, Signatures};
+use logothete_engine::cluster::{Cluster, ReplicaLocal};
+use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, View};
+use logothete_engine::pipeline::{Core, Departures, Orderer, Outbox, Outgoing, ReplicaFacts};
+use logothete_engine::replica::{Event, Now};
+use logothete_engine::wire::agreement::CheckpointVote;
+use logothete_engine::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
+use logothete_engine::wire::retransmission::{Standing, Status};
+use logothete_engine::wire::view_change::{Part, StatementKind, ViewChange};
+use logothete_engine::wire::{Audience, Message};
+use logothete_simulator::adversary::faults::{Behaviour, Fault, Spoken};
+use logothete_simulator::adversary::letter::Letter;
+use logothete_simulator::adversary::ordering::NORMAL;
+use logothete_simulator::adversary::replies::LieToClients;
+use logothete_simulator::world::random::Random;
+use logothete_transport::pool::Frame;
+use std::path::{Path, PathBuf};
+
+/// Between two looks at the orders.
+const ORDERS_INTERVAL_NS: u64 = 10_000_000;
+
+/// How much later a proposal leaves: less than the least time-out.
+const LATE_NS: u64 = 20_000_000;
+
+/// Between two wishes for other views.
+const WISH_INTERVAL_NS: u64 = 5_000_000;
+
+/// What a replica does that is owned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lie {
+    /// Two replicas are told other batches, votes and progress than the third, and clients other results
+    Equivocate,
+    /// One replica is told nothing of the normal case
+    Starve,
+    /// What one replica gets has wrong tags
+    SpoilTags,
+    /// Proposals leave 20 ms late
+    Delay,
+    /// It accuses the primary and asks for one view after the other
+    SpamViews,
+    /// Results are other ones
+    FalseResults,
+}
+
+impl Lie {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::Equivocate, Self::Starve, Self::SpoilTags, Self::Delay, Self::SpamViews, Self::FalseResults];
+}
+
+/// Orders a replica of a cluster of liars to lie, or to behave.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn order(cluster_file: &Path, id: usize, lie: Option<Lie>) -> Result<(), Failure> {
+    let path = orders(cluster_file, id as u8);
+    let name = lie.map(|lie| lie.to_possible_value().expect("none is skipped").get_name().to_owned());
+    // It never reads half of a name.
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, name.unwrap_or_default())
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .map_err(|error| Failure::of_file("write", &path, &error))
+}
+
+fn orders(cluster_file: &Path, id: u8) -> PathBuf {
+    ReplicaLocal::file(cluster_file, id).with_extension("lie")
+}
+
+/// Runs a replica that lies when it is told to.
+///
+/// # Errors
+///
+/// As `logothete replica`.
+pub fn run(arguments: &logothete::ReplicaArguments) -> Result<(), Failure> {
+    let (file, id) = (&arguments.config, arguments.id);
+    let cluster = Cluster::load(file)?;
+    let identity = ReplicaLocal::load(&ReplicaLocal::file(file, id))?.identity(&cluster, id)?;
+    let orders = orders(file, id);
+    logothete::run_replica_within(arguments, |inside| Liar {
+        mouth: Mouth::new(ReplicaId(id), identity, &cluster),
+        inside,
+        orders,
+        looked_ns: 0,
+        late: Vec::new(),
+    })
+}
+
+/// The replica, and who changes what it says.
+struct Liar {
+    inside: Orderer,
+    mouth: Mouth,
+    orders: PathBuf,
+    looked_ns: u64,
+    /// What leaves later, and when.
+    late: Vec<(u64, Letter)>,
+}
+
+impl Liar {
+    fn look_at_orders(&mut self, now_ns: u64) {
+        if now_ns < self.looked_ns + ORDERS_INTERVAL_NS {
+            return;
+        }
+        self.looked_ns = now_ns;
+        // Without orders it behaves.
+        let name = std::fs::read_to_string(&self.orders).unwrap_or_default();
+        self.mouth.obey(Lie::from_str(&name, false).ok());
+    }
+}
+
+impl Core for Liar {
+    fn on_incoming(&mut self, now: Now, incoming: &Incoming<'_>) {
+        self.inside.on_incoming(now, incoming);
+    }
+
+    fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        let now_ns = now.monotonic_ns;
+        self.look_at_orders(now_ns);
+        self.inside.on_duty_end(now, facts, outbox);
+        let mut said = Said { own: self.mouth.own, letters: Vec::new(), relays: Vec::new() };
+        if self.mouth.lie.is_some() {
+            outbox.drain_into(&mut said);
+        }
+        let replica = self.inside.replica();
+        let wished = self.mouth.wish(now_ns, replica.view(), replica.config().epoch);
+        let letters = said.letters.drain(..).flat_map(|letter| self.mouth.say(letter)).chain(wished);
+        let (late, now_due): (Vec<Letter>, Vec<Letter>) = letters.partition(|letter| letter.delay_ns > 0);
+        self.late.extend(late.into_iter().map(|letter| (now_ns + letter.delay_ns, letter)));
+        let due = self.late.extract_if(.., |(due_ns, _)| *due_ns <= now_ns).map(|(_, letter)| letter);
+        for letter in due.chain(now_due) {
+            self.mouth.post(&letter, outbox);
+        }
+        for (to, datagram) in said.relays {
+            outbox.relay(to, &datagram);
+        }
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        let late = self.late.iter().map(|(due_ns, _)| *due_ns).min();
+        let wish = (self.mouth.lie == Some(Lie::SpamViews)).then_some(self.mouth.wished_ns + WISH_INTERVAL_NS);
+        let orders = self.looked_ns + ORDERS_INTERVAL_NS;
+        [late, wish].into_iter().flatten().fold(self.inside.deadline_ns().min(orders), u64::min)
+    }
+
+    fn on_stop(&mut self) {
+        self.inside.on_stop();
+    }
+
+    fn take_events(&mut self, take: &mut dyn FnMut(Event)) {
+        self.inside.take_events(take);
+    }
+}
+
+/// What the correct one would have sent.
+struct Said {
+    own: ReplicaId,
+    letters: Vec<Letter>,
+    relays: Vec<(ReplicaId, Vec<u8>)>,
+}
+
+impl Departures for Said {
+    fn depart(&mut self, mut packet: Outgoing) {
+        let body = packet.frame.capacity_bytes_mut()[HEADER_BYTES..HEADER_BYTES + packet.body_bytes].to_vec();
+        self.letters.push(Letter::new(Principal::Replica(self.own), packet.audience, body));
+    }
+
+    fn depart_relayed(&mut self, to: ReplicaId, frame: Frame) {
+        self.relays.push((to, frame.to_vec()));
+    }
+}
+
+fn set(replicas: &[ReplicaId]) -> ReplicaSet {
+    replicas.iter().fold(ReplicaSet::EMPTY, |all, id| ReplicaSet(all.0 | ReplicaSet::only(*id).0))
+}
+
+/// What changes what is said.
+struct Mouth {
+    own: ReplicaId,
+    others: Vec<ReplicaId>,
+    cluster: u64,
+    signatures: Signatures,
+    lie: Option<Lie>,
+    fault: Fault,
+    to_clients: LieToClients,
+    /// The last state that it truly voted for.
+    voted: Option<CheckpointVote>,
+    wished_ns: u64,
+    wishes: u64,
+}
+
+impl Mouth {
+    fn new(own: ReplicaId, identity: Identity, cluster: &Cluster) -> Self {
+        let keys: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
+        let count = keys.len();
+        Self {
+            own,
+            others: (1..count).map(|step| ReplicaId(((usize::from(own.0) + step) % count) as u8)).collect(),
+            cluster: cluster.cluster_id,
+            signatures: Signatures::new(identity, keys, cluster.clients.clone(), cluster.digest()),
+            lie: None,
+            fault: Fault::new(Behaviour::Scripted),
+            to_clients: LieToClients::new(100, Random::named(u64::from(own.0), "lies to clients")),
+            voted: None,
+            wished_ns: 0,
+            wishes: 0,
+        }
+    }
+
+    fn obey(&mut self, lie: Option<Lie>) {
+        if lie != self.lie {
+            self.lie = lie;
+            self.fault = Fault::new(match lie {
+                Some(Lie::Equivocate) => Behaviour::Equivocates(set(&self.others[..2])),
+                _ => Behaviour::Scripted,
+            });
+        }
+    }
+
+    /// Whom it treats worse than the others.
+    fn victim(&self) -> ReplicaSet {
+        ReplicaSet::only(self.others[0])
+    }
+
+    /// What leaves in place of a letter.
+    fn say(&mut self, letter: Letter) -> Vec<Letter> {
+        for (message, _) in letter.messages() {
+            if let Message::Checkpoint(vote) = message {
+                self.voted = Some(*vote);
+            }
+        }
+        match self.lie {
+            None | Some(Lie::SpamViews) => vec![letter],
+            Some(Lie::Equivocate) => {
+                let Letter { audience, body, .. } = letter.clone();
+                let said = self.fault.speak(self.own, Spoken { audience, body, message_count: 0 });
+                said.into_iter()
+                    .map(|Spoken { audience, body, .. }| Letter { audience, body, ..letter.clone() })
+                    .collect()
+            }
+            Some(Lie::Starve) => {
+                let (hungry, fed) = letter.split(self.victim(), false);
+                fed.into_iter().chain(hungry.and_then(|letter| letter.parted(NORMAL).1)).collect()
+            }
+            Some(Lie::SpoilTags) => {
+                let (spoilt, good) = letter.split(self.victim(), false);
+                let spoilt = spoilt.map(|letter| Letter { spoilt: vec![Principal::Replica(self.others[0])], ..letter });
+                good.into_iter().chain(spoilt).collect()
+            }
+            Some(Lie::Delay) => {
+                let (proposals, rest) = letter.parted(&["pre-prepare"]);
+                let late = proposals.map(|letter| Letter { delay_ns: LATE_NS, ..letter });
+                rest.into_iter().chain(late).collect()
+            }
+            Some(Lie::FalseResults) => self.to_clients.tell(letter).into_iter().collect(),
+        }
+    }
+
+    /// What it says without being asked: that the primary of its view is faulty, and that it wants another; the next, one
+    /// far away, the last of all.
+    fn wish(&mut self, now_ns: u64, view: View, epoch: u64) -> Vec<Letter> {
+        if self.lie != Some(Lie::SpamViews) || now_ns < self.wished_ns + WISH_INTERVAL_NS {
+            return Vec::new();
+        }
+        self.wished_ns = now_ns;
+        self.wishes += 1;
+        let Some(vote) = self.voted else { return Vec::new() };
+        let stable = vote.sequence();
+        let wanted = [view.0 + 1, view.0 + 1000, u64::MAX][self.wishes as usize % 3];
+        let standing = Standing { suspects: true, ..Standing::active_in(view) };
+        let mut body = Vec::new();
+        Status::new(standing, stable, stable, stable).append(&mut body);
+        let change = ViewChange {
+            view: View(wanted),
+            stable,
+            epoch,
+            replica: self.own,
+            checkpoints: &[vote],
+            prepared: &[],
+            pre_prepared: &[],
+        };
+        let statement = change.encode(|body| self.signatures.sign(StatementKind::ViewChange, body));
+        let part = Part {
+            statement: StatementKind::ViewChange,
+            replica: self.own,
+            view: View(wanted),
+            digest: logothete_crypto::digest(&statement),
+            total_bytes: statement.len(),
+            index: 0,
+            bytes: &statement,
+        };
+        part.append(&mut body);
+        vec![Letter::between(self.own, set(&self.others), body)]
+    }
+
+    /// Puts a letter into the outbox; one with wrong tags as a datagram that somebody else seems to have made.
+    fn post(&self, letter: &Letter, outbox: &mut Outbox) {
+        let (true, Audience::Replicas(to)) = (!letter.spoilt.is_empty(), letter.audience) else {
+            letter.messages().for_each(|(_, bytes)| outbox.add(letter.audience, bytes));
+            return;
+        };
+        let mut datagram = [&[0; HEADER_BYTES][..], &letter.body, &[0xa5; ENTRY_BYTES]].concat();
+        let message_count = letter.messages().count() as u16;
+        for id in to.iter() {
+            let audience = Audience::Replicas(ReplicaSet::only(id));
+            let sender = Principal::Replica(self.own).code();
+            let envelope = Envelope { sender, cluster: self.cluster, epoch: 0, counter: 0, audience, message_count };
+            write_header(&mut datagram, letter.body.len(), &envelope);
+            outbox.relay(id, &datagram);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_crypto::{Digest, os_entropy};
+    use logothete_engine::cluster::init::{Generated, Plan, generate};
+    use logothete_engine::numbers::{ClientId, Incarnation, RequestNumber, SequenceNumber};
+    use logothete_engine::wire::agreement::{BatchEntry, append_pre_prepare};
+    use logothete_engine::wire::packet::PacketParts;
+    use logothete_engine::wire::request::RequestName;
+    use logothete_transport::pool::{Pool, PoolConfig};
+
+    const OWN: ReplicaId = ReplicaId(1);
+
+    fn mouth(lie: Lie) -> (Mouth, Cluster, Vec<Identity>) {
+        let Generated { cluster, mut replicas, .. } = generate(&Plan::default(), &mut os_entropy).unwrap();
+        let copies = replicas.iter().map(|identity| Identity::from_secret_bytes(*identity.secret_bytes())).collect();
+        let mut mouth = Mouth::new(OWN, replicas.swap_remove(usize::from(OWN.0)), &cluster);
+        mouth.obey(Some(lie));
+        (mouth, cluster, copies)
+    }
+
+    /// A proposal, and a vote on a state.
+    fn letter(to: ReplicaSet) -> Letter {
+        let mut body = Vec::new();
+        let name = RequestName { client: ClientId(0), incarnation: Incarnation(5), number: RequestNumber(1) };
+        let entries = [BatchEntry::new(name, Digest([2; 32]))];
+        append_pre_prepare(&mut body, View(1), SequenceNumber(3), 77, &entries);
+        CheckpointVote::new(SequenceNumber(128), Digest([4; 32])).append(&mut body);
+        Letter::between(OWN, to, body)
+    }
+
+    /// What of a letter's messages reaches a replica as it was, and how many messages do.
+    fn heard(said: &[Letter], by: ReplicaId, truth: &Letter) -> (usize, usize) {
+        let to = |letter: &&Letter| matches!(letter.audience, Audience::Replicas(set) if set.contains(by));
+        let good = said.iter().filter(to).filter(|letter| letter.spoilt.is_empty() && letter.delay_ns == 0);
+        let heard: Vec<&[u8]> = good.flat_map(|letter| letter.messages().map(|(_, bytes)| bytes)).collect();
+        (
+            heard.iter().filter(|bytes| truth.messages().any(|(_, true_bytes)| true_bytes == **bytes)).count(),
+            heard.len(),
+        )
+    }
+
+    #[test]
+    fn each_lie_is_one_to_those_whom_it_is_for() {
+        let others = set(&[ReplicaId(0), ReplicaId(2), ReplicaId(3)]);
+        let truth = letter(others);
+        let of = |lie| {
+            let said = mouth(lie).0.say(truth.clone());
+            // In the order in which they follow the liar.
+            [2, 3, 0].map(|id| heard(&said, ReplicaId(id), &truth))
+        };
+        assert_eq!(of(Lie::Equivocate), [(0, 2), (0, 2), (2, 2)]);
+        assert_eq!(of(Lie::Starve), [(0, 0), (2, 2), (2, 2)]);
+        assert_eq!(of(Lie::SpoilTags), [(0, 0), (2, 2), (2, 2)]);
+        assert_eq!(of(Lie::Delay), [(1, 1); 3]);
+        assert_eq!(of(Lie::SpamViews), [(2, 2); 3]);
+        assert_eq!(of(Lie::FalseResults), [(2, 2); 3]);
+    }
+
+    #[test]
+    fn what_it_wishes_is_signed_and_what_it_spoils_is_refused() {
+        let (mut mouth, cluster, mut identities) = mouth(Lie::SpamViews);
+        assert!(mouth.wish(WISH_INTERVAL_NS, View(4), 9).is_empty(), "it knows no state");
+        mouth.say(letter(mouth.victim()));
+        let wished = mouth.wish(2 * WISH_INTERVAL_NS, View(4), 9);
+        assert!(mouth.wish(2 * WISH_INTERVAL_NS + 1, View(4), 9).is_empty(), "not so soon again");
+        let keys: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
+        let signatures = Signatures::new(identities.remove(0), keys, cluster.clients.clone(), cluster.digest());
+        let mut parts = wished[0].messages().filter_map(|(message, _)| match message {
+            Message::Part(part) => Some(part),
+            _ => None,
+        });
+        let (content, body, signature) = ViewChange::decode(parts.next().unwrap().bytes).unwrap();
+        assert!(content.view > View(4) && content.stable == SequenceNumber(128) && content.epoch == 9);
+        assert!(signatures.verify(OWN, StatementKind::ViewChange, body, signature));
+
+        let pool = Pool::new(PoolConfig { frame_bytes: 1472, frames: 8 }).unwrap();
+        let mut outbox = Outbox::new(pool, 1472);
+        let spoilt = Letter { spoilt: vec![Principal::Replica(ReplicaId(2))], ..letter(mouth.victim()) };
+        mouth.post(&spoilt, &mut outbox);
+        let mut said = Said { own: OWN, letters: Vec::new(), relays: Vec::new() };
+        outbox.drain_into(&mut said);
+        let [(to, datagram)] = &said.relays[..] else { panic!("{:?}", said.relays) };
+        assert_eq!((*to, PacketParts::parse(datagram).unwrap().body), (ReplicaId(2), &spoilt.body[..]));
+        assert!(said.letters.is_empty());
+    }
+
+    #[test]
+    fn orders_are_read_as_they_are_written() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("cluster.toml");
+        for lie in Lie::ALL {
+            order(&file, 3, Some(*lie)).unwrap();
+            let name = std::fs::read_to_string(orders(&file, 3)).unwrap();
+            assert_eq!(Lie::from_str(&name, false), Ok(*lie));
+        }
+        order(&file, 3, None).unwrap();
+        assert_eq!(std::fs::read_to_string(orders(&file, 3)).unwrap(), "");
+    }
+}
