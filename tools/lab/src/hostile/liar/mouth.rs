@@ -1,16 +1,11 @@
-//! A replica that lies (RP-14): the real one inside, and between it and the network somebody who has its keys.
-//!
-//! What the correct one says is changed on its way out, in the words of the simulator's adversary; what it hears it hears.
-//! Which lie it tells stands in a file beside the configuration: the same process behaves, lies, and behaves again.
+//! What changes what a replica says: one lie at a time, told to those whom it is for.
 
 use clap::ValueEnum;
-use logothete::failure::Failure;
 use logothete_crypto::Identity;
-use logothete_engine::authentication::{Incoming, Signatures};
-use logothete_engine::cluster::{Cluster, ReplicaLocal};
+use logothete_engine::authentication::Signatures;
+use logothete_engine::cluster::Cluster;
 use logothete_engine::numbers::{Principal, ReplicaId, ReplicaSet, View};
-use logothete_engine::pipeline::{Core, Departures, Orderer, Outbox, Outgoing, ReplicaFacts};
-use logothete_engine::replica::{Event, Now};
+use logothete_engine::pipeline::Outbox;
 use logothete_engine::wire::agreement::CheckpointVote;
 use logothete_engine::wire::packet::{ENTRY_BYTES, Envelope, HEADER_BYTES, write_header};
 use logothete_engine::wire::retransmission::{Standing, Status};
@@ -21,11 +16,6 @@ use logothete_simulator::adversary::letter::Letter;
 use logothete_simulator::adversary::ordering::NORMAL;
 use logothete_simulator::adversary::replies::LieToClients;
 use logothete_simulator::world::random::Random;
-use logothete_transport::pool::Frame;
-use std::path::{Path, PathBuf};
-
-/// Between two looks at the orders.
-const ORDERS_INTERVAL_NS: u64 = 10_000_000;
 
 /// How much later a proposal leaves: less than the least time-out.
 const LATE_NS: u64 = 20_000_000;
@@ -56,133 +46,12 @@ impl Lie {
         &[Self::Equivocate, Self::Starve, Self::SpoilTags, Self::Delay, Self::SpamViews, Self::FalseResults];
 }
 
-/// Orders a replica of a cluster of liars to lie, or to behave.
-///
-/// # Errors
-///
-/// When the file cannot be written.
-pub fn order(cluster_file: &Path, id: usize, lie: Option<Lie>) -> Result<(), Failure> {
-    let path = orders(cluster_file, id as u8);
-    let name = lie.map(|lie| lie.to_possible_value().expect("none is skipped").get_name().to_owned());
-    // It never reads half of a name.
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, name.unwrap_or_default())
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(|error| Failure::of_file("write", &path, &error))
-}
-
-fn orders(cluster_file: &Path, id: u8) -> PathBuf {
-    ReplicaLocal::file(cluster_file, id).with_extension("lie")
-}
-
-/// Runs a replica that lies when it is told to.
-///
-/// # Errors
-///
-/// As `logothete replica`.
-pub fn run(arguments: &logothete::ReplicaArguments) -> Result<(), Failure> {
-    let (file, id) = (&arguments.config, arguments.id);
-    let cluster = Cluster::load(file)?;
-    let identity = ReplicaLocal::load(&ReplicaLocal::file(file, id))?.identity(&cluster, id)?;
-    let orders = orders(file, id);
-    logothete::run_replica_within(arguments, |inside| Liar {
-        mouth: Mouth::new(ReplicaId(id), identity, &cluster),
-        inside,
-        orders,
-        looked_ns: 0,
-        late: Vec::new(),
-    })
-}
-
-/// The replica, and who changes what it says.
-struct Liar {
-    inside: Orderer,
-    mouth: Mouth,
-    orders: PathBuf,
-    looked_ns: u64,
-    /// What leaves later, and when.
-    late: Vec<(u64, Letter)>,
-}
-
-impl Liar {
-    fn look_at_orders(&mut self, now_ns: u64) {
-        if now_ns < self.looked_ns + ORDERS_INTERVAL_NS {
-            return;
-        }
-        self.looked_ns = now_ns;
-        // Without orders it behaves.
-        let name = std::fs::read_to_string(&self.orders).unwrap_or_default();
-        self.mouth.obey(Lie::from_str(&name, false).ok());
-    }
-}
-
-impl Core for Liar {
-    fn on_incoming(&mut self, now: Now, incoming: &Incoming<'_>) {
-        self.inside.on_incoming(now, incoming);
-    }
-
-    fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
-        let now_ns = now.monotonic_ns;
-        self.look_at_orders(now_ns);
-        self.inside.on_duty_end(now, facts, outbox);
-        let mut said = Said { own: self.mouth.own, letters: Vec::new(), relays: Vec::new() };
-        if self.mouth.lie.is_some() {
-            outbox.drain_into(&mut said);
-        }
-        let replica = self.inside.replica();
-        let wished = self.mouth.wish(now_ns, replica.view(), replica.config().epoch);
-        let letters = said.letters.drain(..).flat_map(|letter| self.mouth.say(letter)).chain(wished);
-        let (late, now_due): (Vec<Letter>, Vec<Letter>) = letters.partition(|letter| letter.delay_ns > 0);
-        self.late.extend(late.into_iter().map(|letter| (now_ns + letter.delay_ns, letter)));
-        let due = self.late.extract_if(.., |(due_ns, _)| *due_ns <= now_ns).map(|(_, letter)| letter);
-        for letter in due.chain(now_due) {
-            self.mouth.post(&letter, outbox);
-        }
-        for (to, datagram) in said.relays {
-            outbox.relay(to, &datagram);
-        }
-    }
-
-    fn deadline_ns(&self) -> u64 {
-        let late = self.late.iter().map(|(due_ns, _)| *due_ns).min();
-        let wish = (self.mouth.lie == Some(Lie::SpamViews)).then_some(self.mouth.wished_ns + WISH_INTERVAL_NS);
-        let orders = self.looked_ns + ORDERS_INTERVAL_NS;
-        [late, wish].into_iter().flatten().fold(self.inside.deadline_ns().min(orders), u64::min)
-    }
-
-    fn on_stop(&mut self) {
-        self.inside.on_stop();
-    }
-
-    fn take_events(&mut self, take: &mut dyn FnMut(Event)) {
-        self.inside.take_events(take);
-    }
-}
-
-/// What the correct one would have sent.
-struct Said {
-    own: ReplicaId,
-    letters: Vec<Letter>,
-    relays: Vec<(ReplicaId, Vec<u8>)>,
-}
-
-impl Departures for Said {
-    fn depart(&mut self, mut packet: Outgoing) {
-        let body = packet.frame.capacity_bytes_mut()[HEADER_BYTES..HEADER_BYTES + packet.body_bytes].to_vec();
-        self.letters.push(Letter::new(Principal::Replica(self.own), packet.audience, body));
-    }
-
-    fn depart_relayed(&mut self, to: ReplicaId, frame: Frame) {
-        self.relays.push((to, frame.to_vec()));
-    }
-}
-
 fn set(replicas: &[ReplicaId]) -> ReplicaSet {
     replicas.iter().fold(ReplicaSet::EMPTY, |all, id| ReplicaSet(all.0 | ReplicaSet::only(*id).0))
 }
 
-/// What changes what is said.
-struct Mouth {
+/// Somebody with the keys of a replica, through whom goes what it says.
+pub struct Mouth {
     own: ReplicaId,
     others: Vec<ReplicaId>,
     cluster: u64,
@@ -197,7 +66,8 @@ struct Mouth {
 }
 
 impl Mouth {
-    fn new(own: ReplicaId, identity: Identity, cluster: &Cluster) -> Self {
+    /// Of a replica; it tells the truth at first.
+    pub fn new(own: ReplicaId, identity: Identity, cluster: &Cluster) -> Self {
         let keys: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
         let count = keys.len();
         Self {
@@ -214,7 +84,8 @@ impl Mouth {
         }
     }
 
-    fn obey(&mut self, lie: Option<Lie>) {
+    /// Tells this lie from now on, or none.
+    pub fn obey(&mut self, lie: Option<Lie>) {
         if lie != self.lie {
             self.lie = lie;
             self.fault = Fault::new(match lie {
@@ -224,13 +95,28 @@ impl Mouth {
         }
     }
 
+    /// Whose mouth it is.
+    pub fn own(&self) -> ReplicaId {
+        self.own
+    }
+
+    /// Whether it lies.
+    pub fn lies(&self) -> bool {
+        self.lie.is_some()
+    }
+
+    /// When it has something to say by itself.
+    pub fn wish_due_ns(&self) -> Option<u64> {
+        (self.lie == Some(Lie::SpamViews)).then_some(self.wished_ns + WISH_INTERVAL_NS)
+    }
+
     /// Whom it treats worse than the others.
     fn victim(&self) -> ReplicaSet {
         ReplicaSet::only(self.others[0])
     }
 
     /// What leaves in place of a letter.
-    fn say(&mut self, letter: Letter) -> Vec<Letter> {
+    pub fn say(&mut self, letter: Letter) -> Vec<Letter> {
         for (message, _) in letter.messages() {
             if let Message::Checkpoint(vote) = message {
                 self.voted = Some(*vote);
@@ -265,8 +151,8 @@ impl Mouth {
 
     /// What it says without being asked: that the primary of its view is faulty, and that it wants another; the next, one
     /// far away, the last of all.
-    fn wish(&mut self, now_ns: u64, view: View, epoch: u64) -> Vec<Letter> {
-        if self.lie != Some(Lie::SpamViews) || now_ns < self.wished_ns + WISH_INTERVAL_NS {
+    pub fn wish(&mut self, now_ns: u64, view: View, epoch: u64) -> Vec<Letter> {
+        if self.wish_due_ns().is_none_or(|due_ns| now_ns < due_ns) {
             return Vec::new();
         }
         self.wished_ns = now_ns;
@@ -301,7 +187,7 @@ impl Mouth {
     }
 
     /// Puts a letter into the outbox; one with wrong tags as a datagram that somebody else seems to have made.
-    fn post(&self, letter: &Letter, outbox: &mut Outbox) {
+    pub fn post(&self, letter: &Letter, outbox: &mut Outbox) {
         let (true, Audience::Replicas(to)) = (!letter.spoilt.is_empty(), letter.audience) else {
             letter.messages().for_each(|(_, bytes)| outbox.add(letter.audience, bytes));
             return;
@@ -320,6 +206,7 @@ impl Mouth {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Said;
     use super::*;
     use logothete_crypto::{Digest, os_entropy};
     use logothete_engine::cluster::init::{Generated, Plan, generate};
@@ -403,18 +290,5 @@ mod tests {
         let [(to, datagram)] = &said.relays[..] else { panic!("{:?}", said.relays) };
         assert_eq!((*to, PacketParts::parse(datagram).unwrap().body), (ReplicaId(2), &spoilt.body[..]));
         assert!(said.letters.is_empty());
-    }
-
-    #[test]
-    fn orders_are_read_as_they_are_written() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("cluster.toml");
-        for lie in Lie::ALL {
-            order(&file, 3, Some(*lie)).unwrap();
-            let name = std::fs::read_to_string(orders(&file, 3)).unwrap();
-            assert_eq!(Lie::from_str(&name, false), Ok(*lie));
-        }
-        order(&file, 3, None).unwrap();
-        assert_eq!(std::fs::read_to_string(orders(&file, 3)).unwrap(), "");
     }
 }
