@@ -1,7 +1,7 @@
 //! The fault catalogue has every fault, and each names what covers it, which exists, or says why nothing does.
 //!
-//! In backticks in a row's last cell: `lab:NAME` is a scenario of the lab, `swarm:NAME` a fault of the simulator's plans, `fuzz:NAME` a target with a
-//! corpus, a name with a file's ending the end of a path in the workspace, any other name with an underscore a test.
+//! In backticks in a row's last cell: `lab:NAME` is a scenario of the lab, `swarm:NAME` a fault of the simulator's plans, `adversary:NAME` a strategy of its
+//! adversary, `fuzz:NAME` a target with a corpus, a name with a file's ending the end of a path in the workspace, any other name with an underscore a test.
 
 mod sources;
 
@@ -24,6 +24,9 @@ const GROUPS: [(char, usize); 13] = [
     ('I', 16),
     ('R', 10),
 ];
+
+/// The strategy that is how a replica is built, not what it says.
+const TWINS: &str = "twins";
 
 /// The cells of each row: what the fault is called, and what covers it.
 fn rows(text: &str) -> Vec<(&str, &str)> {
@@ -49,6 +52,9 @@ fn exists(name: &str, sources: &[Source], lab: &str) -> bool {
     } else if let Some(fault) = name.strip_prefix("swarm:") {
         let plans = sources.iter().find(|source| source.path.ends_with("swarm/fault.rs")).expect("the plans' faults");
         [" {", ","].iter().any(|end| plans.tests.contains(&format!("\n    {fault}{end}")))
+    } else if let Some(strategy) = name.strip_prefix("adversary:") {
+        let adversary = sources.iter().filter(|source| source.path.ends_with("adversary/strategy.rs"));
+        strategy == TWINS || adversary.into_iter().any(|source| source.tests.contains(&format!("entry(\"{strategy}\"")))
     } else if let Some(target) = name.strip_prefix("fuzz:") {
         root().join("tools/fuzz/corpus").join(target).is_dir()
     } else if name.ends_with(".rs") || name.ends_with(".txt") {
@@ -78,7 +84,7 @@ fn each_fault_names_what_covers_it() {
     let mut expected = GROUPS.iter().flat_map(|(group, count)| (1..=*count).map(move |at| format!("{group}-{at:02}")));
     for (id, covered) in &rows {
         assert_eq!(Some(*id), expected.next().as_deref(), "the faults stand in their order");
-        let reason = ["not covered", "Not covered: ", "does not apply: "].iter().any(|reason| covered.contains(reason));
+        let reason = covered.starts_with("does not apply");
         let named = quoted(covered).any(|name| name.contains([':', '_', '.']));
         assert!(named || reason, "{id}: nothing is named, and no reason is given");
         for name in quoted(covered) {
@@ -92,12 +98,20 @@ fn each_fault_names_what_covers_it() {
 #[test]
 fn what_does_not_exist_is_noticed() {
     let (sources, lab) = (sources(), lab());
-    for name in
-        ["lab:no-such-scenario", "swarm:Nothing", "fuzz:nothing", "99_no_story.txt", "no_such_test", "no.sh", "none.md"]
-    {
+    for name in [
+        "lab:no-such-scenario",
+        "swarm:Nothing",
+        "adversary:nothing",
+        "fuzz:nothing",
+        "99_no_story.txt",
+        "no_such_test",
+        "no.sh",
+        "none.md",
+    ] {
         assert!(!exists(name, &sources, &lab), "{name}");
     }
     assert!(exists("lab:clean", &sources, &lab) && exists("fuzz:packet", &sources, &lab));
+    assert!(exists("adversary:equivocate", &sources, &lab) && exists("adversary:twins", &sources, &lab));
     assert!(exists("swarm:Burst", &sources, &lab) && exists("swarm:PowerLoss", &sources, &lab));
     assert!(exists("01_normal_case.txt", &sources, &lab) && exists("f+1", &sources, &lab));
 }

@@ -1,12 +1,14 @@
 //! Replicas and a driver on threads, over real sockets and shared memory: the whole way of an operation, without a command line.
 
 use logothete_client::{ClientError, Options, Position, Session, Subscription};
+use logothete_engine::authentication::Incoming;
 use logothete_engine::client::{rotation, status};
 use logothete_engine::cluster::{Arrangement, Cluster, DriverLocal, Idle, Journal, ReplicaLocal, Transport, init};
 use logothete_engine::driver::run_driver;
 use logothete_engine::journal::birth::{BIRTH_TEXT, DataDirectory};
 use logothete_engine::numbers::{ClientId, ReplicaId};
-use logothete_engine::pipeline::{ReplicaProcess, counters_path, run_replica};
+use logothete_engine::pipeline::{Core, Orderer, Outbox, ReplicaFacts, ReplicaProcess, counters_path, run_replica};
+use logothete_engine::replica::{Event, Now};
 use logothete_engine::service::ServiceKind;
 use logothete_engine::service::kv::{COMMAND_HEADER_BYTES, COMMAND_OVERHEAD_BYTES_MAX, Command, Outcome};
 use logothete_transport::counters::Counters;
@@ -525,4 +527,100 @@ fn a_small_ring_refuses_what_it_cannot_hold() {
         subscription.wait(Duration::from_millis(10)).unwrap();
         assert!(Instant::now() < deadline);
     }
+}
+
+/// Two clusters on the same groups and port, by mistake: each does its work, and counts what it hears of the other.
+#[test]
+fn two_clusters_on_one_group_do_their_work() {
+    let one = LocalCluster::start(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared);
+    let groups = one.generated.cluster.multicast.clone();
+    let two = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared, |cluster| {
+        cluster.multicast = groups;
+    });
+    let mut sessions = [&one, &two].map(|cluster| Session::connect(&cluster.session, LocalCluster::options()).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut appended = 0;
+    let is_counted = |cluster: &LocalCluster| counter(cluster, "replica-0", "refused", "other cluster") > 0;
+    while appended < 50 || !(is_counted(&one) && is_counted(&two)) {
+        for session in &mut sessions {
+            assert_eq!(session.append(b"ours").unwrap(), Position(appended));
+        }
+        appended += 1;
+        assert!(Instant::now() < deadline, "nothing is heard of the other cluster");
+    }
+    assert!(one.states_agree() && two.states_agree());
+    for cluster in [&one, &two] {
+        assert_eq!(counter(cluster, "replica-0", "refused", "tag bad"), 0, "no tag is looked at");
+    }
+}
+
+/// A replica whose orderer panics when it has something to do for the first time after it was told to.
+struct Panics {
+    inside: Orderer,
+    now: Arc<AtomicBool>,
+}
+
+impl Core for Panics {
+    fn on_incoming(&mut self, now: Now, incoming: &Incoming<'_>) {
+        assert!(!self.now.load(Ordering::Relaxed), "as it was told");
+        self.inside.on_incoming(now, incoming);
+    }
+
+    fn on_duty_end(&mut self, now: Now, facts: &ReplicaFacts, outbox: &mut Outbox) {
+        self.inside.on_duty_end(now, facts, outbox);
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        self.inside.deadline_ns()
+    }
+
+    fn take_events(&mut self, take: &mut dyn FnMut(Event)) {
+        self.inside.take_events(take);
+    }
+}
+
+/// Whichever of its threads panics, a replica's process ends as a whole, and the others go on.
+fn a_panic_ends_its_replica(arrangement: Arrangement) {
+    let mut cluster = LocalCluster::start_late(ServiceKind::Log, arrangement, 3, |_| {});
+    let panics = Arc::new(AtomicBool::new(false));
+    let (now, configuration) = (panics.clone(), cluster.generated.cluster.clone());
+    let identity = copy(&cluster.generated.replicas[3]);
+    let local = ReplicaLocal {
+        transport: Transport::Mmsg,
+        arrangement,
+        idle: Idle::Adaptive,
+        ..ReplicaLocal::standard(cluster.directory.path(), 3)
+    };
+    let (ready, started) = mpsc::channel();
+    let replica = std::thread::spawn(move || {
+        let (cluster, local, id) = (&configuration, &local, ReplicaId(3));
+        let process = ReplicaProcess { cluster, local, id, identity, rejoin: false };
+        let announce = &mut |_: &_| ready.send(()).unwrap();
+        let around = |inside| Panics { inside, now };
+        // Nobody stops it.
+        run_replica(process, around, &AtomicBool::new(false), announce, &mut |_| {})
+    });
+    started.recv_timeout(Duration::from_secs(10)).unwrap();
+    let mut session = Session::connect(&cluster.session, LocalCluster::options()).unwrap();
+    assert_eq!(session.append(b"before").unwrap(), Position(0));
+    panics.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !replica.is_finished() {
+        session.append(b"meanwhile").unwrap();
+        assert!(Instant::now() < deadline, "it is half alive");
+    }
+    let panic = replica.join().unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"as it was told"));
+    session.append(b"after").unwrap();
+    cluster.stop();
+}
+
+#[test]
+fn a_panic_ends_a_replica_of_one_thread() {
+    a_panic_ends_its_replica(Arrangement::Shared);
+}
+
+#[test]
+fn a_panic_ends_a_replica_of_two_threads() {
+    a_panic_ends_its_replica(Arrangement::Split);
 }

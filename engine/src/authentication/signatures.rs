@@ -10,7 +10,7 @@ use crate::wire::dispute::{DISPUTE_DOMAIN, Dispute};
 use crate::wire::request;
 use crate::wire::view_change::StatementKind;
 use logothete_crypto::{Digest, DigestWriter, Identity, PublicIdentity, SIGNATURE_BYTES};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// The domain under which clients sign requests.
@@ -24,7 +24,7 @@ pub struct Signatures {
     clients: Vec<PublicIdentity>,
     context: Digest,
     /// What was found of signatures of statements, by the digest of everything that they are about; where nothing is to be remembered, `None`.
-    verified: Option<Mutex<HashMap<Digest, bool>>>,
+    verified: Option<Mutex<BTreeMap<Digest, bool>>>,
 }
 
 impl Signatures {

@@ -59,11 +59,27 @@ struct Arrival {
 struct Shared {
     /// A [`SleepFlag`] of the network's thread.
     network_sleeps: AtomicU64,
-    failed: AtomicBool,
+    /// The orderer's thread has ended.
+    ended: AtomicBool,
     datagrams_sent: AtomicU64,
     datagrams_received: AtomicU64,
     refused: [AtomicU64; Refused::ALL.len()],
     isolated: [AtomicU64; REPLICAS_MAX],
+}
+
+/// However one thread ends, by a panic as well, the other ends: a process is never half alive.
+struct EndsTheOther<'a> {
+    flag: &'a AtomicBool,
+    parked: Option<&'a Thread>,
+}
+
+impl Drop for EndsTheOther<'_> {
+    fn drop(&mut self) {
+        self.flag.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.parked {
+            thread.unpark();
+        }
+    }
 }
 
 /// Stores what hardly ever changes: the other thread keeps the cache line, since nothing is written that is there already.
@@ -127,17 +143,16 @@ pub(super) fn run<C: Core + Send>(
     let core_of_orderer = local.cores.get(1).copied();
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("orderer".to_owned()).spawn_scoped(scope, || {
+            // The network's thread finds its pipe closed, and looks.
+            let _ends = EndsTheOther { flag: &shared.ended, parked: None };
             let pinned = core_of_orderer.map_or(Ok(()), |core| cores::pin_current_thread(usize::from(core)));
-            let outcome = pinned.map_err(ProcessError::from).map(|()| ordering.run(local.idle, stop, event));
-            shared.failed.store(outcome.is_err(), Ordering::Relaxed);
-            outcome
+            pinned.map_err(ProcessError::from).map(|()| ordering.run(local.idle, stop, event))
         });
         let thread = thread.map_err(|error| host("clone", &error))?;
+        let ends = EndsTheOther { flag: stop, parked: Some(thread.thread()) };
         let outcome =
             run_network(&mut network, &pool, arrivals, departing, counters, thread.thread(), local.idle, stop, &shared);
-        // Whatever ended one thread ends the other.
-        stop.store(true, Ordering::Relaxed);
-        thread.thread().unpark();
+        drop(ends);
         let ordered = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         outcome.and(ordered)
     })
@@ -157,7 +172,7 @@ fn run_network(
 ) -> Result<(), ProcessError> {
     let clock = Clock::start();
     let mut idler = Idler::new(idle);
-    while !stop.load(Ordering::Relaxed) && !shared.failed.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) && !shared.ended.load(Ordering::Relaxed) {
         let now = clock.now();
         let received = network.receive_frames(now.monotonic_ns, |frame, facts| {
             let arrival = Arrival { frame: frame.into_raw().into(), facts: facts.encode() };

@@ -202,6 +202,39 @@ fn failures_have_status_1_and_name_file_and_mend() {
 }
 
 #[test]
+fn a_replica_without_enough_memory_ends_and_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let cluster = place.path().join("cluster");
+    assert!(logothete(&["init", cluster.to_str().unwrap()]).status.success());
+    let config = cluster.join("cluster.toml");
+    let mut refused = 0;
+    for limit_kib in (40_000..1_000_000).step_by(15_000) {
+        let limited = format!("ulimit -v {limit_kib}; exec timeout 20 \"$@\"");
+        let replica = Command::new("sh")
+            .args(["-c", &limited, "sh", PROGRAM, "replica", "--config", config.to_str().unwrap(), "--id", "0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut replica = replica.unwrap();
+        let mut line = String::new();
+        BufReader::new(replica.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line.starts_with("ready ") {
+            kill("TERM", replica.id());
+            assert!(replica.wait_with_output().is_ok());
+            assert!(refused >= 2, "{refused} limits were too small");
+            return;
+        }
+        let output = replica.wait_with_output().unwrap();
+        let errors = text(&output.stderr);
+        assert!(output.status.code() != Some(124) && !output.status.success(), "{limit_kib} KiB: {errors}");
+        assert!(errors.contains("memory"), "{limit_kib} KiB: {errors}");
+        refused += 1;
+    }
+    panic!("a gigabyte is not enough");
+}
+
+#[test]
 fn every_command_explains_itself() {
     let help = logothete(&["--help"]);
     assert!(help.status.success());

@@ -30,6 +30,15 @@ pub const SCENARIOS: &[Scenario] = &[
         conduct: kill_backup,
     },
     Scenario {
+        id: "RP-05",
+        name: "crash-loop",
+        about: "SIGKILL of a backup 100 ms after each start, for 10 s: the others go on, and so does it in the end",
+        seconds: 28,
+        when: When::All,
+        setup: standard,
+        conduct: crash_loop,
+    },
+    Scenario {
         id: "RP-06",
         name: "pause",
         about: "SIGSTOP of the primary for 3 s, then of a backup for 6 s: one view change, both catch up",
@@ -117,6 +126,22 @@ fn kill_backup(run: &mut Run<'_>) -> Result<(), Failure> {
     let rate = run.goodput_between(begin, Instant::now())?;
     run.claim_goodput("a dead backup every 2 s", rate, 0.4);
     Ok(())
+}
+
+fn crash_loop(run: &mut Run<'_>) -> Result<(), Failure> {
+    run.claim_views(0);
+    let backup = run.any_backup()?;
+    let (begin, mut times) = (Instant::now(), 0);
+    while begin.elapsed() < Duration::from_secs(10) {
+        run.kill(backup)?;
+        run.restart(backup, false)?;
+        run.pass(Duration::from_millis(100))?;
+        times += 1;
+    }
+    let rate = run.goodput_between(begin, Instant::now())?;
+    run.claim_goodput("a backup that dies again and again", rate, 0.3);
+    run.require(times >= 20, || format!("it came to die {times} times only"));
+    run.await_back(backup, CATCH_UP)
 }
 
 fn pause(run: &mut Run<'_>) -> Result<(), Failure> {

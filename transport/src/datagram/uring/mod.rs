@@ -7,6 +7,8 @@
 mod buffers;
 mod ring;
 mod sends;
+#[cfg(test)]
+mod tests;
 
 use self::buffers::{Buffers, GROUP};
 use self::ring::Ring;

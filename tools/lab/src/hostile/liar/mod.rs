@@ -97,8 +97,8 @@ impl Core for Liar {
             outbox.drain_into(&mut said);
         }
         let replica = self.inside.replica();
-        let wished = self.mouth.wish(now_ns, replica.view(), replica.config().epoch);
-        let letters = said.letters.drain(..).flat_map(|letter| self.mouth.say(letter)).chain(wished);
+        let spoken = self.mouth.speak_up(now_ns, replica.view(), replica.config().epoch);
+        let letters = said.letters.drain(..).flat_map(|letter| self.mouth.say(letter)).chain(spoken);
         let (late, now_due): (Vec<Letter>, Vec<Letter>) = letters.partition(|letter| letter.delay_ns > 0);
         self.late.extend(late.into_iter().map(|letter| (now_ns + letter.delay_ns, letter)));
         let due = self.late.extract_if(.., |(due_ns, _)| *due_ns <= now_ns).map(|(_, letter)| letter);
@@ -112,9 +112,8 @@ impl Core for Liar {
 
     fn deadline_ns(&self) -> u64 {
         let late = self.late.iter().map(|(due_ns, _)| *due_ns).min();
-        let wish = self.mouth.wish_due_ns();
         let orders = self.looked_ns + ORDERS_INTERVAL_NS;
-        [late, wish].into_iter().flatten().fold(self.inside.deadline_ns().min(orders), u64::min)
+        [late, self.mouth.speaks_at_ns()].into_iter().flatten().fold(self.inside.deadline_ns().min(orders), u64::min)
     }
 
     fn on_stop(&mut self) {

@@ -20,8 +20,9 @@ use logothete_simulator::world::random::Random;
 /// How much later a proposal leaves: less than the least time-out.
 const LATE_NS: u64 = 20_000_000;
 
-/// Between two wishes for other views.
+/// Between two things that it says without being asked.
 const WISH_INTERVAL_NS: u64 = 5_000_000;
+const STORM_INTERVAL_NS: u64 = 500_000;
 
 /// What a replica does that is owned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,14 +37,23 @@ pub enum Lie {
     Delay,
     /// It accuses the primary and asks for one view after the other
     SpamViews,
+    /// It lacks everything above the last checkpoint, and says so two thousand times a second
+    Storm,
     /// Results are other ones
     FalseResults,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: &[Self] =
-        &[Self::Equivocate, Self::Starve, Self::SpoilTags, Self::Delay, Self::SpamViews, Self::FalseResults];
+    pub const ALL: &[Self] = &[
+        Self::Equivocate,
+        Self::Starve,
+        Self::SpoilTags,
+        Self::Delay,
+        Self::SpamViews,
+        Self::Storm,
+        Self::FalseResults,
+    ];
 }
 
 fn set(replicas: &[ReplicaId]) -> ReplicaSet {
@@ -61,8 +71,9 @@ pub struct Mouth {
     to_clients: LieToClients,
     /// The last state that it truly voted for.
     voted: Option<CheckpointVote>,
-    wished_ns: u64,
-    wishes: u64,
+    /// When it spoke last without being asked, and how often it did.
+    spoke_ns: u64,
+    spoke: u64,
 }
 
 impl Mouth {
@@ -79,8 +90,8 @@ impl Mouth {
             fault: Fault::new(Behaviour::Scripted),
             to_clients: LieToClients::new(100, Random::named(u64::from(own.0), "lies to clients")),
             voted: None,
-            wished_ns: 0,
-            wishes: 0,
+            spoke_ns: 0,
+            spoke: 0,
         }
     }
 
@@ -106,8 +117,13 @@ impl Mouth {
     }
 
     /// When it has something to say by itself.
-    pub fn wish_due_ns(&self) -> Option<u64> {
-        (self.lie == Some(Lie::SpamViews)).then_some(self.wished_ns + WISH_INTERVAL_NS)
+    pub fn speaks_at_ns(&self) -> Option<u64> {
+        let interval_ns = match self.lie {
+            Some(Lie::SpamViews) => WISH_INTERVAL_NS,
+            Some(Lie::Storm) => STORM_INTERVAL_NS,
+            _ => return None,
+        };
+        Some(self.spoke_ns + interval_ns)
     }
 
     /// Whom it treats worse than the others.
@@ -123,7 +139,7 @@ impl Mouth {
             }
         }
         match self.lie {
-            None | Some(Lie::SpamViews) => vec![letter],
+            None | Some(Lie::SpamViews | Lie::Storm) => vec![letter],
             Some(Lie::Equivocate) => {
                 let Letter { audience, body, .. } = letter.clone();
                 let said = self.fault.speak(self.own, Spoken { audience, body, message_count: 0 });
@@ -149,23 +165,27 @@ impl Mouth {
         }
     }
 
-    /// What it says without being asked: that the primary of its view is faulty, and that it wants another; the next, one
-    /// far away, the last of all.
-    pub fn wish(&mut self, now_ns: u64, view: View, epoch: u64) -> Vec<Letter> {
-        if self.wish_due_ns().is_none_or(|due_ns| now_ns < due_ns) {
-            return Vec::new();
-        }
-        self.wished_ns = now_ns;
-        self.wishes += 1;
-        let Some(vote) = self.voted else { return Vec::new() };
-        let stable = vote.sequence();
-        let wanted = [view.0 + 1, view.0 + 1000, u64::MAX][self.wishes as usize % 3];
-        let standing = Standing { suspects: true, ..Standing::active_in(view) };
+    /// What it says to all without being asked, in its view and epoch, once it knows a state.
+    pub fn speak_up(&mut self, now_ns: u64, view: View, epoch: u64) -> Option<Letter> {
+        self.speaks_at_ns().filter(|due_ns| *due_ns <= now_ns)?;
+        self.spoke_ns = now_ns;
+        self.spoke += 1;
+        let (vote, wishes) = (self.voted?, self.lie == Some(Lie::SpamViews));
+        let standing = Standing { suspects: wishes, ..Standing::active_in(view) };
         let mut body = Vec::new();
-        Status::new(standing, stable, stable, stable).append(&mut body);
+        Status::new(standing, vote.sequence(), vote.sequence(), vote.sequence()).append(&mut body);
+        if wishes {
+            self.wish(view, epoch, vote, &mut body);
+        }
+        Some(Letter::between(self.own, set(&self.others), body))
+    }
+
+    /// It wants another view: the next, one far away, the last of all.
+    fn wish(&self, view: View, epoch: u64, vote: CheckpointVote, body: &mut Vec<u8>) {
+        let wanted = [view.0 + 1, view.0 + 1000, u64::MAX][self.spoke as usize % 3];
         let change = ViewChange {
             view: View(wanted),
-            stable,
+            stable: vote.sequence(),
             epoch,
             replica: self.own,
             checkpoints: &[vote],
@@ -182,8 +202,7 @@ impl Mouth {
             index: 0,
             bytes: &statement,
         };
-        part.append(&mut body);
-        vec![Letter::between(self.own, set(&self.others), body)]
+        part.append(body);
     }
 
     /// Puts a letter into the outbox; one with wrong tags as a datagram that somebody else seems to have made.
@@ -261,19 +280,20 @@ mod tests {
         assert_eq!(of(Lie::SpoilTags), [(0, 0), (2, 2), (2, 2)]);
         assert_eq!(of(Lie::Delay), [(1, 1); 3]);
         assert_eq!(of(Lie::SpamViews), [(2, 2); 3]);
+        assert_eq!(of(Lie::Storm), [(2, 2); 3]);
         assert_eq!(of(Lie::FalseResults), [(2, 2); 3]);
     }
 
     #[test]
     fn what_it_wishes_is_signed_and_what_it_spoils_is_refused() {
         let (mut mouth, cluster, mut identities) = mouth(Lie::SpamViews);
-        assert!(mouth.wish(WISH_INTERVAL_NS, View(4), 9).is_empty(), "it knows no state");
+        assert!(mouth.speak_up(WISH_INTERVAL_NS, View(4), 9).is_none(), "it knows no state");
         mouth.say(letter(mouth.victim()));
-        let wished = mouth.wish(2 * WISH_INTERVAL_NS, View(4), 9);
-        assert!(mouth.wish(2 * WISH_INTERVAL_NS + 1, View(4), 9).is_empty(), "not so soon again");
+        let wished = mouth.speak_up(2 * WISH_INTERVAL_NS, View(4), 9).unwrap();
+        assert!(mouth.speak_up(2 * WISH_INTERVAL_NS + 1, View(4), 9).is_none(), "not so soon again");
         let keys: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
         let signatures = Signatures::new(identities.remove(0), keys, cluster.clients.clone(), cluster.digest());
-        let mut parts = wished[0].messages().filter_map(|(message, _)| match message {
+        let mut parts = wished.messages().filter_map(|(message, _)| match message {
             Message::Part(part) => Some(part),
             _ => None,
         });
