@@ -17,7 +17,7 @@ const LOOK_NS: u64 = 10_000_000;
 /// How long the core has to come to the same place once nobody waits for anything.
 const SETTLE_NS: u64 = 10_000_000_000;
 
-/// How long a replica that forgot has to recover, while nobody asks for anything.
+/// How long a replica that forgot has to recover, while nobody asks for anything and nothing travels for long.
 const RECOVERY_NS: u64 = 100_000_000_000;
 
 /// Views that a change to a live primary may take beyond those of the faulty, when it begins from nothing.
@@ -57,7 +57,7 @@ impl Run<'_, '_> {
         self.until(&core, settle_ns, |run| run.has_come(&core, furthest))?
             .ok_or_else(|| self.failure("a correct replica stays behind"))?;
         if self.plan.core == Core::Everybody {
-            let recovery_ns = self.timeline.now_ns() + RECOVERY_NS;
+            let recovery_ns = self.timeline.now_ns() + self.recovery_ns();
             let recovered = |host: &ReplicaHost| !host.is_correct() || !host.recovers;
             self.until(&core, recovery_ns, |run| run.timeline.cluster.replicas.iter().all(recovered))?
                 .ok_or_else(|| self.failure("a replica does not recover"))?;
@@ -80,6 +80,13 @@ impl Run<'_, '_> {
         let bound_ns = views * self.plan.cluster.timeout_view_max_ns + RETRANSMIT_MAX_NS + 4 * delay_ns;
         let waiting: u64 = self.timeline.cluster.clients.iter().map(ClientHost::outstanding).sum();
         bound_ns * 10 / 9 + SETTLE_NS + waiting * 8 * delay_ns
+    }
+
+    /// It votes again after a window and an interval of null batches at most, which are agreed on as many at a time as the pipeline is deep.
+    fn recovery_ns(&self) -> u64 {
+        let (cluster, delay_ns) = (&self.plan.cluster, DELAY_MAX_NS + self.plan.links.base_ns.1);
+        let batches = (cluster.window() + cluster.checkpoint_interval).div_ceil(cluster.pipeline_depth);
+        RECOVERY_NS + batches * 4 * delay_ns
     }
 
     /// Those that are correct and remember what they said; at most `f` do not.
