@@ -56,5 +56,9 @@ mod tests {
         assert!(!page.contains(PLACE));
         assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
         assert!(page.contains("C1 agreement: two batches") && page.contains("seed 3"));
+        // Where another page looks for the run, to compare itself with it.
+        let (_, rest) = page.split_once("const run = ").unwrap();
+        let (run, _) = rest.split_once(";\nconst ROW").unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(run).unwrap()["title"], "seed 3");
     }
 }
