@@ -12,8 +12,10 @@ use logothete_engine::journal::Record;
 use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::replica::{Event, Holdings, Replica};
 use logothete_engine::service::ServiceKind;
+use logothete_engine::service::log::verify_run;
 use logothete_engine::wire::reply::Mode;
 use logothete_engine::wire::report::ReportReply;
+use logothete_engine::wire::subscription::Runs;
 use logothete_engine::wire::view_change::Part;
 use logothete_engine::wire::{Audience, Message, Messages};
 
@@ -65,10 +67,7 @@ impl Checks {
                         self.durability.on_tentative_reply(by, sequence, &mut self.violations);
                     }
                 }
-                Message::Runs(runs) => {
-                    self.shown.push((by, runs.position + u64::from(runs.count > 0)));
-                    self.states.on_chain(by, runs.position, runs.chain, &mut self.violations);
-                }
+                Message::Runs(runs) => self.on_runs(by, runs),
                 Message::RunPart(part) => self.shown.push((by, part.position + 1)),
                 Message::ChainAnswer(answer) if answer.chain != Digest::ZERO => {
                     self.shown.push((by, answer.position.get()));
@@ -343,6 +342,23 @@ impl Checks {
         self.look_again();
     }
 
+    /// A correct replica shows runs of its log, each of which follows what comes before it.
+    fn on_runs(&mut self, by: ReplicaId, runs: &Runs<'_>) {
+        let (mut position, mut chain) = (runs.position, runs.chain);
+        self.states.on_chain(by, position, chain, &mut self.violations);
+        for run in runs.iter() {
+            // Who sent it matters to those who executed it.
+            let Ok(Message::Request(request)) = Message::decode(run.message, Principal::Client(ClientId(0))) else {
+                self.violations.add(Checker::State, format!("{by} shows a run at {position} that is no request"));
+                return;
+            };
+            chain = verify_run(&chain, position, run.timestamp_ns, run.message);
+            position += request.operations.count() as u64;
+            self.states.on_chain(by, position, chain, &mut self.violations);
+        }
+        self.shown.push((by, position));
+    }
+
     /// A correct replica executed these requests at a number, for good.
     fn on_ordered(&mut self, by: ReplicaId, sequence: u64, requests: &[Executed]) {
         if self.agreement.on_executed(by, sequence, requests.to_vec(), &mut self.violations) {
@@ -479,8 +495,11 @@ fn is_answer(message: &Message<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::world::settings::Settings;
-    use logothete_engine::numbers::{SequenceNumber, View};
+    use logothete_engine::numbers::{Incarnation, RequestNumber, SequenceNumber, View};
     use logothete_engine::wire::agreement::append_pre_prepare;
+    use logothete_engine::wire::operation::OperationsWriter;
+    use logothete_engine::wire::request::{self, RequestName};
+    use logothete_engine::wire::subscription::{append_run, append_runs};
 
     /// Found by seed 27495, where a null batch had a time: whoever lacks such a proposal can never be told.
     #[test]
@@ -491,6 +510,36 @@ mod tests {
             append_pre_prepare(&mut body, View(0), SequenceNumber(1), timestamp_ns, &[]);
             checks.on_sent(ReplicaId(0), audience, &body);
             assert_eq!(checks.verdict().is_ok(), is_right, "{timestamp_ns}");
+        }
+    }
+
+    /// Two replicas show the same two requests of the log in one packet; one of them has other bytes in the second, or another time.
+    #[test]
+    fn every_run_that_is_shown_is_the_logs() {
+        let told = |entries: [&[u8]; 2], times: [u64; 2]| {
+            let (mut runs, mut body) = (Vec::new(), Vec::new());
+            for (number, (entry, time)) in (1..).zip(entries.into_iter().zip(times)) {
+                let (client, incarnation) = (ClientId(0), Incarnation(3));
+                let name = RequestName { client, incarnation, number: RequestNumber(number) };
+                let (mut operations, mut request) = (OperationsWriter::new(64), Vec::new());
+                assert!(operations.try_push(1, number, entry));
+                request::append(&mut request, name, 1, operations.bytes());
+                append_run(&mut runs, time, &request);
+            }
+            append_runs(&mut body, 1, 0, 4, Digest([9; 32]), 2, &runs);
+            body
+        };
+        let subscriber = Audience::Client(ClientId(0));
+        for (entries, times, are_right) in [
+            ([b"one".as_slice(), b"two"], [5, 6], true),
+            ([b"one", b"too"], [5, 6], false),
+            ([b"one", b"two"], [5, 7], false),
+        ] {
+            let mut checks = Checks::new(Settings::default());
+            checks.on_sent(ReplicaId(0), subscriber, &told([b"one", b"two"], [5, 6]));
+            checks.on_sent(ReplicaId(1), subscriber, &told(entries, times));
+            assert_eq!(checks.verdict().is_ok(), are_right, "{entries:?} {times:?}");
+            assert_eq!(checks.shown, [(ReplicaId(0), 6), (ReplicaId(1), 6)]);
         }
     }
 }
