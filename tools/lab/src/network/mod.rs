@@ -18,6 +18,7 @@
 mod namespace;
 pub mod rules;
 mod switch;
+mod tags;
 mod tap;
 
 pub use namespace::own_mounts;

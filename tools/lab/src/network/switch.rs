@@ -4,7 +4,9 @@
 //! arrives, and hands it over when it is due. The choices follow from the seed and the order of the frames; when frames
 //! come is up to the processes.
 
+use super::tags::spoil;
 use logothete::failure::Failure;
+use logothete_engine::numbers::{Principal, ReplicaSet};
 use logothete_simulator::world::random::Random;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::cmp::Reverse;
@@ -39,6 +41,8 @@ pub struct Medium {
     pub delayed_per_mille: u32,
     /// How long on average, exponentially distributed.
     pub delay_mean_ns: u64,
+    /// Whose packets have wrong tags, and for which replicas: whoever gets a copy gets that one.
+    pub spoils: Option<(Principal, ReplicaSet)>,
 }
 
 impl Medium {
@@ -159,7 +163,10 @@ impl Forwarder {
         // The lowest bit of the first byte marks groups and broadcast.
         let group = to[0] & 1 != 0;
         let known = if group { None } else { self.stations.get(to).copied() };
-        let bytes: Rc<[u8]> = frame.into();
+        let mut bytes: Rc<[u8]> = frame.into();
+        if let (Some((sender, of)), Some(frame)) = (medium.spoils, Rc::get_mut(&mut bytes)) {
+            spoil(frame, sender, of);
+        }
         for port in (0..self.ports.len()).filter(|port| *port != from && known.is_none_or(|known| known == *port)) {
             let touched = self.ports[from].1 && self.ports[port].1;
             let medium = if touched { *medium } else { Medium::default() };
@@ -203,8 +210,13 @@ mod tests {
 
     #[test]
     fn the_medium_loses_doubles_and_delays_as_often_as_it_says() {
-        let medium =
-            Medium { lost_per_mille: 100, doubled_per_mille: 200, delayed_per_mille: 500, delay_mean_ns: 1000 };
+        let medium = Medium {
+            lost_per_mille: 100,
+            doubled_per_mille: 200,
+            delayed_per_mille: 500,
+            delay_mean_ns: 1000,
+            spoils: None,
+        };
         let mut chance = Random::new(1);
         let counts = (0..10_000).map(|_| medium.delays_ns(&mut chance).collect::<Vec<_>>());
         let (mut copies, mut delayed) = ([0; 3], 0);

@@ -136,6 +136,9 @@ impl<'a> Run<'a> {
         while begin.elapsed() < duration {
             check_stop(self.stop)?;
             self.cluster.check_alive()?;
+            for (_, line) in self.cluster.news() {
+                self.tell(|| line);
+            }
             std::thread::sleep(LOOK_INTERVAL.min(duration.saturating_sub(begin.elapsed())));
         }
         Ok(())

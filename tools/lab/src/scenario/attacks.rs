@@ -4,11 +4,13 @@ use super::{Scenario, When, standard};
 use crate::hostile::application::Abuse;
 use crate::hostile::flood::{Flood, Kind};
 use crate::load::{Load, LoadPlan};
+use crate::network::{Fabric, Medium};
 use crate::process;
-use crate::run::Run;
+use crate::run::{Run, Setup};
 use clap::ValueEnum;
 use logothete::failure::Failure;
 use logothete_bench::load::{Access, Pace, Workload};
+use logothete_engine::numbers::{ClientId, Principal, ReplicaId, ReplicaSet};
 use logothete_engine::service::kv::Command;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Packets a second of a flood: what a small machine can send beside a cluster.
 const FLOOD_PER_S: u32 = 5_000;
+
+/// The clients of another host, to the replicas.
+const GUEST: ClientId = ClientId(1);
 
 /// How long after a fault the cluster may take to be as before.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -29,6 +34,15 @@ pub const SCENARIOS: &[Scenario] = &[
         when: When::Ci,
         setup: standard,
         conduct: greedy_client,
+    },
+    Scenario {
+        id: "RP-16",
+        name: "partial-tags",
+        about: "another host's tags are wrong for a backup, the primary, two: in the end it must sign",
+        seconds: 30,
+        when: When::All,
+        setup: |seed| Setup { fabric: Fabric::Switch { seed }, ..Setup::default() },
+        conduct: partial_tags,
     },
     Scenario {
         id: "RP-17",
@@ -137,6 +151,34 @@ fn greedy_client(run: &mut Run<'_>) -> Result<(), Failure> {
     run.claim_goodput("a greedy host", rate, 0.1);
     drop(greedy);
     drop(guest);
+    recovers(run)
+}
+
+fn partial_tags(run: &mut Run<'_>) -> Result<(), Failure> {
+    // A primary that cannot check what all others can loses its place, once (`protocol.md DM-3`).
+    run.claim_views(1);
+    let (host, session) = run.start_guest()?;
+    let plan = LoadPlan { clients: 4, outstanding: 8, ..LoadPlan::default() };
+    let guest = Load::start_unjudged(&session, plan, GuestWorkload::new(64, 1024))?;
+    run.pass(Duration::from_secs(1))?;
+    let (primary, count) = (run.primary()?, run.cluster.cluster.replica_count());
+    let after = |step: usize| ReplicaSet::only(ReplicaId(((primary + step) % count) as u8));
+    let two = ReplicaSet(after(1).0 | after(2).0);
+    for of in [after(1), after(0), two] {
+        run.tell(|| format!("another host's tags for {of:?} are wrong"));
+        run.network().set_medium(Medium { spoils: Some((Principal::Client(GUEST), of)), ..Medium::default() });
+        run.pass(Duration::from_secs(1))?;
+        let begin = Instant::now();
+        let rate = run.goodput_over(Duration::from_secs(3))?;
+        run.claim_goodput("another host spoils tags", rate, 0.3);
+        let served = guest.goodput(begin, Instant::now())?;
+        run.require(served > 0.0, || format!("whose tags are wrong for {of:?} is not served"));
+    }
+    let demoted = run.count(|status| status.demoted == [GUEST])?;
+    run.require(demoted == count, || format!("at {demoted} of {count} replicas the other host must sign"));
+    run.network().set_medium(Medium::default());
+    drop(guest);
+    drop(host);
     recovers(run)
 }
 

@@ -140,10 +140,10 @@ fn loss(run: &mut Run<'_>, percent: u32, least: f64, views: Option<u64>) -> Resu
 fn reordering(run: &mut Run<'_>) -> Result<(), Failure> {
     run.tell(|| String::from("packets are doubled and delayed"));
     run.network().set_medium(Medium {
-        lost_per_mille: 0,
         doubled_per_mille: 100,
         delayed_per_mille: 300,
         delay_mean_ns: 1_000_000,
+        ..Medium::default()
     });
     let rate = run.goodput_over(Duration::from_secs(10))?;
     run.network().set_medium(Medium::default());
