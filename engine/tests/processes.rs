@@ -533,7 +533,7 @@ fn a_small_ring_refuses_what_it_cannot_hold() {
 #[test]
 fn two_clusters_on_one_group_do_their_work() {
     let one = LocalCluster::start(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared);
-    let groups = one.generated.cluster.multicast.clone();
+    let groups = one.generated.cluster.multicast;
     let two = LocalCluster::start_with(ServiceKind::Log, Transport::Mmsg, Arrangement::Shared, |cluster| {
         cluster.multicast = groups;
     });

@@ -1,5 +1,6 @@
 //! `logothete simulate` as people and scripts use it.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 
 fn simulate(arguments: &[&str]) -> Output {
@@ -36,6 +37,28 @@ fn a_planted_violation_fails_with_seed_property_command_and_trace() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["seeds"], 2);
     assert_eq!(json["failures"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_was_played_is_reported_when_it_is_interrupted() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("report.json");
+    let seeds = ["simulate", "--seeds", "0..100000000", "--operations", "20", "--json", json.to_str().unwrap()];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_logothete"));
+    let program = program.args(seeds).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = program.spawn().unwrap();
+    // Until it tells how many it has played.
+    let mut told = String::new();
+    let mut errors = BufReader::new(program.stderr.take().unwrap());
+    errors.read_line(&mut told).unwrap();
+    assert!(told.contains(" of 100000000 seeds, 0 failed"), "{told}");
+    assert!(Command::new("kill").args(["-INT", &program.id().to_string()]).status().unwrap().success());
+    errors.read_to_string(&mut told).unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("interrupted after ") && text(&output.stdout).contains("0 failed"), "{told}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert!(report["seeds"].as_u64() > Some(0) && report["deliveries"].as_u64() > Some(0));
 }
 
 #[test]

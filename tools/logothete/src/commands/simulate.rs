@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::{Progress, print_line, write_json};
+use crate::signals::stop_flag;
 use crate::simulate::alarm;
 use crate::simulate::exhaustive::{self, parse_bound};
 use crate::simulate::report::Report;
@@ -25,7 +26,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// run in it, in one thread, and checkers look at everything from outside. After a phase with faults a core of correct
 /// replicas is healed, and everything asked for must complete within the bound. The same seed gives the same run. The
 /// exit status is 1 when a property is violated; then the seed, the property, the command that plays it again and the
-/// end of its trace are printed.
+/// end of its trace are printed. After SIGINT no further seed begins, and what was played is reported.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   logothete simulate --seed 42
@@ -189,7 +190,8 @@ impl Arguments {
         let seeds = self.seeds.clone().unwrap_or(0..200);
         let (begin, of) = (Instant::now(), seeds.end - seeds.start);
         let (mut progress, mut shown) = (Progress::new(), Instant::now());
-        sweep.run(seeds, |outcome| {
+        let stop = stop_flag()?;
+        sweep.run(seeds, &stop, |outcome| {
             if let Some((property, at_ns)) = &outcome.violation {
                 progress.end();
                 eprintln!("{}", self.failure(outcome.seed, property, *at_ns));
@@ -201,6 +203,7 @@ impl Arguments {
             }
         });
         progress.end();
+        report.interrupted_of = Some(of).filter(|of| report.seeds < *of);
         // Whichever was played first.
         report.failed.sort_unstable_by_key(|failed| failed.seed);
         let Some(first) = report.failed.first() else { return Ok(()) };
@@ -240,6 +243,9 @@ impl Arguments {
                 1 => text,
                 count => format!("{count} seeds failed: {}\n{text}", seeds.join(" ")),
             }));
+        }
+        if let Some(of) = report.interrupted_of {
+            return Err(Failure::Failed(format!("interrupted after {} of {of} seeds, which passed", report.seeds)));
         }
         let missed = report.marks.missed();
         if self.marks && !missed.is_empty() {

@@ -20,6 +20,8 @@ pub struct Failed {
 #[derive(Debug, Default)]
 pub struct Report {
     pub seeds: u64,
+    /// How many were to be played, where a signal ended it before.
+    pub interrupted_of: Option<u64>,
     pub failed: Vec<Failed>,
     pub marks: Marks,
     cut_short: u64,

@@ -4,7 +4,7 @@ use logothete_simulator::swarm::mix::Mix;
 use logothete_simulator::swarm::plan::Plan;
 use logothete_simulator::swarm::run::{Outcome, play};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
 /// Of so many seeds one is played twice, to see that both runs are the same.
@@ -29,15 +29,15 @@ impl Sweep {
         Plan { canary: self.canary, ..Plan::draw(seed, self.mix, self.operations, self.replicas) }
     }
 
-    /// Plays all seeds, and hands over each outcome as it comes.
-    pub fn run(&self, seeds: Range<u64>, mut on_outcome: impl FnMut(Outcome)) {
+    /// Plays all seeds until `stop`, and hands over each outcome as it comes.
+    pub fn run(&self, seeds: Range<u64>, stop: &AtomicBool, mut on_outcome: impl FnMut(Outcome)) {
         let next = AtomicU64::new(seeds.start);
         std::thread::scope(|scope| {
             let (sender, outcomes) = mpsc::channel();
             for _ in 0..self.jobs {
                 let (sender, next, end) = (sender.clone(), &next, seeds.end);
                 scope.spawn(move || {
-                    loop {
+                    while !stop.load(Ordering::Relaxed) {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= end || sender.send(self.play(seed)).is_err() {
                             return;
