@@ -163,8 +163,7 @@ fn partial_tags(run: &mut Run<'_>) -> Result<(), Failure> {
     run.pass(Duration::from_secs(1))?;
     let (primary, count) = (run.primary()?, run.cluster.cluster.replica_count());
     let after = |step: usize| ReplicaSet::only(ReplicaId(((primary + step) % count) as u8));
-    let two = ReplicaSet(after(1).0 | after(2).0);
-    for of in [after(1), after(0), two] {
+    for of in [after(1), after(0), ReplicaSet(after(1).0 | after(2).0)] {
         run.tell(|| format!("another host's tags for {of:?} are wrong"));
         run.network().set_medium(Medium { spoils: Some((Principal::Client(GUEST), of)), ..Medium::default() });
         run.pass(Duration::from_secs(1))?;

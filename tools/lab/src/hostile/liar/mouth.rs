@@ -56,14 +56,12 @@ impl Lie {
     ];
 }
 
-fn set(replicas: &[ReplicaId]) -> ReplicaSet {
-    replicas.iter().fold(ReplicaSet::EMPTY, |all, id| ReplicaSet(all.0 | ReplicaSet::only(*id).0))
-}
-
 /// Somebody with the keys of a replica, through whom goes what it says.
 pub struct Mouth {
     own: ReplicaId,
-    others: Vec<ReplicaId>,
+    others: ReplicaSet,
+    /// Whom it treats worse than the others: who follows it.
+    victim: ReplicaId,
     cluster: u64,
     signatures: Signatures,
     lie: Option<Lie>,
@@ -83,7 +81,8 @@ impl Mouth {
         let count = keys.len();
         Self {
             own,
-            others: (1..count).map(|step| ReplicaId(((usize::from(own.0) + step) % count) as u8)).collect(),
+            others: ReplicaSet::first(count).without(own),
+            victim: ReplicaId(((usize::from(own.0) + 1) % count) as u8),
             cluster: cluster.cluster_id,
             signatures: Signatures::new(identity, keys, cluster.clients.clone(), cluster.digest()),
             lie: None,
@@ -100,7 +99,7 @@ impl Mouth {
         if lie != self.lie {
             self.lie = lie;
             self.fault = Fault::new(match lie {
-                Some(Lie::Equivocate) => Behaviour::Equivocates(set(&self.others[..2])),
+                Some(Lie::Equivocate) => Behaviour::Equivocates(self.others.without(self.victim)),
                 _ => Behaviour::Scripted,
             });
         }
@@ -126,11 +125,6 @@ impl Mouth {
         Some(self.spoke_ns + interval_ns)
     }
 
-    /// Whom it treats worse than the others.
-    fn victim(&self) -> ReplicaSet {
-        ReplicaSet::only(self.others[0])
-    }
-
     /// What leaves in place of a letter.
     pub fn say(&mut self, letter: Letter) -> Vec<Letter> {
         for (message, _) in letter.messages() {
@@ -148,12 +142,12 @@ impl Mouth {
                     .collect()
             }
             Some(Lie::Starve) => {
-                let (hungry, fed) = letter.split(self.victim(), false);
+                let (hungry, fed) = letter.split(ReplicaSet::only(self.victim), false);
                 fed.into_iter().chain(hungry.and_then(|letter| letter.parted(NORMAL).1)).collect()
             }
             Some(Lie::SpoilTags) => {
-                let (spoilt, good) = letter.split(self.victim(), false);
-                let spoilt = spoilt.map(|letter| Letter { spoilt: vec![Principal::Replica(self.others[0])], ..letter });
+                let (spoilt, good) = letter.split(ReplicaSet::only(self.victim), false);
+                let spoilt = spoilt.map(|letter| Letter { spoilt: vec![Principal::Replica(self.victim)], ..letter });
                 good.into_iter().chain(spoilt).collect()
             }
             Some(Lie::Delay) => {
@@ -177,7 +171,7 @@ impl Mouth {
         if wishes {
             self.wish(view, epoch, vote, &mut body);
         }
-        Some(Letter::between(self.own, set(&self.others), body))
+        Some(Letter::between(self.own, self.others, body))
     }
 
     /// It wants another view: the next, one far away, the last of all.
@@ -268,14 +262,14 @@ mod tests {
 
     #[test]
     fn each_lie_is_one_to_those_whom_it_is_for() {
-        let others = set(&[ReplicaId(0), ReplicaId(2), ReplicaId(3)]);
+        let others = ReplicaSet::first(4).without(OWN);
         let truth = letter(others);
         let of = |lie| {
             let said = mouth(lie).0.say(truth.clone());
             // In the order in which they follow the liar.
             [2, 3, 0].map(|id| heard(&said, ReplicaId(id), &truth))
         };
-        assert_eq!(of(Lie::Equivocate), [(0, 2), (0, 2), (2, 2)]);
+        assert_eq!(of(Lie::Equivocate), [(2, 2), (0, 2), (0, 2)]);
         assert_eq!(of(Lie::Starve), [(0, 0), (2, 2), (2, 2)]);
         assert_eq!(of(Lie::SpoilTags), [(0, 0), (2, 2), (2, 2)]);
         assert_eq!(of(Lie::Delay), [(1, 1); 3]);
@@ -288,7 +282,7 @@ mod tests {
     fn what_it_wishes_is_signed_and_what_it_spoils_is_refused() {
         let (mut mouth, cluster, mut identities) = mouth(Lie::SpamViews);
         assert!(mouth.speak_up(WISH_INTERVAL_NS, View(4), 9).is_none(), "it knows no state");
-        mouth.say(letter(mouth.victim()));
+        mouth.say(letter(ReplicaSet::only(mouth.victim)));
         let wished = mouth.speak_up(2 * WISH_INTERVAL_NS, View(4), 9).unwrap();
         assert!(mouth.speak_up(2 * WISH_INTERVAL_NS + 1, View(4), 9).is_none(), "not so soon again");
         let keys: Vec<_> = cluster.replicas.iter().map(|replica| replica.public_key).collect();
@@ -303,7 +297,8 @@ mod tests {
 
         let pool = Pool::new(PoolConfig { frame_bytes: 1472, frames: 8 }).unwrap();
         let mut outbox = Outbox::new(pool, 1472);
-        let spoilt = Letter { spoilt: vec![Principal::Replica(ReplicaId(2))], ..letter(mouth.victim()) };
+        let spoilt =
+            Letter { spoilt: vec![Principal::Replica(ReplicaId(2))], ..letter(ReplicaSet::only(mouth.victim)) };
         mouth.post(&spoilt, &mut outbox);
         let mut said = Said { own: OWN, letters: Vec::new(), relays: Vec::new() };
         outbox.drain_into(&mut said);
