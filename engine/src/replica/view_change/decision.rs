@@ -28,7 +28,7 @@ pub fn decide(set: &[ViewChange<'_>], quorum: Quorum, window: u64) -> Option<Sel
     let last = highest.0.min(checkpoint.0.0.saturating_add(window));
     let mut batches = Vec::new();
     let mut end = 0;
-    for sequence in checkpoint.0.0 + 1..=last {
+    for sequence in (checkpoint.0.0..last).map(|below| below + 1) {
         let found = decide_number(set, quorum, SequenceNumber(sequence))?;
         batches.push(found.unwrap_or_else(null_batch));
         if found.is_some() {
@@ -195,6 +195,15 @@ mod tests {
         assert_eq!(batches(&vec![one; 3]), Some(vec![null_batch(), null_batch(), A]));
         let cut = told(0, &[(1, 0, A)], &[(1, 0, A), (2, 0, B)]);
         assert_eq!(batches(&vec![cut; 3]), Some(vec![A]), "pre-prepared only");
+    }
+
+    /// `protocol.md VC-5`: as many liars as it takes for a checkpoint get no panic and no endless search.
+    #[test]
+    fn nothing_is_above_the_last_number() {
+        let end = told(u64::MAX, &[(u64::MAX, 0, A)], &[(u64::MAX, 0, A)]);
+        assert_eq!(batches(&vec![end.clone(); 3]), Some(vec![]));
+        let below = told(0, &[(u64::MAX, 0, A)], &[(u64::MAX, 0, A)]);
+        assert_eq!(batches(&[below, end.clone(), end]), Some(vec![]));
     }
 
     /// `protocol.md VC-5`: a null batch that prepared may have committed; its place is not free.

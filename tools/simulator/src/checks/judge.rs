@@ -30,7 +30,7 @@ pub fn judge(set: &[ViewChange<'_>], faults: usize, window: u64) -> Option<Verdi
         .collect();
     let top = claims.iter().filter_map(|claims| claims.keys().last()).max().copied().unwrap_or(0);
     let (mut batches, mut kept) = (Vec::new(), 0);
-    for number in start.0 + 1..=top.min(start.0.saturating_add(window)) {
+    for number in (start.0..top.min(start.0.saturating_add(window))).map(|below| below + 1) {
         let below = || set.iter().zip(&claims).filter(|(message, _)| message.stable.0 < number);
         let mut best: Option<(bool, u64, std::cmp::Reverse<Digest>)> = None;
         for (view, batch) in claims.iter().filter_map(|claims| claims.get(&number)) {
