@@ -574,3 +574,24 @@ fn a_record_that_finds_no_room_is_not_taken() {
     assert_eq!((journal.flush().unwrap(), taken), (Mark(taken), taken));
     assert!(journal.room() > 1000 && journal.append(&Record::ViewEntered { view: View(2) }).is_ok());
 }
+
+/// `protocol.md JR-6`: what has to be let go of in time is what lies on the disk, and a record that is written by itself fills a block.
+#[test]
+fn what_the_disk_took_is_counted_in_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(StorageChoice::Auto);
+    let mut journal = create(directory.path(), &config);
+    // Three segments of a header and seven groups each, and two groups in a fourth.
+    for _ in 0..3 * 7 + 2 {
+        append(&mut journal, 10);
+        journal.flush().unwrap();
+    }
+    let block = BLOCK_BYTES as u64;
+    assert_eq!(journal.written_bytes(), (3 * 8 + 3) * block);
+    drop(journal);
+    // What a former life wrote counts as far as it was still needed.
+    for (needed, blocks) in [(Mark(1), 3 * 8 + 3), (Mark(8), 2 * 8 + 3), (Mark(23), 3)] {
+        let (journal, _) = Journal::open(directory.path(), &config, needed, &mut |_, _| {}).unwrap();
+        assert_eq!(journal.written_bytes(), blocks * block);
+    }
+}

@@ -78,6 +78,8 @@ pub struct Journal {
     /// Up to where groups were begun.
     begun: Mark,
     durable: Mark,
+    written_bytes: u64,
+    bytes_max: u64,
     state: JournalState,
 }
 
@@ -129,7 +131,7 @@ impl Journal {
         let file = Arc::new(SegmentFile::create(file_system, &path, config.segment_bytes, config.faults.as_deref())?);
         identity.write(file_system, directory)?;
         let current = Current { number: 1, file, offset: 0 };
-        Self::start(directory, config, identity, current, None, &[], Mark(0), Checksum::default())
+        Self::start(directory, config, identity, current, None, &[], Mark(0), Checksum::default(), Mark(1))
     }
 
     /// Opens a journal, and shows each of its records with its mark to `visit`. Records from `needed` on must be there; all before it
@@ -168,7 +170,7 @@ impl Journal {
             identity.write(file_system, directory)?;
         }
         let Contents { first, last, torn, .. } = contents;
-        let journal = Self::resume(directory, config, identity, &contents)?;
+        let journal = Self::resume(directory, config, identity, &contents, needed)?;
         Ok((journal, Recovered { first, last, complete, torn }))
     }
 
@@ -177,6 +179,7 @@ impl Journal {
         config: &JournalConfig,
         identity: Identity,
         contents: &Contents,
+        needed: Mark,
     ) -> Result<Self, JournalError> {
         let open = |number| {
             SegmentFile::open(&*config.file_system, &directory.join(files::segment_name(number))).map(Arc::new)
@@ -193,7 +196,7 @@ impl Journal {
         let older: Vec<_> =
             older.iter().map(|segment| (segment.number, Mark(segment.first.0 + segment.records - 1))).collect();
         let mut journal =
-            Self::start(directory, config, identity, current, next, &older, contents.last, contents.chain)?;
+            Self::start(directory, config, identity, current, next, &older, contents.last, contents.chain, needed)?;
         if config.mode == JournalMode::Async {
             // A crash must not find the closing of the process before as the last thing that was written.
             journal.write_marker(GroupKind::Opened)?;
@@ -211,6 +214,7 @@ impl Journal {
         older: &[(u64, Mark)],
         last: Mark,
         chain: Checksum,
+        needed: Mark,
     ) -> Result<Self, JournalError> {
         let file_system = &config.file_system;
         // A journal that is found at its bound has room for the checkpoint that makes room.
@@ -231,6 +235,8 @@ impl Journal {
         }
         let mut kept = VecDeque::with_capacity(segments_max);
         kept.extend(older);
+        let needed_before = older.iter().filter(|(_, last)| *last >= needed).count() as u64;
+        let written_bytes = needed_before * identity.segment_bytes + current.offset;
         let longest = (GROUPS_OFFSET + group_extent(config.group_bytes_max)).min(identity.segment_bytes as usize);
         let buffer = || AlignedBuffer::new(longest);
         Ok(Self {
@@ -250,6 +256,8 @@ impl Journal {
             appended: last,
             begun: last,
             durable: last,
+            written_bytes,
+            bytes_max: segments_max as u64 * identity.segment_bytes,
             state: JournalState::Writing,
         })
     }
@@ -300,6 +308,16 @@ impl Journal {
     /// Up to where everything is on the disk, whatever the mode.
     pub fn durable(&self) -> Mark {
         self.durable
+    }
+
+    /// What it has taken of its disk, in whole blocks: since it was opened, and before that with the segments that were needed then.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// What it may take of its disk.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 
     /// The mark of the last record that was taken.
@@ -437,6 +455,7 @@ impl Journal {
         let full = std::mem::replace(&mut self.collecting, empty);
         self.writer.submit(&self.current.file, offset, full, start..end);
         self.current.offset = offset + (end - start) as u64;
+        self.written_bytes += (end - start) as u64;
         self.begun = self.appended;
         self.collected_bytes = 0;
         self.collected = 0;

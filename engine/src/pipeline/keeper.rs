@@ -29,6 +29,9 @@ pub trait Keeper: Send {
     /// Looks how far the disk is, and begins the next write. Returns up to which record everything is durable.
     fn poll(&mut self) -> Mark;
 
+    /// What the journal has taken of its disk, in blocks, of which a record by itself fills one; and what it may take at most.
+    fn taken_bytes(&self) -> (u64, u64);
+
     /// How the journal fares.
     fn state(&self) -> &JournalState;
 
@@ -80,6 +83,10 @@ impl Keeper for Files {
 
     fn poll(&mut self) -> Mark {
         self.journal.poll()
+    }
+
+    fn taken_bytes(&self) -> (u64, u64) {
+        (self.journal.written_bytes(), self.journal.bytes_max())
     }
 
     fn state(&self) -> &JournalState {

@@ -20,6 +20,9 @@ const POLL_NS: u64 = 50_000;
 /// Messages that wait for the disk; beyond that they are dropped.
 const HELD_BYTES_MAX: usize = 16 << 20;
 
+/// A checkpoint is due as well when this part of what the journal may take was taken since the last one, however few the records are.
+const CHECKPOINT_EVERY_PART: u64 = 8;
+
 /// Records that wait because the disk has no room; with more of them the replica gives up.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
@@ -60,6 +63,8 @@ pub struct Memory {
     held: VecDeque<Held>,
     spare: Vec<Held>,
     bytes_since_checkpoint: u64,
+    /// What the journal had taken of its disk when the last checkpoint was planned.
+    taken_before: u64,
     /// The checkpoint that is being written, and the first record that it needs.
     writing: Option<(SequenceNumber, Mark)>,
     planned: Option<Planned>,
@@ -90,6 +95,7 @@ impl Memory {
             held: VecDeque::new(),
             spare: Vec::new(),
             bytes_since_checkpoint: 0,
+            taken_before: 0,
             writing: None,
             planned: None,
             written: SequenceNumber(0),
@@ -238,9 +244,15 @@ impl Memory {
         self.writing.is_none()
             && self.planned.is_none()
             && stable > self.written
-            && self.bytes_since_checkpoint >= self.checkpoint_every_bytes
+            && (self.bytes_since_checkpoint >= self.checkpoint_every_bytes || self.takes_much())
             && !hopeless
             && !self.checkpoints_failed
+    }
+
+    /// Whether the journal comes to its bound before its records are many: small groups fill a block each.
+    fn takes_much(&self) -> bool {
+        let (taken, taken_max) = self.keeper.taken_bytes();
+        taken - self.taken_before >= taken_max / CHECKPOINT_EVERY_PART
     }
 
     /// Writes a stable checkpoint in the background, once the records up to `after` are durable, which say how the replica stands to its
@@ -249,6 +261,7 @@ impl Memory {
         let needed = if record == 0 { self.needed } else { Mark(self.base.0 + record) };
         self.planned = Some(Planned { sequence, snapshot, needed, after });
         self.bytes_since_checkpoint = 0;
+        self.taken_before = self.keeper.taken_bytes().0;
     }
 
     /// The next checkpoint is due at once.

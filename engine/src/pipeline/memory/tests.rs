@@ -15,6 +15,7 @@ const ENOSPC: i32 = 28;
 #[derive(Default)]
 struct Slate {
     taken: u64,
+    taken_bytes: u64,
     durable: u64,
     begun: Vec<SequenceNumber>,
     begins_nothing: bool,
@@ -52,6 +53,10 @@ impl Keeper for Puppet {
 
     fn poll(&mut self) -> Mark {
         Mark(self.slate().durable)
+    }
+
+    fn taken_bytes(&self) -> (u64, u64) {
+        (self.slate().taken_bytes, JOURNAL_BYTES_MAX)
     }
 
     fn state(&self) -> &JournalState {
@@ -93,6 +98,7 @@ struct Bench {
 }
 
 const CHECKPOINT_EVERY: u64 = 100;
+const JOURNAL_BYTES_MAX: u64 = 1 << 20;
 
 fn bench(state: JournalState) -> Bench {
     let slate = Arc::new(Mutex::new(Slate::default()));
@@ -206,6 +212,25 @@ fn what_a_former_life_recorded_counts_towards_the_next_checkpoint() {
     assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)));
     bench.persist(1);
     assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
+}
+
+/// `protocol.md JR-6`. Found in the lab (RP-27): a block was written for each record, and the journal came to its bound before its records were many.
+#[test]
+fn a_checkpoint_is_due_by_what_the_disk_took() {
+    let part = JOURNAL_BYTES_MAX / CHECKPOINT_EVERY_PART;
+    let mut bench = bench(JournalState::Writing);
+    bench.persist(1);
+    bench.slate.lock().unwrap().taken_bytes = part - 1;
+    assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)));
+    bench.slate.lock().unwrap().taken_bytes = part;
+    assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
+    bench.plan(8, 1, 1);
+    bench.poll_all();
+    bench.slate.lock().unwrap().complete = Some(SequenceNumber(8));
+    bench.poll_all();
+    assert!(!bench.memory.wants_checkpoint(SequenceNumber(16)));
+    bench.slate.lock().unwrap().taken_bytes += part;
+    assert!(bench.memory.wants_checkpoint(SequenceNumber(16)));
 }
 
 /// `protocol.md JR-6`: what is recorded with a checkpoint may be more than after what a checkpoint is due; it calls for none by itself.
