@@ -258,6 +258,11 @@ impl Peers {
         peer.disk_stands = standing.disk_stands;
     }
 
+    /// The view that a peer says it has entered, where it did not leave it since.
+    pub(super) fn entered(&self, id: ReplicaId) -> Option<View> {
+        self.peers[usize::from(id.0)].entered
+    }
+
     /// How many peers say that they have entered a view, and take part in it.
     pub(super) fn active_in(&self, view: View) -> usize {
         self.peers.iter().filter(|peer| peer.entered == Some(view) && !peer.recovers).count()

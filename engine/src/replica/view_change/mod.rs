@@ -28,6 +28,7 @@ use super::output::{Event, Output};
 use super::{Now, Replica};
 use crate::limits::NULL_PATIENCE_NS;
 use crate::numbers::{ReplicaId, ReplicaSet, SequenceNumber, View};
+use crate::planted::{self, Bug};
 use crate::wire::agreement::{CheckpointVote, Vote};
 use crate::wire::retransmission::Standing;
 use crate::wire::view_change::{Named, NewView, StatementKind, ViewChange};
@@ -207,6 +208,17 @@ impl Replica {
         self.peers.active_in(self.view) >= self.config.quorum.weak()
     }
 
+    /// Whether `2f+1` replicas, this one included, want the view that is wanted here or a higher one, or say that they are in one (`VC-8`). Who began
+    /// again in it, or recovered in it, asks for it no more.
+    fn is_wanted_by_quorum(&self) -> bool {
+        let asks = |id: ReplicaId| {
+            self.view_changes.latest[usize::from(id.0)].as_ref().is_some_and(|held| held.view >= self.view)
+        };
+        let others = (0..self.config.quorum.replicas() as u8).map(ReplicaId).filter(|id| *id != self.config.id);
+        let wanting = 1 + others.filter(|id| asks(*id) || self.peers.entered(*id) >= Some(self.view)).count();
+        wanting >= self.config.quorum.strong() || planted::is(Bug::TimeoutEarly)
+    }
+
     /// Looks after the view: suspects its primary, or gives up waiting for its new view (`VC-1`, `VC-8`).
     pub(super) fn watch_view(&mut self, now: Now, output: &mut Output) {
         let now_ns = now.monotonic_ns;
@@ -214,9 +226,14 @@ impl Replica {
             if self.view_changes.new_view.is_some() {
                 // Only the state that it begins with is not here.
                 self.synchroniser.on_new_view_found();
-            } else if !self.is_silent() && self.synchroniser.gives_up(now_ns, self.others_are_in()) {
+            } else if !self.is_silent() {
                 // Who promises nothing goes where the others are, and nowhere ahead of them.
-                self.start_view_change(now, View(self.view.0 + 1), Departure::NewViewLate, output);
+                if self.is_wanted_by_quorum() {
+                    self.synchroniser.on_view_wanted(now_ns);
+                }
+                if self.synchroniser.gives_up(now_ns, self.others_are_in()) {
+                    self.start_view_change(now, View(self.view.0 + 1), Departure::NewViewLate, output);
+                }
             }
             return;
         }

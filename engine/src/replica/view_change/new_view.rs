@@ -11,7 +11,7 @@ use crate::wire::view_change::{Named, NewView, Part, StatementKind, ViewChange, 
 use logothete_crypto::Digest;
 
 impl Replica {
-    /// Does what the view changes that are here call for: joins, waits, decides, enters (`VC-4`, `VC-5`).
+    /// Does what the view changes that are here call for: joins, decides, enters (`VC-4`, `VC-5`).
     pub(super) fn on_view_changes(&mut self, now: Now, output: &mut Output) {
         let quorum = self.config.quorum;
         // f+1 replicas want higher views, so a correct one does: the smallest of those is wanted here as well.
@@ -23,11 +23,6 @@ impl Replica {
             return;
         }
         if !self.active {
-            let wanting = self.view_changes.latest.iter().flatten().filter(|held| held.view >= self.view).count();
-            let enough = wanting >= quorum.strong() || planted::is(Bug::TimeoutEarly);
-            if enough && self.view_changes.new_view.is_none() {
-                self.synchroniser.on_view_wanted(now.monotonic_ns);
-            }
             self.decide_new_view(now, output);
         }
         self.compare_new_views(now, output);

@@ -79,7 +79,7 @@ impl Checks {
                 }
                 Message::Status(status) => {
                     let standing = status.standing();
-                    self.departures.on_status(at, from, standing.view.0, standing.suspects);
+                    self.departures.on_status(at, from, &standing);
                 }
                 Message::Part(part) => {
                     self.on_part(from, &part);
