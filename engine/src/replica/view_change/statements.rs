@@ -101,14 +101,17 @@ impl Replica {
 
     /// Whether the numbers of a view change make sense: what a correct replica could have written.
     fn is_sound(&self, content: &ViewChange<'_>) -> bool {
-        let (low, high) = (content.stable, content.stable.0.saturating_add(self.log.window()));
+        let low = content.stable;
+        let high = low.0.saturating_add(self.log.window());
         let in_window = |vote: &Vote| vote.sequence() > low && vote.sequence().0 <= high && vote.view() < content.view;
         let held = |vote: &CheckpointVote| {
             vote.sequence() >= low && vote.sequence().0 <= high && self.checkpoints.due_after(vote.sequence())
         };
         let entries_max = pre_prepared_entries_max(self.config.quorum.replicas());
         let few = |votes: &[Vote]| votes.iter().all(|vote| vote.sequence() == votes[0].sequence());
-        content.checkpoints.first().is_some_and(|first| first.sequence() == low)
+        // Nothing that follows from it comes to the last of all numbers: its checkpoints lie in its window, what is selected after them in the next.
+        low.0.checked_add(2 * self.log.window()).is_some()
+            && content.checkpoints.first().is_some_and(|first| first.sequence() == low)
             && content.checkpoints.iter().all(held)
             && content.prepared.iter().all(in_window)
             && content.pre_prepared.iter().all(in_window)
