@@ -79,7 +79,6 @@ pub struct Journal {
     begun: Mark,
     durable: Mark,
     written_bytes: u64,
-    bytes_max: u64,
     state: JournalState,
 }
 
@@ -257,7 +256,6 @@ impl Journal {
             begun: last,
             durable: last,
             written_bytes,
-            bytes_max: segments_max as u64 * identity.segment_bytes,
             state: JournalState::Writing,
         })
     }
@@ -313,11 +311,6 @@ impl Journal {
     /// What it has taken of its disk, in whole blocks: since it was opened, and before that with the segments that were needed then.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes
-    }
-
-    /// What it may take of its disk.
-    pub fn bytes_max(&self) -> u64 {
-        self.bytes_max
     }
 
     /// The mark of the last record that was taken.

@@ -15,7 +15,7 @@ use logothete_crypto::Digest;
 use logothete_transport::HostError;
 use std::path::PathBuf;
 
-/// A checkpoint is written when so many bytes of records came after the last one: two segments of the usual size.
+/// A checkpoint is written when the journal has taken so much of its disk since the last one: two segments of the usual size.
 const CHECKPOINT_EVERY_BYTES: u64 = 128 << 20;
 
 /// A journal and a place for checkpoints, as a memory uses them.
@@ -29,8 +29,8 @@ pub trait Keeper: Send {
     /// Looks how far the disk is, and begins the next write. Returns up to which record everything is durable.
     fn poll(&mut self) -> Mark;
 
-    /// What the journal has taken of its disk, in blocks, of which a record by itself fills one; and what it may take at most.
-    fn taken_bytes(&self) -> (u64, u64);
+    /// What the journal has taken of its disk: blocks, of which a record by itself fills one.
+    fn written_bytes(&self) -> u64;
 
     /// How the journal fares.
     fn state(&self) -> &JournalState;
@@ -85,8 +85,8 @@ impl Keeper for Files {
         self.journal.poll()
     }
 
-    fn taken_bytes(&self) -> (u64, u64) {
-        (self.journal.written_bytes(), self.journal.bytes_max())
+    fn written_bytes(&self) -> u64 {
+        self.journal.written_bytes()
     }
 
     fn state(&self) -> &JournalState {
@@ -169,7 +169,7 @@ pub struct MemoryConfig {
     pub journal: JournalConfig,
     /// The checkpoints.
     pub checkpoints: CheckpointConfig,
-    /// A checkpoint is written when so many bytes of records came after the last one.
+    /// A checkpoint is written when the journal has taken so many bytes of its disk since the last one.
     pub checkpoint_every_bytes: u64,
 }
 

@@ -20,9 +20,6 @@ const POLL_NS: u64 = 50_000;
 /// Messages that wait for the disk; beyond that they are dropped.
 const HELD_BYTES_MAX: usize = 16 << 20;
 
-/// A checkpoint is due as well when this part of what the journal may take was taken since the last one, however few the records are.
-const CHECKPOINT_EVERY_PART: u64 = 8;
-
 /// Records that wait because the disk has no room; with more of them the replica gives up.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
@@ -49,7 +46,7 @@ struct Planned {
 /// The journal and the checkpoints of one replica.
 pub struct Memory {
     keeper: Box<dyn Keeper>,
-    /// A checkpoint is written when so many bytes of records came after the last one.
+    /// A checkpoint is written when the journal has taken so many bytes of its disk since the last one.
     checkpoint_every_bytes: u64,
     /// The mark of the last record of a former life.
     base: Mark,
@@ -62,9 +59,10 @@ pub struct Memory {
     backlog: VecDeque<Vec<u8>>,
     held: VecDeque<Held>,
     spare: Vec<Held>,
-    bytes_since_checkpoint: u64,
     /// What the journal had taken of its disk when the last checkpoint was planned.
-    taken_before: u64,
+    written_before: u64,
+    /// The next checkpoint is due at once.
+    hurried: bool,
     /// The checkpoint that is being written, and the first record that it needs.
     writing: Option<(SequenceNumber, Mark)>,
     planned: Option<Planned>,
@@ -94,8 +92,8 @@ impl Memory {
             backlog: VecDeque::new(),
             held: VecDeque::new(),
             spare: Vec::new(),
-            bytes_since_checkpoint: 0,
-            taken_before: 0,
+            written_before: 0,
+            hurried: false,
             writing: None,
             planned: None,
             written: SequenceNumber(0),
@@ -109,16 +107,9 @@ impl Memory {
         }
     }
 
-    /// So many bytes of records of a former life came after its last checkpoint: they count towards the next, or a replica that is restarted often would
-    /// never write one, and read more at each start.
-    pub(super) fn count_recalled(&mut self, bytes: u64) {
-        self.bytes_since_checkpoint += bytes;
-    }
-
     /// Takes a record, encoded.
     pub(super) fn persist(&mut self, bytes: &[u8]) {
         self.records += 1;
-        self.bytes_since_checkpoint += bytes.len() as u64;
         if self.trouble == Some(Trouble::Failed) || (self.backlog.is_empty() && self.append(bytes)) {
             return;
         }
@@ -239,20 +230,14 @@ impl Memory {
 
     /// Whether a checkpoint is due, where `stable` is the newest that there is.
     pub(super) fn wants_checkpoint(&self, stable: SequenceNumber) -> bool {
-        // What failed for want of room is tried again when as much was recorded once more.
+        // What failed for want of room is tried again when as much was written once more.
         let hopeless = matches!(self.trouble, Some(Trouble::Failed));
         self.writing.is_none()
             && self.planned.is_none()
             && stable > self.written
-            && (self.bytes_since_checkpoint >= self.checkpoint_every_bytes || self.takes_much())
+            && (self.hurried || self.keeper.written_bytes() >= self.written_before + self.checkpoint_every_bytes)
             && !hopeless
             && !self.checkpoints_failed
-    }
-
-    /// Whether the journal comes to its bound before its records are many: small groups fill a block each.
-    fn takes_much(&self) -> bool {
-        let (taken, taken_max) = self.keeper.taken_bytes();
-        taken - self.taken_before >= taken_max / CHECKPOINT_EVERY_PART
     }
 
     /// Writes a stable checkpoint in the background, once the records up to `after` are durable, which say how the replica stands to its
@@ -260,13 +245,12 @@ impl Memory {
     pub(super) fn plan_checkpoint(&mut self, sequence: SequenceNumber, snapshot: Snapshot, record: u64, after: u64) {
         let needed = if record == 0 { self.needed } else { Mark(self.base.0 + record) };
         self.planned = Some(Planned { sequence, snapshot, needed, after });
-        self.bytes_since_checkpoint = 0;
-        self.taken_before = self.keeper.taken_bytes().0;
+        (self.written_before, self.hurried) = (self.keeper.written_bytes(), false);
     }
 
     /// The next checkpoint is due at once.
     pub(super) fn hurry_checkpoint(&mut self) {
-        self.bytes_since_checkpoint = self.checkpoint_every_bytes;
+        self.hurried = true;
     }
 
     /// Begins the checkpoint that is planned when the standing is durable that was recorded with it.

@@ -52,8 +52,6 @@ pub struct Orderer {
     counters: OrdererCounters,
     /// Journal and checkpoints, where promises are kept.
     memory: Option<Memory>,
-    /// The bytes of the records of a former life that were read so far.
-    recalled_bytes: u64,
     /// How to make them once the replica has recovered.
     plan: Option<Box<MakeMemory>>,
     /// Held locked where there is nothing to remember.
@@ -86,7 +84,6 @@ impl Orderer {
             events: Vec::with_capacity(EVENTS_MAX),
             counters,
             memory: None,
-            recalled_bytes: 0,
             plan: None,
             _directory: None,
         }
@@ -144,9 +141,8 @@ impl Orderer {
                 own.recall(now, &record, outbox);
             }
         };
-        let (mut memory, (mut own, outcome)) = Memory::open(directory, config, begin, &mut visit)?;
+        let (memory, (mut own, outcome)) = Memory::open(directory, config, begin, &mut visit)?;
         outcome?;
-        memory.count_recalled(own.recalled_bytes);
         own.memory = Some(memory);
         own.replica.on_recalled(now, &mut own.output);
         Ok(own)
@@ -173,7 +169,6 @@ impl Orderer {
 
     /// Takes a record of a former life. Nobody is told anything.
     fn recall(&mut self, now: Now, record: &Record<'_>, outbox: &mut Outbox) {
-        self.recalled_bytes += record.encoded_bytes() as u64;
         self.replica.recall(now, record, &mut self.output);
         loop {
             self.output.forget_messages();

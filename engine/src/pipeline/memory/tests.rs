@@ -15,7 +15,7 @@ const ENOSPC: i32 = 28;
 #[derive(Default)]
 struct Slate {
     taken: u64,
-    taken_bytes: u64,
+    written_bytes: u64,
     durable: u64,
     begun: Vec<SequenceNumber>,
     begins_nothing: bool,
@@ -46,8 +46,9 @@ fn final_failure() -> HostError {
 }
 
 impl Keeper for Puppet {
-    fn append(&mut self, _: &Record<'_>) -> Result<Mark, AppendError> {
+    fn append(&mut self, record: &Record<'_>) -> Result<Mark, AppendError> {
         self.slate().taken += 1;
+        self.slate().written_bytes += record.encoded_bytes() as u64;
         Ok(Mark(self.slate().taken))
     }
 
@@ -55,8 +56,8 @@ impl Keeper for Puppet {
         Mark(self.slate().durable)
     }
 
-    fn taken_bytes(&self) -> (u64, u64) {
-        (self.slate().taken_bytes, JOURNAL_BYTES_MAX)
+    fn written_bytes(&self) -> u64 {
+        self.slate().written_bytes
     }
 
     fn state(&self) -> &JournalState {
@@ -98,7 +99,6 @@ struct Bench {
 }
 
 const CHECKPOINT_EVERY: u64 = 100;
-const JOURNAL_BYTES_MAX: u64 = 1 << 20;
 
 fn bench(state: JournalState) -> Bench {
     let slate = Arc::new(Mutex::new(Slate::default()));
@@ -208,7 +208,7 @@ fn a_journal_at_its_bound_without_a_checkpoint_under_way_has_failed() {
 #[test]
 fn what_a_former_life_recorded_counts_towards_the_next_checkpoint() {
     let mut bench = bench(JournalState::Writing);
-    bench.memory.count_recalled(CHECKPOINT_EVERY - 1);
+    bench.slate.lock().unwrap().written_bytes = CHECKPOINT_EVERY - 1;
     assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)));
     bench.persist(1);
     assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
@@ -217,19 +217,17 @@ fn what_a_former_life_recorded_counts_towards_the_next_checkpoint() {
 /// `protocol.md JR-6`. Found in the lab (RP-27): a block was written for each record, and the journal came to its bound before its records were many.
 #[test]
 fn a_checkpoint_is_due_by_what_the_disk_took() {
-    let part = JOURNAL_BYTES_MAX / CHECKPOINT_EVERY_PART;
     let mut bench = bench(JournalState::Writing);
     bench.persist(1);
-    bench.slate.lock().unwrap().taken_bytes = part - 1;
     assert!(!bench.memory.wants_checkpoint(SequenceNumber(8)));
-    bench.slate.lock().unwrap().taken_bytes = part;
+    bench.slate.lock().unwrap().written_bytes = CHECKPOINT_EVERY;
     assert!(bench.memory.wants_checkpoint(SequenceNumber(8)));
     bench.plan(8, 1, 1);
     bench.poll_all();
     bench.slate.lock().unwrap().complete = Some(SequenceNumber(8));
     bench.poll_all();
     assert!(!bench.memory.wants_checkpoint(SequenceNumber(16)));
-    bench.slate.lock().unwrap().taken_bytes += part;
+    bench.slate.lock().unwrap().written_bytes += CHECKPOINT_EVERY;
     assert!(bench.memory.wants_checkpoint(SequenceNumber(16)));
 }
 

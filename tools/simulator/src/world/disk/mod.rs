@@ -38,9 +38,6 @@ const DATA: &str = "/data";
 const JOURNAL: &str = "/data/journal";
 const CHECKPOINTS: &str = "/data/checkpoints";
 
-/// A checkpoint is written when so many bytes of records came after the last one: so few that scenarios have some.
-const CHECKPOINT_EVERY_BYTES: u64 = 4096;
-
 /// The longest group: what waits while one group is written. A segment is four of them, so that there are many segments soon.
 const GROUP_BYTES_MAX: usize = 32 << 10;
 
@@ -133,7 +130,8 @@ impl Disk {
                 ..JournalConfig::new(JournalMode::Sync, context, replica)
             },
             checkpoints: CheckpointConfig { context, replica, pages },
-            checkpoint_every_bytes: CHECKPOINT_EVERY_BYTES,
+            // As outside.
+            checkpoint_every_bytes: 2 * segment_bytes,
         }
     }
 
