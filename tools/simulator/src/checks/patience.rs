@@ -81,10 +81,12 @@ impl Patience {
         self.of(by).entered = Some((view, local_ns));
     }
 
-    /// A process ended, and another began. What waited may wait again, as its journal has it.
+    /// A process ended, and another began. What waited may wait again: a client sends it again, if it still misses it. In the journal a request is a part
+    /// of a batch, and nobody's wish.
     pub fn on_restarted(&mut self, by: ReplicaId, forgot: bool) {
         let waits = self.of(by);
-        let requests = std::mem::take(&mut waits.requests);
+        let mut requests = std::mem::take(&mut waits.requests);
+        requests.values_mut().for_each(|(_, whole_ns)| *whole_ns = None);
         *waits = Waits { requests, ..Waits::default() };
         if forgot {
             self.forgot.insert(by);
@@ -268,5 +270,22 @@ mod tests {
             patience.on_turn(BY, turn, &tables, |_| true, &mut violations);
         }
         assert!(violations.checkers().is_empty());
+        // What reached a life before is asked for again, or waits no more (seed 5260).
+        let wait_in_another_life = |asked_again: bool| {
+            let ((mut patience, mut tables), mut violations) = (entered(), Violations::default());
+            tables.on_ordered(3, name(1), Digest::ZERO);
+            patience.on_request(BY, name(2), true, 0, &tables);
+            patience.on_restarted(BY, false);
+            patience.on_entered(BY, 1, 20 * MS);
+            if asked_again {
+                patience.on_request(BY, name(2), true, 25 * MS, &tables);
+            }
+            for at_ms in (30..2000).step_by(10) {
+                let turn = Turn { local_ns: at_ms * MS, view: Some(1), executed: 3, tentative: false, silent: false };
+                patience.on_turn(BY, turn, &tables, |_| true, &mut violations);
+            }
+            violations.checkers().first().copied()
+        };
+        assert_eq!((wait_in_another_life(true), wait_in_another_life(false)), (Some(Checker::Liveness), None));
     }
 }
