@@ -1,7 +1,7 @@
 //! Arrangement `split`: the network's agents on the calling thread, the ordering ones on a second. Descriptors of frames go over a ring each
 //! way; the bytes stay where the kernel wrote them.
 //!
-//! A ring has room for a descriptor of every frame of the pool, so it is never full.
+//! A ring has room for a descriptor of every frame of the pool, so it is never full. What is in it when both threads have ended goes back to the pool.
 
 use super::clock::Clock;
 use super::counters::{DutyCounters, NetworkCounters};
@@ -52,6 +52,34 @@ const RELAYED: u8 = 2;
 struct Arrival {
     frame: U64,
     facts: [u8; PacketFacts::BYTES],
+}
+
+/// One way of descriptors between the threads, which are lent an end each. A descriptor that nobody takes would keep its pool's memory for good.
+struct Way {
+    producer: Producer,
+    consumer: Consumer,
+    pool: Pool,
+}
+
+impl Way {
+    /// For descriptors that are, with what is said of their frames, so long.
+    fn new(record_bytes: usize, pool: &Pool) -> Self {
+        let (producer, consumer) = ring::pair((POOL_FRAMES * ring::record_bytes(record_bytes)).next_power_of_two());
+        Self { producer, consumer, pool: pool.clone() }
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.producer.publish();
+        let pool = &self.pool;
+        let give_back = |record: &[u8]| {
+            let (frame, _) = U64::read_from_prefix(record).expect("a record begins with its frame");
+            drop(pool.from_raw(frame.get()));
+        };
+        while self.consumer.poll(DESCRIPTORS_A_TURN, give_back).expect("both ends of the ring are this process's") > 0 {
+        }
+    }
 }
 
 /// What one thread tells the other beside the rings.
@@ -121,10 +149,9 @@ pub(super) fn run<C: Core + Send>(
     stop: &AtomicBool,
     event: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), ProcessError> {
-    let capacity = |record: usize| (POOL_FRAMES * ring::record_bytes(record)).next_power_of_two();
-    let (arrivals, arriving) = ring::pair(capacity(size_of::<Arrival>()));
-    let (departures, departing) = ring::pair(capacity(size_of::<Departure>()));
     let (mut network, pool) = (opened.network, opened.pool);
+    let mut arrivals = Way::new(size_of::<Arrival>(), &pool);
+    let mut departures = Way::new(size_of::<Departure>(), &pool);
     let (reader, bell) = pipe().map_err(|error| host("pipe", &error))?;
     network.register_waker(reader.as_fd())?;
     let shared = Shared::default();
@@ -134,8 +161,8 @@ pub(super) fn run<C: Core + Send>(
         core,
         outbox,
         pool: pool_of_orderer,
-        arriving,
-        departures,
+        arriving: &mut arrivals.consumer,
+        departures: &mut departures.producer,
         bell,
         duty,
         shared: shared_with_orderer,
@@ -150,6 +177,7 @@ pub(super) fn run<C: Core + Send>(
         });
         let thread = thread.map_err(|error| host("clone", &error))?;
         let ends = EndsTheOther { flag: stop, parked: Some(thread.thread()) };
+        let (arrivals, departing) = (&mut arrivals.producer, &mut departures.consumer);
         let outcome =
             run_network(&mut network, &pool, arrivals, departing, counters, thread.thread(), local.idle, stop, &shared);
         drop(ends);
@@ -162,8 +190,8 @@ pub(super) fn run<C: Core + Send>(
 fn run_network(
     network: &mut Network,
     pool: &Pool,
-    mut arrivals: Producer,
-    mut departing: Consumer,
+    arrivals: &mut Producer,
+    departing: &mut Consumer,
     mut counters: NetworkCounters,
     orderer: &Thread,
     idle: Idle,
@@ -223,8 +251,8 @@ struct OrderingThread<'a, C> {
     core: C,
     outbox: Outbox,
     pool: Pool,
-    arriving: Consumer,
-    departures: Producer,
+    arriving: &'a mut Consumer,
+    departures: &'a mut Producer,
     bell: PipeWriter,
     duty: DutyCounters,
     shared: &'a Shared,
@@ -247,7 +275,7 @@ impl<C: Core> OrderingThread<'_, C> {
                 .expect("both ends of the ring are this process's");
             if taken > 0 || self.core.deadline_ns() <= now.monotonic_ns {
                 self.core.on_duty_end(now, &self.shared.facts(), &mut self.outbox);
-                self.outbox.drain_into(&mut RingDepartures(&mut self.departures));
+                self.outbox.drain_into(&mut RingDepartures(self.departures));
                 if self.departures.publish() {
                     self.ring_the_bell();
                 }
@@ -312,4 +340,33 @@ impl Departures for RingDepartures<'_> {
 
 fn host(call: &'static str, error: &std::io::Error) -> logothete_transport::HostError {
     logothete_transport::HostError::from_io(call, error, "the second thread of arrangement split")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logothete_transport::pool::PoolConfig;
+
+    /// Found by AddressSanitizer: a replica that was stopped, or panicked, while something was on its way between its threads kept its pool for good.
+    #[test]
+    fn what_is_on_its_way_at_the_end_goes_back_to_its_pool() {
+        const FRAMES: usize = 8;
+        let pool = Pool::new(PoolConfig { frame_bytes: 100, frames: FRAMES }).expect("a small pool");
+        let mut way = Way::new(size_of::<Arrival>(), &pool);
+        let arrival =
+            || Arrival { frame: pool.take().expect("a frame").into_raw().into(), facts: [0; PacketFacts::BYTES] };
+        for published in [2, 3, 1] {
+            way.producer.publish();
+            for _ in 0..published {
+                way.producer.try_push(arrival().as_bytes()).expect("there is room");
+            }
+        }
+        way.consumer
+            .poll(1, |record| drop(pool.from_raw(Arrival::read_from_bytes(record).unwrap().frame.get())))
+            .unwrap();
+        let free = || std::iter::from_fn(|| pool.take()).collect::<Vec<Frame>>().len();
+        assert_eq!(free(), FRAMES - 5);
+        drop(way);
+        assert_eq!(free(), FRAMES);
+    }
 }

@@ -90,7 +90,8 @@ impl Departures {
         let waiting = 1 + others().filter(|id| asked.get(id).max(was_in.get(id)) >= before).count();
         let waited = waiting >= self.quorums.strong;
         if !joined && !fed_up && !waited {
-            let text = format!("{by} left for view {wanted}, and was asked {asked:?} and told {stays_from:?}, {was_in:?}");
+            let text =
+                format!("{by} left for view {wanted}, and was asked {asked:?} and told {stays_from:?}, {was_in:?}");
             violations.add(Checker::Certificates, text);
         }
         !joined && !waited
