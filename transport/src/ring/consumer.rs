@@ -28,7 +28,7 @@ impl Consumer {
     }
 
     /// Hands up to `count_max` records to `each`, oldest first, and releases their room. Returns how many there were;
-    /// zero means that nothing is published.
+    /// zero means that nothing is published. A record at which `each` panics was taken; its room is released with the next one's.
     ///
     /// # Errors
     ///
@@ -63,10 +63,13 @@ impl Consumer {
             }
             let record = &mut self.record[..length as usize];
             self.memory.read(self.head + RECORD_HEADER_BYTES as u64, record);
+            // Should `each` panic, the record has been taken: whoever looks on must not see it twice.
+            let next = self.head + record_bytes(length as usize) as u64;
+            let start = std::mem::replace(&mut self.head, next);
             if !each(record) {
+                self.head = start;
                 break;
             }
-            self.head += record_bytes(length as usize) as u64;
             count += 1;
         }
         if self.head != head_before {
