@@ -5,7 +5,7 @@ mod allocations;
 
 use allocations::allocations_of;
 use logothete_crypto::Digest;
-use logothete_engine::journal::{Journal, JournalConfig, JournalMode, Mark, Record};
+use logothete_engine::journal::{Journal, JournalConfig, JournalMode, Mark, Origin, Record, Salt};
 use logothete_engine::numbers::{ReplicaId, SequenceNumber, View};
 use logothete_transport::storage::StorageChoice;
 
@@ -35,7 +35,7 @@ fn the_steady_state_allocates_nothing() {
             ..JournalConfig::new(JournalMode::Sync, Digest([7; 32]), ReplicaId(0))
         };
         let mut journal =
-            Journal::create(&directory.path().join("journal"), &config, &mut |salt| salt.fill(1)).unwrap();
+            Journal::create(&directory.path().join("journal"), &config, Origin::Birth, Salt([1; 16])).unwrap();
         // Channels make what they keep for a thread when it first waits.
         for _ in 0..100 {
             round(&mut journal);

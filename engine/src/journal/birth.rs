@@ -181,7 +181,7 @@ fn refused(call: &'static str, error: &std::io::Error, path: &Path) -> HostError
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Journal, JournalConfig, JournalMode, Record};
+    use super::super::{Journal, JournalConfig, JournalMode, Origin, Record, Salt};
     use super::*;
     use crate::numbers::{ReplicaId, View};
     use logothete_crypto::Digest;
@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn create(directory: &DataDirectory) -> Journal {
-        Journal::create(&directory.journal(), &config(), &mut |salt| salt.fill(1)).unwrap()
+        Journal::create(&directory.journal(), &config(), Origin::Birth, Salt([1; 16])).unwrap()
     }
 
     fn mark_birth(directory: &Path) {

@@ -16,6 +16,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 const MAGIC: [u8; 8] = *b"LGTHJRID";
 const CHECKSUM_BYTES: usize = size_of::<Checksum>();
 
+/// What the first record of a journal follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing: its replica had promised nothing before.
+    Birth,
+    /// A checkpoint that was durable before it, of a replica that recovered. Its records mean nothing without that one, or a later one that names this
+    /// journal (`protocol.md JR-6`).
+    Checkpoint,
+}
+
 /// What the file says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -28,7 +38,10 @@ pub struct Identity {
     pub mode: JournalMode,
     /// The size of each segment.
     pub segment_bytes: u64,
-    pub(super) salt: Salt,
+    /// What it begins with.
+    pub origin: Origin,
+    /// Which one of its replica's.
+    pub salt: Salt,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -38,7 +51,8 @@ struct Layout {
     version: U32,
     replica: u8,
     mode: u8,
-    reserved: [u8; 2],
+    origin: u8,
+    reserved: u8,
     context: Digest,
     segment_bytes: U64,
     salt: Salt,
@@ -68,7 +82,10 @@ impl Identity {
     }
 
     /// Reads the file.
-    pub(super) fn read(file_system: &dyn FileSystem, directory: &Path) -> Result<Self, JournalError> {
+    ///
+    /// # Errors
+    /// It is not there, damaged, or of another version.
+    pub fn read(file_system: &dyn FileSystem, directory: &Path) -> Result<Self, JournalError> {
         let path = path(directory);
         let bytes = match read_file(file_system, &path) {
             Ok(bytes) => bytes,
@@ -91,11 +108,17 @@ impl Identity {
             1 => JournalMode::Async,
             _ => return Err(damaged()),
         };
+        let origin = match layout.origin {
+            0 => Origin::Birth,
+            1 => Origin::Checkpoint,
+            _ => return Err(damaged()),
+        };
         Ok(Self {
             context: layout.context,
             replica: ReplicaId(layout.replica),
             mode,
             segment_bytes: layout.segment_bytes.get(),
+            origin,
             salt: layout.salt,
         })
     }
@@ -110,7 +133,11 @@ impl Identity {
                 JournalMode::Sync => 0,
                 JournalMode::Async => 1,
             },
-            reserved: [0; 2],
+            origin: match self.origin {
+                Origin::Birth => 0,
+                Origin::Checkpoint => 1,
+            },
+            reserved: 0,
             context: self.context,
             segment_bytes: self.segment_bytes.into(),
             salt: self.salt,

@@ -1,7 +1,7 @@
 //! A look at a journal that somebody else may own: nothing is changed, nothing is locked. While a replica writes to it,
 //! the end may look torn.
 
-use super::identity::Identity;
+use super::identity::{Identity, Origin};
 use super::record::Record;
 use super::recovery::{self, Contents, Files, Source};
 use super::segment::SegmentHeader;
@@ -48,6 +48,7 @@ pub fn segment(
         replica: ReplicaId(header.replica()),
         mode: JournalMode::Sync,
         segment_bytes: bytes.len() as u64,
+        origin: Origin::Birth,
         salt: header.salt,
     };
     let mut alone = Alone { number: [header.number()], bytes, path };

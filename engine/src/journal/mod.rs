@@ -33,10 +33,10 @@ mod writer;
 
 pub use error::{AppendError, FullReason, JournalError};
 pub use foreign::ForeignFile;
-pub use identity::Identity;
+pub use identity::{Identity, Origin};
 pub use record::{Record, RecordError};
 pub use recovery::{Contents, SegmentSummary, Torn};
-pub use segment::VERSION;
+pub use segment::{Salt, VERSION};
 pub use writer::{Journal, JournalState, Recovered};
 
 use crate::numbers::ReplicaId;

@@ -53,10 +53,19 @@ const COUNT_CLOSED: u32 = 0;
 #[repr(transparent)]
 pub struct Checksum(pub [u8; 16]);
 
-/// Random bytes of one journal, under each of its checksums.
-#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+/// Random bytes of one journal, under each of its checksums. They name it among all that its replica ever made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub struct Salt(pub [u8; 16]);
+
+impl Salt {
+    /// For a new journal.
+    pub fn draw(entropy: &mut dyn FnMut(&mut [u8])) -> Self {
+        let mut salt = Self([0; 16]);
+        entropy(&mut salt.0);
+        salt
+    }
+}
 
 /// A segment's header, as it stands in the file.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

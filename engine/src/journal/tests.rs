@@ -27,7 +27,7 @@ fn config(storage: StorageChoice) -> JournalConfig {
 }
 
 fn create(directory: &Path, config: &JournalConfig) -> Journal {
-    Journal::create(directory, config, &mut |salt| salt.fill(0x5a)).unwrap()
+    Journal::create(directory, config, Origin::Birth, Salt([0x5a; 16])).unwrap()
 }
 
 /// The bytes of the record with a mark: its length and content follow from it.
@@ -513,7 +513,8 @@ fn a_foreign_journal_is_refused_by_name() {
     assert!(other_replica.contains("replica 2") && other_replica.contains("replica 3"), "{other_replica}");
     let other_cluster = open(&JournalConfig { context: Digest([8; 32]), ..ours.clone() }).to_string();
     assert!(other_cluster.contains(&CONTEXT.to_string()), "{other_cluster}");
-    assert!(matches!(Journal::create(directory.path(), &ours, &mut |_| {}).unwrap_err(), JournalError::Exists { .. }));
+    let again = Journal::create(directory.path(), &ours, Origin::Birth, Salt([0; 16])).unwrap_err();
+    assert!(matches!(again, JournalError::Exists { .. }));
 
     let path = directory.path().join("identity");
     let good = std::fs::read(&path).unwrap();

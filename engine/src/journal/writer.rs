@@ -10,7 +10,7 @@
 //! what of it is on the disk is unknown, and the journal has failed for good (`JR-4`).
 
 use super::error::{AppendError, FullReason, JournalError};
-use super::identity::Identity;
+use super::identity::{Identity, Origin};
 use super::record::Record;
 use super::recovery::{self, Contents, Files, Torn};
 use super::segment::{Checksum, GROUP_HEADER_BYTES, GROUPS_OFFSET, GroupKind, GroupPlace, Salt, SegmentHeader};
@@ -91,7 +91,8 @@ struct Current {
 }
 
 impl Journal {
-    /// Makes a journal in a directory, which is made where there is none.
+    /// Makes a journal in a directory, which is made where there is none. Its salt is drawn for it alone; a checkpoint with which it begins is durable and
+    /// names it already.
     ///
     /// # Errors
     ///
@@ -100,11 +101,7 @@ impl Journal {
     /// # Panics
     ///
     /// When the configuration's sizes do not fit together.
-    pub fn create(
-        directory: &Path,
-        config: &JournalConfig,
-        entropy: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Self, JournalError> {
+    pub fn create(directory: &Path, config: &JournalConfig, origin: Origin, salt: Salt) -> Result<Self, JournalError> {
         config.check();
         let file_system: &dyn FileSystem = &*config.file_system;
         let refused = |call, error: &std::io::Error| HostError::from_io(call, error, directory.display().to_string());
@@ -122,10 +119,8 @@ impl Journal {
         for name in names.chain([files::MAKING.to_owned()]) {
             remove_durably(file_system, &directory.join(name))?;
         }
-        let mut salt = Salt([0; 16]);
-        entropy(&mut salt.0);
         let JournalConfig { context, replica, mode, segment_bytes, .. } = *config;
-        let identity = Identity { context, replica, mode, segment_bytes, salt };
+        let identity = Identity { context, replica, mode, segment_bytes, origin, salt };
         let path = directory.join(files::segment_name(1));
         let file = Arc::new(SegmentFile::create(file_system, &path, config.segment_bytes, config.faults.as_deref())?);
         identity.write(file_system, directory)?;
@@ -311,6 +306,11 @@ impl Journal {
     /// What it has taken of its disk, in whole blocks: since it was opened, and before that with the segments that were needed then.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes
+    }
+
+    /// Which one of its replica's it is.
+    pub fn salt(&self) -> Salt {
+        self.identity.salt
     }
 
     /// The mark of the last record that was taken.

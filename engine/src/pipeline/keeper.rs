@@ -4,9 +4,11 @@ use super::memory::Memory;
 use crate::cluster::{Cluster, Journal as Keeping};
 use crate::journal::birth::{DataDirectory, DataDirectoryError};
 use crate::journal::checkpoint_store::{
-    BeginError, CheckpointConfig, CheckpointError, CheckpointStore, OpenedCheckpoints,
+    BeginError, CheckpointConfig, CheckpointError, CheckpointStore, OpenedCheckpoints, StoredCheckpoint,
 };
-use crate::journal::{AppendError, Journal, JournalConfig, JournalError, JournalMode, JournalState, Mark, Record};
+use crate::journal::{
+    AppendError, Identity, Journal, JournalConfig, JournalError, JournalMode, JournalState, Mark, Origin, Record, Salt,
+};
 use crate::numbers::{ReplicaId, SequenceNumber};
 use crate::replica::engine_pages::EnginePagesError;
 use crate::service::RestoreError;
@@ -14,6 +16,8 @@ use crate::state::{Snapshot, State};
 use logothete_crypto::Digest;
 use logothete_transport::HostError;
 use std::path::PathBuf;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A checkpoint is written when the journal has taken so much of its disk since the last one: two segments of the usual size.
 const CHECKPOINT_EVERY_BYTES: u64 = 128 << 20;
@@ -35,7 +39,7 @@ pub trait Keeper: Send {
     /// How the journal fares.
     fn state(&self) -> &JournalState;
 
-    /// Begins to write a checkpoint in the background, with some bytes beside it.
+    /// Begins to write a checkpoint in the background. A start from it needs the records from `needed` on.
     ///
     /// # Errors
     /// One is being written, or the disk failed.
@@ -43,7 +47,7 @@ pub trait Keeper: Send {
         &mut self,
         sequence: SequenceNumber,
         snapshot: Snapshot,
-        blob: Vec<u8>,
+        needed: Mark,
     ) -> Result<(), BeginError>;
 
     /// The checkpoint that has become durable since the last call.
@@ -66,6 +70,21 @@ pub trait Keeper: Send {
     /// # Errors
     /// The disk failed.
     fn close(self: Box<Self>) -> Result<Mark, JournalError>;
+}
+
+/// What stands beside a checkpoint: which journal goes on from it, and the first record that a start from it needs. Those of another journal, of a life
+/// that the replica forgot, say nothing of this one's records.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Beside {
+    journal: Salt,
+    needed: U64,
+}
+
+impl Beside {
+    fn bytes(journal: Salt, needed: Mark) -> Vec<u8> {
+        Self { journal, needed: needed.0.into() }.as_bytes().to_vec()
+    }
 }
 
 /// The files in a data directory.
@@ -97,9 +116,9 @@ impl Keeper for Files {
         &mut self,
         sequence: SequenceNumber,
         snapshot: Snapshot,
-        blob: Vec<u8>,
+        needed: Mark,
     ) -> Result<(), BeginError> {
-        self.store.begin(sequence, snapshot, blob)
+        self.store.begin(sequence, snapshot, Beside::bytes(self.journal.salt(), needed))
     }
 
     fn poll_checkpoint(&mut self) -> Result<Option<SequenceNumber>, HostError> {
@@ -143,11 +162,12 @@ pub enum MemoryError {
     /// The pages of a checkpoint are not this service's.
     #[error(transparent)]
     Service(#[from] RestoreError),
-    /// What stands beside a checkpoint is not this version's.
+    /// Without that one, what the journal says is about nothing.
     #[error(
-        "the checkpoint does not say which records it needs; to recover from the other replicas, start with --rejoin"
+        "the checkpoint with which the journal begins is lost or damaged, and so is every later one; \
+         to recover from the other replicas, start with --rejoin"
     )]
-    Blob,
+    CheckpointLost,
     /// A journal that was kept in the background, and not closed.
     #[error("the journal was kept in the background and not closed: promises may be missing; start with --rejoin")]
     Incomplete,
@@ -217,9 +237,10 @@ impl MemoryPlan {
     ) -> Result<Memory, MemoryError> {
         let Self { directory, config } = self;
         let mut store = config.store(&directory)?.store;
-        store.begin(sequence, snapshot, Mark(1).0.to_le_bytes().to_vec())?;
+        let salt = Salt::draw(entropy);
+        store.begin(sequence, snapshot, Beside::bytes(salt, Mark(1)))?;
         store.wait()?;
-        let journal = Journal::create(&directory.journal(), &config.journal, entropy)?;
+        let journal = Journal::create(&directory.journal(), &config.journal, Origin::Checkpoint, salt)?;
         Ok(kept(directory, &config, journal, store, Mark(0), Mark(1)))
     }
 }
@@ -234,7 +255,7 @@ impl Memory {
         config: &MemoryConfig,
         entropy: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Self, MemoryError> {
-        let journal = Journal::create(&directory.journal(), &config.journal, entropy)?;
+        let journal = Journal::create(&directory.journal(), &config.journal, Origin::Birth, Salt::draw(entropy))?;
         let store = config.store(&directory)?.store;
         directory.begin()?;
         Ok(kept(directory, config, journal, store, Mark(0), Mark(1)))
@@ -253,14 +274,19 @@ impl Memory {
     ) -> Result<(Self, T), MemoryError> {
         let opened = config.store(&directory)?;
         let mut store = opened.store;
-        let (mut checkpoint, mut needed) = (None, Mark(1));
-        if let Some(stored) = opened.stored.first() {
-            let state = store.load(stored)?;
-            let digest = state.snapshot().digest();
-            let blob: [u8; 8] = stored.blob[..].try_into().map_err(|_| MemoryError::Blob)?;
-            needed = Mark(u64::from_le_bytes(blob));
-            checkpoint = Some((stored.sequence, digest, state));
-        }
+        let identity = Identity::read(&*config.journal.file_system, &directory.journal())?;
+        let of_this_journal = |beside: &Beside| beside.journal == identity.salt;
+        let beside = |stored: &StoredCheckpoint| Beside::read_from_bytes(&stored.blob).ok().filter(of_this_journal);
+        let newest = opened.stored.iter().find_map(|stored| Some((stored, beside(stored)?)));
+        let (checkpoint, needed) = match newest {
+            Some((stored, beside)) => {
+                let state = store.load(stored)?;
+                let digest = state.snapshot().digest();
+                (Some((stored.sequence, digest, state)), Mark(beside.needed.get()))
+            }
+            None if identity.origin == Origin::Birth => (None, Mark(1)),
+            None => return Err(MemoryError::CheckpointLost),
+        };
         let mut target = begin(checkpoint);
         let mut take = |mark, record: Record<'_>| {
             if mark >= needed {
@@ -287,3 +313,6 @@ fn kept(
     let files = Files { _directory: directory, journal, store };
     Memory::new(Box::new(files), base, needed, config.checkpoint_every_bytes)
 }
+
+#[cfg(test)]
+mod tests;

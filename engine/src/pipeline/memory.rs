@@ -257,8 +257,7 @@ impl Memory {
     fn begin_checkpoint(&mut self) {
         let durable = self.durable;
         let Some(planned) = self.planned.take_if(|planned| planned.after <= durable) else { return };
-        let blob = planned.needed.0.to_le_bytes().to_vec();
-        match self.keeper.begin_checkpoint(planned.sequence, planned.snapshot, blob) {
+        match self.keeper.begin_checkpoint(planned.sequence, planned.snapshot, planned.needed) {
             Ok(()) => self.writing = Some((planned.sequence, planned.needed)),
             Err(BeginError::Busy) => self.on_checkpoint_lost(true),
             Err(BeginError::Failed(error)) => self.on_checkpoint_lost(error.is_no_room()),

@@ -2,7 +2,7 @@
 
 use logothete_crypto::Digest;
 use logothete_engine::journal::checkpoint_store::{CheckpointConfig, CheckpointStore};
-use logothete_engine::journal::{Journal, JournalConfig, JournalMode, Record};
+use logothete_engine::journal::{Journal, JournalConfig, JournalMode, Origin, Record, Salt};
 use logothete_engine::numbers::{ClientId, ReplicaId, SequenceNumber, View};
 use logothete_engine::state::State;
 use logothete_engine::wire::agreement::Vote;
@@ -41,7 +41,7 @@ fn data_directory() -> (TempDir, PathBuf, PathBuf) {
         group_bytes_max: 16 * 1024,
         ..JournalConfig::new(JournalMode::Sync, context, ReplicaId(2))
     };
-    let mut journal = Journal::create(&journal_path, &config, &mut |salt| salt.fill(3)).unwrap();
+    let mut journal = Journal::create(&journal_path, &config, Origin::Birth, Salt([3; 16])).unwrap();
     for sequence in 1..=3 {
         let (view, sequence, digest) = (View(1), SequenceNumber(sequence), Digest([9; 32]));
         journal.append(&Record::Prepare { view, sequence, digest }).unwrap();

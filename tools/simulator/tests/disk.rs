@@ -1,7 +1,7 @@
 //! Disks that tear, rot, stall and fail, under the engine's own journal and checkpoint store.
 
 use logothete_crypto::Digest;
-use logothete_engine::journal::{Journal, JournalError, Mark, Record};
+use logothete_engine::journal::{Journal, JournalError, Mark, Origin, Record, Salt};
 use logothete_engine::numbers::ReplicaId;
 use logothete_engine::pipeline::MemoryConfig;
 use logothete_simulator::adversary::faults::{Behaviour, Fault};
@@ -14,6 +14,9 @@ use std::path::Path;
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
+/// So many that checkpoints are written too.
+const ROUNDS: u64 = 24;
+
 fn config(disk: &Disk) -> MemoryConfig {
     disk.config(ReplicaId(1), Digest([7; 32]), 64, 512)
 }
@@ -22,7 +25,8 @@ fn config(disk: &Disk) -> MemoryConfig {
 fn journal_with_a_write_under_way(begins: bool) -> Disk {
     let disk = Disk::new(7);
     let journal = &config(&disk).journal;
-    let mut writing = Journal::create(Path::new("/data/journal"), journal, &mut disk.entropy()).unwrap();
+    let mut writing =
+        Journal::create(Path::new("/data/journal"), journal, Origin::Birth, Salt::draw(&mut disk.entropy())).unwrap();
     let blocks = journal.segment_bytes as usize / 4096;
     // Each group takes a block, and the first of a segment one more for the header.
     let groups = if begins { 2 * (blocks - 1) } else { 2 * (blocks - 1) + 3 };
@@ -167,7 +171,7 @@ fn run_with_cuts(cuts: &[(usize, u64)]) -> Result<Vec<u64>, String> {
     for &(at, steps) in cuts {
         cluster.replicas[at].disk.cut_after(steps);
     }
-    for round in 0..10u64 {
+    for round in 0..ROUNDS {
         cluster.append(0, vec![vec![round as u8; 500]; 2])?;
         // The first primary stops for a while: what is said of a view is a promise too.
         let stopped = (5..8).contains(&round);
@@ -184,6 +188,8 @@ fn run_with_cuts(cuts: &[(usize, u64)]) -> Result<Vec<u64>, String> {
         }
     }
     complete(&mut cluster)?;
+    let checkpoints: Vec<u64> = cluster.replicas.iter().map(|host| host.disk.checkpoint()).collect();
+    assert!(!cuts.is_empty() || checkpoints.iter().all(|number| *number > 0), "none is written: {checkpoints:?}");
     let after = cluster.replicas.iter().map(|host| host.disk.steps());
     Ok(after.zip(before).map(|(after, before)| after - before).collect())
 }
@@ -203,5 +209,5 @@ fn power_fails_at_every_step_and_nobody_contradicts_itself() {
     for cut in (0..steps[1]).step_by(3) {
         play(&[(0, cut), (1, cut), (2, cut), (3, cut)]);
     }
-    assert!(steps[2] > 100 && failures.is_empty(), "{steps:?}\n{}", failures.join("\n"));
+    assert!(failures.is_empty(), "{steps:?}\n{}", failures.join("\n"));
 }

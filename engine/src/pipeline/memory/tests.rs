@@ -64,7 +64,7 @@ impl Keeper for Puppet {
         &self.state
     }
 
-    fn begin_checkpoint(&mut self, sequence: SequenceNumber, _: Snapshot, _: Vec<u8>) -> Result<(), BeginError> {
+    fn begin_checkpoint(&mut self, sequence: SequenceNumber, _: Snapshot, _: Mark) -> Result<(), BeginError> {
         let mut slate = self.slate();
         if slate.begins_nothing {
             return Err(BeginError::Failed(failure()));

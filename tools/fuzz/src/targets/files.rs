@@ -7,7 +7,7 @@ use logothete_crypto::{Digest, DigestWriter};
 use logothete_engine::cluster::init::{Plan, generate};
 use logothete_engine::cluster::{Cluster, ConfigError, DriverLocal, ReplicaLocal};
 use logothete_engine::journal::checkpoint_store::{CheckpointConfig, CheckpointStore};
-use logothete_engine::journal::{Journal, JournalConfig, JournalMode, Record, inspection};
+use logothete_engine::journal::{Journal, JournalConfig, JournalMode, Origin, Record, Salt, inspection};
 use logothete_engine::numbers::{ReplicaId, SequenceNumber, View};
 use logothete_engine::state::State;
 use logothete_engine::wire::agreement::BatchEntry;
@@ -131,7 +131,7 @@ fn written() -> &'static (Files, Vec<Vec<u8>>) {
             storage: StorageChoice::Threaded,
             ..JournalConfig::new(JournalMode::Sync, Digest([7; 32]), ReplicaId(0))
         };
-        let mut journal = Journal::create(&directory, &config, &mut |salt| salt.fill(1)).expect("a journal");
+        let mut journal = Journal::create(&directory, &config, Origin::Birth, Salt([1; 16])).expect("a journal");
         let mut records = Vec::new();
         for number in 1..30 {
             let (view, sequence, digest) = (View(1), SequenceNumber(number), Digest([number as u8; 32]));

@@ -3,7 +3,7 @@
 use super::counted;
 use crate::failure::Failure;
 use crate::output::print_line;
-use logothete_engine::journal::{Contents, Identity, JournalError, JournalMode, Mark, Record, inspection};
+use logothete_engine::journal::{Contents, Identity, JournalError, JournalMode, Mark, Origin, Record, inspection};
 use logothete_transport::storage::HostFileSystem;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,11 @@ pub fn directory(path: &Path, list: bool) -> Result<(), Failure> {
         JournalMode::Sync => "sync",
         JournalMode::Async => "async",
     };
-    print_line(&format!("journal {}: {mode}, {}", path.display(), words(&identity)))?;
+    let origin = match identity.origin {
+        Origin::Birth => "begun at its replica's birth",
+        Origin::Checkpoint => "begun with a checkpoint",
+    };
+    print_line(&format!("journal {}: {mode}, {origin}, {}", path.display(), words(&identity)))?;
     print_contents(&contents)?;
     for number in &contents.prepared {
         print_line(&format!("segment {number}: made in advance, empty"))?;
