@@ -33,7 +33,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The version of everything in this folder that is written to a disk.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a segment's groups begin.
 pub(super) const GROUPS_OFFSET: usize = BLOCK_BYTES;
