@@ -7,6 +7,7 @@ use logothete_transport::pool::{Pool, PoolConfig};
 use logothete_transport::storage::HostFileSystem;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const PAGES: u64 = 64;
 
@@ -62,7 +63,9 @@ fn former_life(path: &Path) {
     memory.plan_checkpoint(SequenceNumber(8), snapshot(8), 1, 1);
     let pool = Pool::new(PoolConfig { frame_bytes: 2048, frames: 8 }).expect("a few kilobytes");
     let mut outbox = Outbox::new(pool, 1472);
-    while fs::metadata(path.join("checkpoints/table-1")).is_err() {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !path.join("checkpoints/table-1").exists() {
+        assert!(Instant::now() < deadline, "the checkpoint is not written");
         memory.poll(0, &mut outbox);
     }
     enter(&mut memory, &[2, 3]);
