@@ -208,6 +208,12 @@ impl Replica {
         self.peers.active_in(self.view) >= self.config.quorum.weak()
     }
 
+    /// Whether `2f+1` others are in the view that is wanted here, and nobody has enough of it (`VC-8`): of them `f+1` are correct, and a client
+    /// that is not served is so to one of these, who would say it.
+    fn others_go_on(&self) -> bool {
+        self.peers.active_in(self.view) >= self.config.quorum.strong() && self.peers.against(self.view) == 0
+    }
+
     /// Whether `2f+1` replicas, this one included, want the view that is wanted here or a higher one, or say that they are in one (`VC-8`). Who began
     /// again in it, or recovered in it, asks for it no more.
     fn is_wanted_by_quorum(&self) -> bool {
@@ -223,8 +229,8 @@ impl Replica {
     pub(super) fn watch_view(&mut self, now: Now, output: &mut Output) {
         let now_ns = now.monotonic_ns;
         if !self.active {
-            if self.view_changes.new_view.is_some() {
-                // Only the state that it begins with is not here.
+            if self.view_changes.new_view.is_some() || self.others_go_on() {
+                // Only the state that it begins with is not here, or it is on its way.
                 self.synchroniser.on_new_view_found();
             } else if !self.is_silent() {
                 // Who promises nothing goes where the others are, and nowhere ahead of them.

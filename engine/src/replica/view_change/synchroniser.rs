@@ -160,9 +160,10 @@ impl Synchroniser {
         }
     }
 
-    /// The new view is here: what is still lacking to enter it is no fault of its primary's.
+    /// The new view is here, or the others go on in it: what is still lacking to enter it is no fault of its primary's.
     pub fn on_new_view_found(&mut self) {
         self.new_view_due_ns = None;
+        self.patient = false;
     }
 
     /// Whether the new view did not come in time; the next one is waited for twice as long. Where `others_are_in` it is on its way, and is waited for
@@ -308,5 +309,18 @@ mod tests {
         let patience = SILENCE_MIN_NS + PATIENCE_FACTOR * SILENCE_MIN_NS;
         assert!(!synchroniser.gives_up(patience - 1, true));
         assert!(synchroniser.gives_up(patience, true));
+    }
+
+    /// `protocol.md VC-8`: and without an end while the others go on in it.
+    #[test]
+    fn a_new_view_that_was_found_is_waited_for_anew() {
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
+        synchroniser.on_view_wanted(0);
+        assert!(!synchroniser.gives_up(SILENCE_MIN_NS, true));
+        synchroniser.on_new_view_found();
+        let found_ns = TIMEOUT_VIEW_MAX_NS;
+        assert!(!synchroniser.gives_up(found_ns, true), "nothing runs any more");
+        synchroniser.on_view_wanted(found_ns);
+        assert!(!synchroniser.gives_up(found_ns + SILENCE_MIN_NS, true), "its patience begins anew");
     }
 }
