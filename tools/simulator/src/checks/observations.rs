@@ -91,7 +91,11 @@ impl Checks {
                 Audience::Client(client) => self.acceptance.on_sent(by, client, &message, &mut self.violations),
                 Audience::Replicas(to) if to.count() == 1 && is_answer(&message) => {
                     let to = to.iter().next().expect("there is one");
-                    self.on_answered(by, to, bytes.len());
+                    let part = match &message {
+                        Message::Part(part) => Some((part.digest, part.index)),
+                        _ => None,
+                    };
+                    self.on_answered(by, to, (bytes.len(), part));
                 }
                 Audience::Replicas(_) => {}
             }
@@ -115,13 +119,13 @@ impl Checks {
             self.forwarded.contains(&(to, request))
         });
         if !forwarded {
-            self.on_answered(by, to, body.len());
+            self.on_answered(by, to, (body.len(), None));
         }
     }
 
-    fn on_answered(&mut self, by: ReplicaId, to: ReplicaId, bytes: usize) {
+    fn on_answered(&mut self, by: ReplicaId, to: ReplicaId, sent: (usize, Option<(Digest, usize)>)) {
         let (faulty, now_ns) = (self.faulty(to), self.now_ns);
-        self.bounds.on_answered(by, (to, faulty), bytes, now_ns, &mut self.violations);
+        self.bounds.on_answered(by, (to, faulty), sent, now_ns, &mut self.violations);
     }
 
     fn on_vote(&mut self, by: ReplicaId, vote: Vote) {
