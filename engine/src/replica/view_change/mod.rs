@@ -208,8 +208,8 @@ impl Replica {
         self.peers.active_in(self.view) >= self.config.quorum.weak()
     }
 
-    /// Whether `2f+1` others are in the view that is wanted here, and nobody has enough of it (`VC-8`): of them `f+1` are correct, and a client
-    /// that is not served is so to one of these, who would say it.
+    /// Whether `2f+1` others are in the view that is wanted here, and nobody has enough of it (`VC-8`): of them `f+1` are correct, and where a
+    /// client were not served, one of those would say so.
     fn others_go_on(&self) -> bool {
         self.peers.active_in(self.view) >= self.config.quorum.strong() && self.peers.against(self.view) == 0
     }
@@ -230,7 +230,7 @@ impl Replica {
         let now_ns = now.monotonic_ns;
         if !self.active {
             if self.view_changes.new_view.is_some() || self.others_go_on() {
-                // Only the state that it begins with is not here, or it is on its way.
+                // What is not here is the state that it begins with, or the new view itself, which the others hand on.
                 self.synchroniser.on_new_view_found();
             } else if !self.is_silent() {
                 // Who promises nothing goes where the others are, and nowhere ahead of them.
