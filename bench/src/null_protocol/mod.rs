@@ -186,8 +186,6 @@ pub struct NullResult {
     pub operations: u64,
     /// The measured time.
     pub duration_ns: u64,
-    /// Operations a second.
-    pub throughput_per_s: f64,
     /// The longest time without a result within the measured time.
     pub result_gap_max_ns: u64,
     /// Datagrams that the client sent, warm-up included; one to a group counts once.

@@ -185,7 +185,6 @@ pub fn run_client(options: &ClientOptions) -> Result<NullResult, NullError> {
         latencies,
         operations,
         duration_ns,
-        throughput_per_s: operations as f64 * 1e9 / duration_ns.max(1) as f64,
         result_gap_max_ns: gap_max_ns,
         datagrams_sent,
         backend: party.endpoint.backend().0.to_string(),

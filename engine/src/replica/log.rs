@@ -255,11 +255,6 @@ impl Slot {
         &self.batches[..self.batches_used]
     }
 
-    /// All batches of the number, to change.
-    pub fn batches_mut(&mut self) -> &mut [Batch] {
-        &mut self.batches[..self.batches_used]
-    }
-
     /// Whether anything is known of the number.
     pub fn is_used(&self) -> bool {
         self.votes() > 0

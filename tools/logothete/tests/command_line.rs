@@ -395,6 +395,18 @@ fn a_measured_run_reports_in_json() {
 }
 
 #[test]
+fn the_null_protocol_is_reported_like_any_other_load() {
+    let output = logothete(&["bench", "--null", "--warmup", "100ms", "--duration", "500ms", "--json", "-"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["operations_acknowledged"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!((&report["replicas_reported"], &report["orders_agree"]), (&4.into(), &true.into()));
+    for figure in ["acknowledgement_gap_max_ns", "throughput_ops_per_s", "datagrams_per_operation"] {
+        assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
+    }
+}
+
+#[test]
 fn reads_are_measured_apart_and_their_history_is_checked() {
     for arguments in [&["--sessions", "2", "--outstanding", "8"][..], &["--unreplicated"]] {
         let mix = ["--service", "kv", "--read-percent", "50", "--keys", "3", "--operations", "2000", "--check"];

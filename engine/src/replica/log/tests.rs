@@ -47,7 +47,7 @@ fn a_vote_counts_once_and_the_first_counts() {
     assert_eq!(votes.record(ReplicaId(1), B), VoteOutcome::Counted, "nothing is left of what it said before");
 }
 
-/// `protocol.md CK-2`: what a quorum agrees on against this replica is one state, not many that are not its own.
+/// `protocol.md CK-2`: what a quorum has instead of the own state is one state, not many that are not its own.
 #[test]
 fn others_count_where_they_agree() {
     let mut votes = Votes::new();
@@ -103,11 +103,8 @@ fn anything_that_is_known_of_a_number_makes_it_used() {
 #[test]
 fn batches_that_nothing_names_are_let_go() {
     type Naming = fn(&mut Slot);
-    let namings: [Naming; 3] = [
-        |slot| slot.proposal = Some(B),
-        |slot| slot.committed = Some(B),
-        |slot| slot.note_pre_prepared(View(2), B),
-    ];
+    let namings: [Naming; 3] =
+        [|slot| slot.proposal = Some(B), |slot| slot.committed = Some(B), |slot| slot.note_pre_prepared(View(2), B)];
     for (at, naming) in namings.iter().enumerate() {
         let (mut bodies, mut slot) = (bodies(), Slot::new());
         let one = fill(&mut slot, A, &mut bodies);

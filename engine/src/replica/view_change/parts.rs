@@ -143,6 +143,46 @@ mod tests {
         assert_eq!((good, bad), (Some(bytes), None));
     }
 
+    /// `protocol.md VC-2`: what each sends of each signer's statement of each kind has a place of its own.
+    #[test]
+    fn nothing_on_its_way_is_displaced_by_another() {
+        let mut parts = Parts::new(4, 10);
+        let mut begun = Vec::new();
+        for (from, signer) in (0..16).map(|pair| (ReplicaId(pair / 4), ReplicaId(pair % 4))) {
+            for kind in [StatementKind::ViewChange, StatementKind::NewView] {
+                let bytes = vec![begun.len() as u8; 15];
+                let cut: Vec<_> = parts.cut(kind, signer, View(2), digest(&bytes), &bytes).collect();
+                assert_eq!(parts.take(from, &cut[0]), None);
+                begun.push((from, kind, signer, bytes));
+            }
+        }
+        for (from, kind, signer, bytes) in begun {
+            let last = parts.cut(kind, signer, View(2), digest(&bytes), &bytes).last().unwrap();
+            assert_eq!(parts.take(from, &last).as_ref(), Some(&bytes));
+        }
+    }
+
+    /// `protocol.md VC-2`: of two statements that one peer sends of one signer, the newer stays.
+    #[test]
+    fn an_older_views_statement_displaces_no_newer_ones() {
+        let mut parts = Parts::new(4, 10);
+        let from = ReplicaId(3);
+        let (old, new) = (vec![1; 15], vec![2; 15]);
+        let cut = Parts::new(4, 10);
+        let mut take = |view, bytes: &Vec<u8>, index| {
+            let mut cut = cut.cut(StatementKind::ViewChange, OWNER, View(view), digest(bytes), bytes);
+            parts.take(from, &cut.nth(index).unwrap())
+        };
+        assert_eq!(take(3, &new, 0), None);
+        assert_eq!((take(2, &old, 0), take(2, &old, 1)), (None, None), "the older is not begun");
+        assert_eq!(take(3, &new, 1), Some(new.clone()));
+        assert_eq!((take(2, &old, 0), take(3, &new, 0)), (None, None));
+        assert_eq!(take(2, &old, 1), None, "the newer took its place");
+        assert_eq!(take(3, &new, 1), Some(new.clone()));
+        // Of one view the later comes to stand there: a signer that says two things of it is heard at least in one.
+        assert_eq!((take(3, &old, 0), take(3, &new, 0), take(3, &new, 1)), (None, None, Some(new)));
+    }
+
     /// `protocol.md RJ-1`
     #[test]
     fn parts_that_fit_nothing_are_ignored() {

@@ -323,4 +323,91 @@ mod tests {
         synchroniser.on_view_wanted(found_ns);
         assert!(!synchroniser.gives_up(found_ns + SILENCE_MIN_NS, true), "its patience begins anew");
     }
+
+    /// `protocol.md VC-8`: a time-out counts when it was looked at often enough and for long enough, so that a replica that was held up itself hears
+    /// what waits for it first.
+    #[test]
+    fn a_time_out_is_confirmed_by_looks_and_by_time() {
+        let due_ns = SILENCE_MIN_NS;
+        let looks = |every_ns: u64| {
+            let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
+            synchroniser.on_primary_heard(0, None);
+            let at = (0..1000).map(|look| due_ns + look * every_ns).find(|at| synchroniser.suspects(*at, Some(0)));
+            at.expect("it is suspected some time") - due_ns
+        };
+        assert_eq!(looks(SUSPICION_CONFIRM_NS / 100), SUSPICION_CONFIRM_NS, "many looks take no shorter");
+        assert_eq!(looks(10 * SUSPICION_CONFIRM_NS), 10 * SUSPICION_CONFIRM_NS * u64::from(SUSPICION_CYCLES));
+    }
+
+    /// `protocol.md VC-8`: what is blamed is silence, where that lasted as long as is borne, and else that something waits.
+    #[test]
+    fn a_suspicion_says_what_it_is_for() {
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
+        synchroniser.on_primary_heard(100 * MS, None);
+        let blame = |synchroniser: &Synchroniser, now_ns, since_ns| match synchroniser.suspicion(now_ns, since_ns, 7) {
+            Suspicion::Silence(wait) => ("silence", wait.blamed_ns, wait.borne_ns, wait.excused_ns),
+            Suspicion::Latency(wait) => ("latency", wait.blamed_ns, wait.borne_ns, wait.excused_ns),
+            other => panic!("{other:?}"),
+        };
+        let due_ns = 100 * MS + SILENCE_MIN_NS;
+        assert_eq!(blame(&synchroniser, due_ns, 50 * MS), ("silence", SILENCE_MIN_NS, SILENCE_MIN_NS, 7));
+        assert_eq!(blame(&synchroniser, due_ns - 1, 50 * MS), ("latency", due_ns - 1 - 50 * MS, LATENCY_MIN_NS, 7));
+        // Nobody is silent towards a request that was not there yet.
+        let since_ns = 120 * MS;
+        assert_eq!(blame(&synchroniser, due_ns, since_ns), ("latency", due_ns - since_ns, LATENCY_MIN_NS, 7));
+    }
+
+    /// When it looks again: after half of the time it forwards (`protocol.md RB-1`), the looks that confirm a time-out are spread, and what is
+    /// suspected needs none.
+    #[test]
+    fn it_looks_again_when_something_is_due() {
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
+        synchroniser.on_primary_heard(0, None);
+        let (since, due_ns) = (Some(0), SILENCE_MIN_NS);
+        assert_eq!(synchroniser.half_time_ns(0), due_ns / 2);
+        assert_eq!(synchroniser.half_time_ns(10), 10 + due_ns / 2, "its time begins when it comes");
+        assert_eq!(synchroniser.deadline_ns(since), due_ns);
+        for look in 0..u64::from(SUSPICION_CYCLES) {
+            let at = due_ns + SUSPICION_CONFIRM_NS * look / u64::from(SUSPICION_CYCLES);
+            assert!(!synchroniser.suspects(at, since));
+            let next = due_ns + SUSPICION_CONFIRM_NS * (look + 1) / u64::from(SUSPICION_CYCLES);
+            assert_eq!(synchroniser.deadline_ns(since), next);
+        }
+        assert!(synchroniser.suspects(due_ns + SUSPICION_CONFIRM_NS, since));
+        assert_eq!(synchroniser.deadline_ns(since), u64::MAX);
+        synchroniser.on_view_left();
+        synchroniser.on_view_wanted(due_ns);
+        assert_eq!(synchroniser.deadline_ns(None), due_ns + SILENCE_MIN_NS);
+    }
+
+    /// What the exhaustive mode of the simulator tells states apart by.
+    #[test]
+    fn a_fingerprint_tells_what_differs_but_for_times() {
+        let print = |synchroniser: &Synchroniser| {
+            let mut state = std::hash::DefaultHasher::new();
+            synchroniser.fingerprint(&mut state);
+            state.finish()
+        };
+        let mut synchroniser = Synchroniser::new(TIMEOUT_VIEW_MAX_NS);
+        let mut seen = vec![print(&synchroniser)];
+        synchroniser.on_primary_heard(MS, Some(0));
+        synchroniser.on_executed(MS, MS);
+        assert_eq!(print(&synchroniser), seen[0]);
+        synchroniser.note_complaint(true);
+        seen.push(print(&synchroniser));
+        synchroniser.suspects(0, None);
+        seen.push(print(&synchroniser));
+        synchroniser.suspects(SILENCE_MIN_NS + MS, Some(0));
+        seen.push(print(&synchroniser));
+        synchroniser.on_view_left();
+        assert_eq!(print(&synchroniser), seen[0]);
+        synchroniser.on_view_wanted(0);
+        seen.push(print(&synchroniser));
+        synchroniser.gives_up(SILENCE_MIN_NS, true);
+        seen.push(print(&synchroniser));
+        let mut distinct = seen.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), seen.len());
+    }
 }

@@ -4,7 +4,7 @@ use super::local_cluster::{own_process, temporary_directory};
 use crate::children::{ChildError, Children, Diagnostics, Facts};
 use crate::commands::local::program;
 use crate::failure::Failure;
-use logothete_bench::load::{Failures, LoadResult, Pace, Reads};
+use logothete_bench::load::{LoadResult, Pace};
 use logothete_bench::null_protocol::{ClientOptions, Multicast, Network, Packing, Shape, run_client};
 use logothete_bench::processes::{Role, Sampler, Watched};
 use logothete_bench::report::{Report, RunFacts};
@@ -158,18 +158,7 @@ pub fn measure(
         orders_agree: executed.len() == cluster.replica_count() && executed.windows(2).all(|pair| pair[0] == pair[1]),
         linearizable: None,
     };
-    let result = LoadResult {
-        acknowledged: outcome.operations,
-        failures: Failures::default(),
-        failures_warmup: Failures::default(),
-        duration_ns: outcome.duration_ns,
-        acknowledgement_gap_max_ns: 0,
-        latencies: outcome.latencies,
-        reads: Reads::default(),
-        seconds: Vec::new(),
-        intervals: Vec::new(),
-        stopped: false,
-    };
+    let result = outcome.into_load();
     let report = Report::new(&result, Pace::Closed, &processes, facts);
     Ok((result, report))
 }
