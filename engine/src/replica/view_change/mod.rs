@@ -21,6 +21,8 @@ mod parts;
 mod records;
 mod statements;
 mod synchroniser;
+#[cfg(test)]
+mod tests;
 
 use super::clients::Waiting;
 use super::departure::{Departure, Suspicion};

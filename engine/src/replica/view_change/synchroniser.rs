@@ -373,7 +373,7 @@ mod tests {
             let next = due_ns + SUSPICION_CONFIRM_NS * (look + 1) / u64::from(SUSPICION_CYCLES);
             assert_eq!(synchroniser.deadline_ns(since), next);
         }
-        assert!(synchroniser.suspects(due_ns + SUSPICION_CONFIRM_NS, since));
+        assert!(synchroniser.suspects(due_ns + SUSPICION_CONFIRM_NS, since) && synchroniser.is_suspecting());
         assert_eq!(synchroniser.deadline_ns(since), u64::MAX);
         synchroniser.on_view_left();
         synchroniser.on_view_wanted(due_ns);
