@@ -22,6 +22,7 @@ mod run;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use logothete_engine::replica::Quorum;
 use logothete_transport::HostError;
 use logothete_transport::datagram::BackendChoice;
 use thiserror::Error;
@@ -85,7 +86,11 @@ impl Shape {
 
     /// Replicas.
     pub fn replicas(&self) -> usize {
-        3 * self.faults + 1
+        self.quorum().replicas()
+    }
+
+    fn quorum(&self) -> Quorum {
+        Quorum::bearing(self.faults)
     }
 
     /// Places for requests, and for batches, at every party. A client sends no request before all replicas have answered
@@ -96,8 +101,8 @@ impl Shape {
 
     /// Matching replies that make a result.
     fn replies_needed(&self) -> u32 {
-        let replies = if self.tentative { 2 * self.faults + 1 } else { self.faults + 1 };
-        replies as u32
+        let quorum = self.quorum();
+        (if self.tentative { quorum.strong() } else { quorum.weak() }) as u32
     }
 
     /// The largest message with its packet around it.

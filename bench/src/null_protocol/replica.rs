@@ -268,7 +268,7 @@ impl Replica {
 
     /// The batch is accepted, and `2f` backups have prepared it.
     fn prepared(&self, slot: &Slot) -> bool {
-        slot.accepted && slot.prepares.count_ones() as usize >= 2 * self.shape.faults
+        slot.accepted && slot.prepares.count_ones() as usize >= self.shape.quorum().prepares()
     }
 
     /// A vote has come for `sequence`: commits if it is time, and executes whatever is ready, in order.
@@ -287,7 +287,7 @@ impl Replica {
         loop {
             let next = self.executed + 1;
             let slot = &self.slots[self.place(next)];
-            let committed = self.shape.tentative || slot.commits.count_ones() as usize > 2 * self.shape.faults;
+            let committed = self.shape.tentative || slot.commits.count_ones() as usize >= self.shape.quorum().strong();
             if slot.sequence != next || !self.prepared(slot) || !committed {
                 return Ok(());
             }

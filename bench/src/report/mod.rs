@@ -7,6 +7,7 @@ mod table;
 
 pub use table::{count, size, time};
 
+use logothete_engine::replica::Quorum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -178,7 +179,7 @@ pub enum ReportFault {
 
 /// Replicas that must report and agree: `2f+1`, so that the correct ones among them are a majority of all correct ones.
 fn quorum(faults_tolerated: u32) -> u32 {
-    2 * faults_tolerated + 1
+    Quorum::bearing(faults_tolerated as usize).strong() as u32
 }
 
 /// Whether the replicas that reported agree: at least `2f+1` of them, all with the same state at the same sequence

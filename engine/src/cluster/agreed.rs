@@ -4,6 +4,7 @@ use super::document::{Document, Section};
 use super::{Active, ConfigError, Fault, Journal, ServiceKind};
 use crate::limits::{self, REPLICAS_MAX};
 use crate::numbers::ClientId;
+use crate::replica::Quorum;
 use crate::replica::bodies::{PartShape, bodies_bytes_max};
 use crate::replica::engine_pages::clients_fitting;
 use crate::service::RESULT_HEADER_BYTES;
@@ -195,14 +196,9 @@ impl Cluster {
         self.replicas.len()
     }
 
-    /// Replicas of which any two sets share a correct one: `2f+1`.
-    pub fn quorum(&self) -> usize {
-        2 * usize::from(self.faults) + 1
-    }
-
-    /// Replicas of which one is correct: `f+1`.
-    pub fn quorum_weak(&self) -> usize {
-        usize::from(self.faults) + 1
+    /// How many replicas of it do for what.
+    pub fn quorum(&self) -> Quorum {
+        Quorum::bearing(usize::from(self.faults))
     }
 
     /// Sequence numbers between the stable checkpoint and the highest that may be ordered: two checkpoint intervals.

@@ -61,7 +61,7 @@ impl Cluster {
 
     fn check_counts(&self) -> Result<(), Fault> {
         let count = self.replicas.len();
-        let wanted = 3 * usize::from(self.faults) + 1;
+        let wanted = self.quorum().replicas();
         if count != wanted {
             return Err(Fault::new(
                 "faults",

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::journal::birth::{BIRTH_TEXT, DataDirectory};
 use crate::limits;
+use crate::replica::Quorum;
 use logothete_crypto::{Identity, MacAlgorithm};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -96,7 +97,7 @@ pub fn generate(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<Gener
 }
 
 fn generate_checked(plan: &Plan, entropy: &mut dyn FnMut(&mut [u8])) -> Result<Generated, Fault> {
-    let count = 3 * usize::from(plan.faults) + 1;
+    let count = Quorum::bearing(usize::from(plan.faults)).replicas();
     let hosts = hosts(&plan.hosts, count)?;
     let port_base = match plan.port_base {
         Some(base) if base == 0 || usize::from(base) + count > usize::from(u16::MAX) => {

@@ -86,8 +86,8 @@ pub fn run_driver(
     let client_config = ClientConfig {
         id: client,
         replicas,
-        quorum_weak: cluster.quorum_weak(),
-        quorum: cluster.quorum(),
+        quorum_weak: cluster.quorum().weak(),
+        quorum: cluster.quorum().strong(),
         reads: cluster.service.reads(),
         window: cluster.client_window as u64,
         incarnation: Incarnation(now.wall_ns.max(1)),
@@ -101,8 +101,8 @@ pub fn run_driver(
         client: Client::new(client_config, signer),
         queries: Queries::new(
             replicas,
-            cluster.quorum_weak(),
-            cluster.quorum(),
+            cluster.quorum().weak(),
+            cluster.quorum().strong(),
             now.wall_ns,
             reply_piece_bytes,
             cluster.result_bytes_max(),
@@ -110,8 +110,7 @@ pub fn run_driver(
         batch: Batch::new(operations_bytes_max, cluster.reply_packet_bytes_max(), result_bytes),
         sessions: Sessions { open: Vec::new(), poll_first: 0, acknowledged_end: 0 },
         context: SessionContext {
-            replicas,
-            weak: cluster.quorum_weak(),
+            quorum: cluster.quorum(),
             service: cluster.service,
             operation_bytes_max: cluster.command_bytes_max(),
             query_bytes_max: operations_bytes_max - OPERATION_HEADER_BYTES,
@@ -426,7 +425,7 @@ impl Driver {
             session.on_due(now.monotonic_ns, &mut self.message, outbox);
         }
         if self.bounds.is_none() && self.sessions.open.iter().any(Session::wants_bounds) {
-            let survey = Survey::new(now.wall_ns, self.context.replicas);
+            let survey = Survey::new(now.wall_ns, self.context.quorum.replicas());
             self.bounds = Some(BoundsSurvey { survey, begun_ns: now.monotonic_ns, ask_at_ns: now.monotonic_ns });
             self.sessions.open.iter_mut().for_each(Session::bounds_asked);
         }
@@ -434,9 +433,9 @@ impl Driver {
         let (count, waited_ns) = (bounds.survey.count(), now.monotonic_ns - bounds.begun_ns);
         // All replicas where they answer at once, else a quorum. A quorum may miss what only f+1 replicas have executed yet; what this
         // driver has acknowledged is known here.
-        let enough =
-            count == self.context.replicas || (count >= self.context.quorum() && waited_ns >= SURVEY_PATIENCE_NS);
-        if enough && let Some((oldest, end)) = bounds.survey.log_bounds(self.context.weak) {
+        let enough = count == self.context.quorum.replicas()
+            || (count >= self.context.quorum.strong() && waited_ns >= SURVEY_PATIENCE_NS);
+        if enough && let Some((oldest, end)) = bounds.survey.log_bounds(self.context.quorum.weak()) {
             let end = end.max(self.sessions.acknowledged_end);
             self.sessions.open.iter_mut().for_each(|session| session.answer_bounds(oldest, end));
             self.bounds = None;
@@ -451,7 +450,8 @@ impl Driver {
     fn deadline_ns(&self) -> u64 {
         let bounds = self.bounds.as_ref().map_or(u64::MAX, |bounds| {
             let patience_ns = bounds.begun_ns + SURVEY_PATIENCE_NS;
-            bounds.ask_at_ns.min(if bounds.survey.count() >= self.context.quorum() { patience_ns } else { u64::MAX })
+            let may_do = bounds.survey.count() >= self.context.quorum.strong();
+            bounds.ask_at_ns.min(if may_do { patience_ns } else { u64::MAX })
         });
         let sessions = self.sessions.open.iter().map(Session::deadline_ns).min().unwrap_or(u64::MAX);
         bounds.min(sessions).min(self.client.deadline_ns()).min(self.queries.deadline_ns())

@@ -4,6 +4,7 @@ use super::batch::Batch;
 use crate::client::{Delivery, Follower, Queries};
 use crate::numbers::ReplicaId;
 use crate::pipeline::Outbox;
+use crate::replica::Quorum;
 use crate::service::ServiceKind;
 use crate::wire::Message;
 use logothete_client::record::{
@@ -19,8 +20,7 @@ const REQUESTS_A_TURN: usize = 512;
 /// What all sessions of a driver share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionContext {
-    pub(super) replicas: usize,
-    pub(super) weak: usize,
+    pub(super) quorum: Quorum,
     pub(super) operation_bytes_max: usize,
     /// The longest query that fits a packet; a longer one is ordered at once.
     pub(super) query_bytes_max: usize,
@@ -38,11 +38,6 @@ pub(super) struct Sinks<'a> {
 }
 
 impl SessionContext {
-    /// `2f+1`.
-    pub(super) fn quorum(&self) -> usize {
-        2 * self.weak - 1
-    }
-
     /// Whether the service is the ordered log.
     pub(super) fn is_log(&self) -> bool {
         self.service == ServiceKind::Log
@@ -187,7 +182,8 @@ impl Session {
                 } else if !context.is_log() {
                     *ended = Some(End::Unsupported);
                 } else {
-                    let SessionContext { replicas, weak, message_bytes_max, .. } = *context;
+                    let SessionContext { quorum, message_bytes_max, .. } = *context;
+                    let (replicas, weak) = (quorum.replicas(), quorum.weak());
                     *follower = Some(Follower::new(*stream_next, position, replicas, weak, message_bytes_max));
                     *stream_next = stream_next.wrapping_add(1);
                 }

@@ -16,7 +16,12 @@ impl Quorum {
         if replicas < 4 || replicas > REPLICAS_MAX || replicas % 3 != 1 {
             return None;
         }
-        Some(Self { replicas, faults: (replicas - 1) / 3 })
+        Some(Self::bearing((replicas - 1) / 3))
+    }
+
+    /// Of the replicas that it takes to bear `faults`. One that bears none is the baseline that replicates nothing.
+    pub const fn bearing(faults: usize) -> Self {
+        Self { replicas: 3 * faults + 1, faults }
     }
 
     /// All replicas, `n`.
@@ -70,7 +75,10 @@ mod tests {
             );
             // Two strong quorums share more than f replicas.
             assert!(2 * strong - replicas > faults);
+            assert_eq!(Quorum::bearing(faults), quorum);
         }
+        let alone = Quorum::bearing(0);
+        assert_eq!((alone.replicas(), alone.strong(), alone.weak(), alone.prepares()), (1, 1, 1, 0));
         for replicas in [0, 1, 2, 3, 5, 6, 8, 17, 19] {
             assert_eq!(Quorum::of(replicas), None);
         }

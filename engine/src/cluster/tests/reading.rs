@@ -113,7 +113,7 @@ fn room_for_an_operation() {
     cluster.operation_bytes_max = cluster.operation_bytes_fitting();
     cluster.check().unwrap();
     cluster.checkpoint_interval = Cluster::CHECKPOINT_INTERVAL_DEFAULT;
-    assert_eq!((cluster.quorum(), cluster.quorum_weak(), cluster.window()), (3, 2, 256));
+    assert_eq!((cluster.quorum().strong(), cluster.quorum().weak(), cluster.window()), (3, 2, 256));
     assert_eq!((cluster.driver_count(), cluster.operator_index()), (2, 2));
     assert!(cluster.is_loopback());
     let away =

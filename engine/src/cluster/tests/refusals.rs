@@ -170,7 +170,7 @@ fn a_wrong_number_of_replicas_is_refused() {
         "cluster.toml:7: faults = 1: needs n = 3f+1 = 4 replicas, and the file lists 3; list 4 tables [[replica]]"
     );
     let baseline = generated().cluster.unreplicated();
-    assert_eq!((baseline.replica_count(), baseline.quorum(), baseline.quorum_weak()), (1, 1, 1));
+    assert_eq!((baseline.replica_count(), baseline.quorum().strong(), baseline.quorum().weak()), (1, 1, 1));
     assert_eq!(
         parse(&baseline.render()).unwrap_err().to_string(),
         "cluster.toml:7: faults = 0: is out of range; write a number from 1 to 5",

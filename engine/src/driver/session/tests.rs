@@ -44,8 +44,7 @@ fn take_requests(session: &mut Session, log: bool) -> bool {
 
 fn context(service: ServiceKind) -> SessionContext {
     SessionContext {
-        replicas: 4,
-        weak: 2,
+        quorum: Quorum::bearing(1),
         operation_bytes_max: 1000,
         query_bytes_max: 1000,
         message_bytes_max: 2000,

@@ -347,7 +347,7 @@ impl<'a> Run<'a> {
     ///
     /// When fewer answer.
     pub fn executed(&self) -> Result<u64, Failure> {
-        let executed = supported(&self.cluster.ask()?, self.cluster.cluster.quorum_weak(), |status| status.executed);
+        let executed = supported(&self.cluster.ask()?, self.cluster.cluster.quorum().weak(), |status| status.executed);
         executed.ok_or_else(|| Failure::Failed(String::from("too few replicas say what they have executed")))
     }
 }

@@ -104,19 +104,14 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
     let present: Vec<&ReplicaStatus> = answers.iter().flatten().collect();
     let missing: Vec<usize> =
         answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(id, _)| id).collect();
-    let mut remarks =
-        vec![format!("{} of {} replicas answer, {} are needed", present.len(), answers.len(), cluster.quorum())];
+    let (needed, weak) = (cluster.quorum().strong(), cluster.quorum().weak());
+    let mut remarks = vec![format!("{} of {} replicas answer, {needed} are needed", present.len(), answers.len())];
     let mut failure = None;
-    if present.len() < cluster.quorum() {
-        failure = Some(format!(
-            "{} of {} needed replicas answer; missing: {}",
-            present.len(),
-            cluster.quorum(),
-            list(&missing)
-        ));
+    if present.len() < needed {
+        failure = Some(format!("{} of {needed} needed replicas answer; missing: {}", present.len(), list(&missing)));
     }
     let forgot = with_progress(&present, Progress::Recovering);
-    if forgot.len() >= cluster.quorum_weak() {
+    if forgot.len() >= weak {
         let text = format!(
             "more than f replicas have forgotten what they promised ({}): nobody can vote, and the cluster has stopped; form a new cluster",
             list(&forgot)
@@ -128,9 +123,7 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
     let behind: Vec<usize> = with_progress(&present, Progress::FellBehind);
     // What f+1 say, a correct replica says. With too few replicas there is no progress, whether they have noticed or
     // not.
-    let progress = present.len() >= cluster.quorum()
-        && stalled.len() < cluster.quorum_weak()
-        && forgot.len() < cluster.quorum_weak();
+    let progress = present.len() >= needed && stalled.len() < weak && forgot.len() < weak;
     if !progress {
         let known = if stalled.is_empty() {
             String::new()
@@ -142,7 +135,7 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
     // The view that f+1 report, or a later one: its primary proposes.
     let mut views: Vec<u64> = present.iter().map(|status| status.view).collect();
     views.sort_unstable_by(|one, other| other.cmp(one));
-    if let Some(view) = views.get(cluster.quorum_weak() - 1) {
+    if let Some(view) = views.get(weak - 1) {
         let primary = (view % cluster.replica_count() as u64) as usize;
         if missing.contains(&primary) {
             remarks.push(format!("replica {primary}, the primary of view {view}, does not answer"));
@@ -178,7 +171,7 @@ fn judge(cluster: &Cluster, answers: &[Option<ReplicaStatus>]) -> Finding {
 fn demoted(cluster: &Cluster, present: &[&ReplicaStatus]) -> Vec<usize> {
     let saying = |client: &ClientId| present.iter().filter(|status| status.demoted.contains(client)).count();
     let clients = (0..cluster.clients.len()).filter_map(|at| u16::try_from(at).ok());
-    clients.filter(|at| saying(&ClientId(*at)) >= cluster.quorum_weak()).map(usize::from).collect()
+    clients.filter(|at| saying(&ClientId(*at)) >= cluster.quorum().weak()).map(usize::from).collect()
 }
 
 fn with_progress(present: &[&ReplicaStatus], progress: Progress) -> Vec<usize> {
@@ -312,7 +305,7 @@ fn to_json(cluster: &Cluster, answers: &[Option<ReplicaStatus>], finding: &Findi
     json!({
         "replicas": replicas.collect::<Vec<_>>(),
         "replicas_reported": answers.iter().flatten().count(),
-        "quorum": cluster.quorum(),
+        "quorum": cluster.quorum().strong(),
         "progress": finding.progress,
         "remarks": finding.remarks,
     })

@@ -198,8 +198,8 @@ impl<H: Hosts> DrillCluster<H> {
     /// When fewer answer.
     pub fn view(&self) -> Result<u64, Failure> {
         let answers = self.ask()?;
-        supported(&answers, self.cluster.quorum_weak(), |status| status.view).ok_or_else(|| {
-            Failure::Failed(format!("fewer than {} replicas say which view they are in", self.cluster.quorum_weak()))
+        supported(&answers, self.cluster.quorum().weak(), |status| status.view).ok_or_else(|| {
+            Failure::Failed(format!("fewer than {} replicas say which view they are in", self.cluster.quorum().weak()))
         })
     }
 
@@ -348,12 +348,12 @@ impl<H: Hosts> DrillCluster<H> {
         let others: Vec<_> =
             answers.iter().enumerate().filter(|(other, _)| *other != id).map(|(_, a)| a.clone()).collect();
         let hear_it = others.iter().flatten().filter(|status| status.peers_reachable.contains(own.id)).count() + 1;
-        let weak = self.cluster.quorum_weak();
+        let weak = self.cluster.quorum().weak();
         let (executed, view) =
             (supported(&others, weak, |status| status.executed), supported(&others, weak, |status| status.view));
         own.progress == Progress::Normal
-            && own.peers_reachable.count() >= self.cluster.quorum()
-            && hear_it >= self.cluster.quorum()
+            && own.peers_reachable.count() >= self.cluster.quorum().strong()
+            && hear_it >= self.cluster.quorum().strong()
             && executed.is_some_and(|executed| own.executed + self.cluster.window() >= executed)
             && view.is_some_and(|view| own.view >= view)
     }
