@@ -141,6 +141,10 @@ mod tests {
             assert_eq!(parts.take(ReplicaId(9), &part), PartTaken::Nothing, "there is no such replica");
         }
         assert_eq!(parts.unfinished[3].len(), RESULT_PARTS_UNFINISHED_MAX);
+        // The longest that a service may give is none too long.
+        let longest = vec![7; 4000];
+        let cut = cut_result(ResultOf::Query(7), digest(&longest), &longest, 1000, 0);
+        assert_eq!(cut.map(|part| parts.take(ReplicaId(0), &part)).last(), Some(PartTaken::Whole(longest.clone())));
         parts.forget(ResultOf::Query(99));
         assert_eq!(parts.unfinished[3].len(), RESULT_PARTS_UNFINISHED_MAX - 1);
     }

@@ -334,5 +334,21 @@ mod tests {
         append_pre_prepare(&mut bytes, View(0), SequenceNumber(1), 0, &[entry(0, 1)]);
         assert_eq!(Message::decode(&bytes, SENDER).unwrap_err(), Malformed::Field);
         assert_eq!(batch_digest(0, &[]), null_batch());
+        assert_ne!(null_batch(), Digest::ZERO, "which stands for nothing");
+    }
+
+    /// `protocol.md BP-3`
+    #[test]
+    fn a_batch_has_as_many_requests_as_it_may() {
+        let most = limits::BATCH_REQUESTS_MAX;
+        for (count, sound) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            let entries: Vec<_> = (0..count as u64).map(|number| entry(0, number)).collect();
+            let mut bytes = Vec::new();
+            Batch { sequence: SequenceNumber(1), timestamp_ns: 5, entries: &entries }.append(&mut bytes);
+            match Message::decode(&bytes, SENDER) {
+                Ok(Message::Batch(batch)) => assert!(sound && batch.entries == entries, "{count}"),
+                other => assert!(!sound && other.is_err(), "{count}: {other:?}"),
+            }
+        }
     }
 }

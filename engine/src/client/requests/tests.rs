@@ -399,8 +399,13 @@ fn an_unsigned_request_that_was_executed_all_the_same_is_answered() {
 
 /// A request of 5000 bytes and more, with all that the client sent of it at once.
 fn submit_large(client: &mut Client, now: Now) -> Vec<Vec<u8>> {
+    submit_alone(client, now, 5000)
+}
+
+/// A request with one operation of so many bytes.
+fn submit_alone(client: &mut Client, now: Now, operation_bytes: usize) -> Vec<Vec<u8>> {
     let mut writer = OperationsWriter::new(1000);
-    assert!(writer.try_push_alone(1, 1, &[7; 5000]));
+    assert!(writer.try_push_alone(1, 1, &vec![7; operation_bytes]));
     let mut sent = Vec::new();
     client.submit(now, writer.operations(), |message| sent.push(message.to_vec()));
     sent
@@ -424,6 +429,8 @@ fn a_large_request_goes_in_parts_and_again_when_nobody_answers() {
     assert_eq!(whole, message);
     // Another large one waits for room, a small one does not.
     assert!(!client.may_submit_bytes(5000) && client.may_submit_bytes(100));
+    let room = client.config.large_bytes_max - client.large_bytes_in_flight - REQUEST_OVERHEAD_BYTES;
+    assert!(client.may_submit_bytes(room) && !client.may_submit_bytes(room + 1));
     let again_ns = client.deadline_ns();
     assert!(again_ns >= RETRANSMIT_MIN_NS + message.len() as u64 * RETRANSMIT_BYTE_NS);
     assert!(due(&mut client, Now { monotonic_ns: again_ns - 1, wall_ns: 0 }).is_empty());
@@ -435,6 +442,25 @@ fn a_large_request_goes_in_parts_and_again_when_nobody_answers() {
         hear(&mut client, from, &reply(1, 2, b"result"));
     }
     assert_eq!((client.deadline_ns(), client.large_bytes_in_flight), (u64::MAX, 0));
+}
+
+/// `protocol.md LR-1`, `DM-6`: what is signed later counts as long as it is then, and whether it goes in parts is decided anew.
+#[test]
+fn a_request_that_is_signed_later_counts_as_it_is_then() {
+    let mut client = opened();
+    submit_large(&mut client, at(0));
+    let longest = 1500 - submit(&mut opened(), at(0), b"").len();
+    submit_alone(&mut client, at(0), longest);
+    let unsigned: Vec<usize> = [1, 2].map(|number| client.at(RequestNumber(number)).message.len()).to_vec();
+    assert_eq!((unsigned[1], client.large_bytes_in_flight), (1500, unsigned[0]), "the second just fits a packet");
+    [0, 1].iter().for_each(|from| demand(&mut client, *from, 1));
+    let signed: Vec<usize> = [1, 2].map(|number| client.at(RequestNumber(number)).message.len()).to_vec();
+    assert!(signed[0] > unsigned[0] && signed[1] > unsigned[1]);
+    assert_eq!(client.large_bytes_in_flight, signed[0] + signed[1]);
+    for number in [1, 2] {
+        [0, 1].iter().for_each(|from| _ = hear(&mut client, *from, &reply(number, number, b"result")));
+    }
+    assert_eq!((client.requests_in_flight(), client.large_bytes_in_flight), (0, 0));
 }
 
 /// `protocol.md LR-1`: a burst is bounded, and the next one waits.

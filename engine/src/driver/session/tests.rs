@@ -295,3 +295,11 @@ fn a_session_ends_with_its_application() {
         listener.wait(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn who_is_sent_away_is_told_why() {
+    let (session, mut client, _listener) = open(false);
+    session.evict(Eviction::Malformed);
+    assert!(!client.is_alive());
+    assert_eq!(client.farewell().and_then(Eviction::decode), Some(Eviction::Malformed));
+}
