@@ -213,8 +213,18 @@ mod tests {
         assert_eq!((read.nonce, read.omitted, read.entries), (5, 3, &entries[..]));
         assert_eq!(RejectsReport::decode(&layout[..layout.len() - 1]).err(), Some(Malformed::Length));
         assert_eq!(RejectsReport::decode(&layout[..layout.len() - 16]).err(), Some(Malformed::Length));
-        let mut changed = layout.to_vec();
-        changed[10] = 1;
-        assert_eq!(RejectsReport::decode(&changed).err(), Some(Malformed::Field));
+        // Reserved, in the header and in an entry, and a part that is none.
+        let head = size_of::<RejectsHeader>();
+        for (at, value) in [(10, 1), (head + 4, 1), (head + 2, RejectEntry::BY_CORE + 1)] {
+            let mut changed = layout.to_vec();
+            changed[at] = value;
+            assert_eq!(RejectsReport::decode(&changed).err(), Some(Malformed::Field), "{at}");
+        }
+        for (count, sound) in [(REJECTS_LISTED_MAX, true), (REJECTS_LISTED_MAX + 1, false)] {
+            let entries = vec![entry(2, 7, 1); count];
+            let mut bytes = Vec::new();
+            RejectsReport { nonce: 5, omitted: 0, entries: &entries }.append(&mut bytes);
+            assert_eq!(RejectsReport::decode(&bytes[MESSAGE_HEADER_BYTES..]).is_ok(), sound, "{count}");
+        }
     }
 }

@@ -360,6 +360,11 @@ fn a_client_signs_when_enough_replicas_demand_it() {
     demand(&mut client, 3, 1);
     demand(&mut client, 3, 1);
     assert!(!client.signs(), "one replica alone");
+    for (incarnation, number) in [(INCARNATION, 2), (Incarnation(INCARNATION.0 - 1), 1)] {
+        let refusal = Refusal::new(incarnation, RequestNumber(number), RefusalReason::SignatureRequired, 0);
+        client.on_refusal(at(5), ReplicaId(0), &refusal).unwrap();
+        assert!(!client.signs(), "to nothing that is outstanding");
+    }
     demand(&mut client, 0, 1);
     assert!(client.signs());
     let mut sent = Vec::new();
